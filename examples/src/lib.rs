@@ -1,0 +1,1 @@
+//! Runnable programs over the session crate.

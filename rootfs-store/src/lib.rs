@@ -1,0 +1,1 @@
+//! Container images as disks, and disks as content-addressed OCI artifacts.

@@ -1,0 +1,1 @@
+//! The protocol between a session and the agent in its guest.

@@ -1,0 +1,1 @@
+//! VM sessions that survive their shutdown.

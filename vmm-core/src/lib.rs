@@ -1,0 +1,1 @@
+//! A small KVM virtual machine monitor that lives inside its caller's process.
