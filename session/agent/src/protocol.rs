@@ -1,0 +1,62 @@
+//! Frames, what they mean, and who sends which.
+//!
+//! **Control connection** (one; the agent connects to the host, [`HOST_CID`] port [`CONTROL_PORT`]):
+//!
+//! ```text
+//! agent -> host  Hello        version and name; the host checks it with Hello::check
+//! host -> agent  Configure    what to mount and which defaults commands get
+//! agent -> host  Ready        the command port is open   (or Fatal, and the guest powers off)
+//! host -> agent  Sync         agent -> host  Synced, or Failed
+//! host -> agent  PowerOff     agent -> host  PoweringOff; then the guest ends
+//! ```
+//!
+//! **Command connection** (one for each command; the host connects to the guest's [`COMMAND_PORT`]):
+//!
+//! ```text
+//! host -> agent  Exec
+//! host -> agent  Stdin* StdinEnd, Signal*       at any time, only before the agent's last frame
+//! agent -> host  Stdout*, Stderr*               in the order in which each stream was written
+//! agent -> host  Exit or Failed                 always the last frame; then the agent closes
+//! ```
+//!
+//! The host keeps the connection open until it has read the last frame: closing it earlier, or only its sending
+//! half, hangs up on the command, whose process group gets SIGHUP and shortly after SIGKILL. Signals queue behind
+//! input that the command has not read yet; hanging up does not.
+//!
+//! Invariant: what a peer sends is hostile. Decoding never panics, and never holds more than one frame of
+//! [`MAX_FRAME`] bytes beyond what was received.
+
+mod decoder;
+mod error;
+mod frame;
+mod message;
+
+pub use decoder::Decoder;
+pub use error::ProtocolError;
+pub use frame::{Frame, read_frame, write_frame};
+pub use message::{
+    Config, Exec, ExitStatus, Failure, FailureKind, Fatal, Hello, PowerOff, Ready, Root,
+};
+
+/// The version of this protocol. [`Hello`] keeps its encoding in every version, so that two sides that differ can say so.
+pub const VERSION: u32 = 1;
+
+/// The vsock address of the host, as the guest sees it (`VMADDR_CID_HOST`).
+pub const HOST_CID: u32 = 2;
+
+/// The host's vsock port that the agent connects to.
+pub const CONTROL_PORT: u32 = 1024;
+
+/// The guest's vsock port that takes one connection for each command.
+pub const COMMAND_PORT: u32 = 1025;
+
+/// The most bytes that a frame's payload may have.
+pub const MAX_FRAME: usize = 1 << 20;
+
+/// The most bytes that a sender puts in one [`Frame::Stdin`], [`Frame::Stdout`] or [`Frame::Stderr`].
+///
+/// As much as a pipe holds by default, and as one vsock packet of Linux carries.
+pub const MAX_DATA: usize = 64 << 10;
+
+/// How many commands the agent runs at a time; one more is answered with [`FailureKind::Busy`].
+pub const MAX_COMMANDS: usize = 256;

@@ -1,0 +1,220 @@
+use proptest::prelude::*;
+
+use super::super::{Decoder, FailureKind, Root, VERSION};
+use super::*;
+
+fn text() -> impl Strategy<Value = String> {
+    "\\PC{0,20}"
+}
+
+fn config() -> impl Strategy<Value = Config> {
+    let root = (text(), text(), any::<bool>()).prop_map(|(serial, fstype, read_only)| Root {
+        serial,
+        fstype,
+        read_only,
+    });
+    let defaults = (
+        prop::collection::vec(text(), 0..4),
+        prop::option::of(text()),
+        prop::option::of(text()),
+    );
+    (prop::option::of(text()), root, defaults).prop_map(
+        |(hostname, root, (env, working_dir, user))| Config {
+            hostname,
+            root,
+            env,
+            working_dir,
+            user,
+        },
+    )
+}
+
+fn exec() -> impl Strategy<Value = Exec> {
+    let lists = (
+        prop::collection::vec(text(), 0..5),
+        prop::collection::vec(text(), 0..5),
+    );
+    (
+        text(),
+        lists,
+        prop::option::of(text()),
+        prop::option::of(text()),
+        any::<bool>(),
+    )
+        .prop_map(|(program, (args, env), cwd, user, stdin)| Exec {
+            program,
+            args,
+            env,
+            cwd,
+            user,
+            stdin,
+        })
+}
+
+fn data() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(any::<u8>(), 0..300)
+}
+
+fn frame() -> impl Strategy<Value = Frame> {
+    prop_oneof![
+        (any::<u32>(), text()).prop_map(|(version, agent)| Frame::Hello(Hello { version, agent })),
+        config().prop_map(Frame::Configure),
+        prop::option::of(text()).prop_map(|init| Frame::Ready(Ready { init })),
+        text().prop_map(|message| Frame::Fatal(Fatal { message })),
+        any::<u32>().prop_map(|grace_ms| Frame::PowerOff(PowerOff { grace_ms })),
+        prop::sample::select(vec![
+            Frame::Sync,
+            Frame::Synced,
+            Frame::PoweringOff,
+            Frame::StdinEnd
+        ]),
+        exec().prop_map(Frame::Exec),
+        data().prop_map(Frame::Stdin),
+        any::<i32>().prop_map(Frame::Signal),
+        data().prop_map(Frame::Stdout),
+        data().prop_map(Frame::Stderr),
+        any::<i32>().prop_map(|code| Frame::Exit(ExitStatus::Code(code))),
+        any::<i32>().prop_map(|signal| Frame::Exit(ExitStatus::Signal(signal))),
+        text().prop_map(|message| Frame::Failed(Failure {
+            kind: FailureKind::NotFound,
+            message
+        })),
+    ]
+}
+
+fn encoded(frames: &[Frame]) -> Vec<u8> {
+    let mut wire = Vec::new();
+    for frame in frames {
+        write_frame(&mut wire, frame).unwrap();
+    }
+    wire
+}
+
+proptest! {
+    #[test]
+    fn frames_round_trip_through_a_reader(frames in prop::collection::vec(frame(), 0..6)) {
+        let wire = encoded(&frames);
+        let mut input = wire.as_slice();
+        for frame in frames {
+            prop_assert_eq!(read_frame(&mut input).unwrap(), Some(frame));
+        }
+        prop_assert_eq!(read_frame(&mut input).unwrap(), None);
+    }
+
+    #[test]
+    fn frames_round_trip_through_a_decoder_in_pieces(
+        frames in prop::collection::vec(frame(), 0..6),
+        piece in 1_usize..40,
+    ) {
+        let mut decoder = Decoder::default();
+        let mut got = Vec::new();
+        for bytes in encoded(&frames).chunks(piece) {
+            decoder.push(bytes);
+            while let Some(frame) = decoder.next_frame().unwrap() {
+                got.push(frame);
+            }
+        }
+        prop_assert!(!decoder.is_mid_frame());
+        prop_assert_eq!(got, frames);
+    }
+
+    #[test]
+    fn a_frame_cut_anywhere_is_truncated(frame in frame(), at in any::<prop::sample::Index>()) {
+        let wire = encoded(&[frame]);
+        let cut = 1 + at.index(wire.len() - 1);
+        prop_assume!(cut < wire.len());
+        prop_assert!(matches!(read_frame(&mut &wire[..cut]), Err(ProtocolError::Truncated)));
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let mut input = bytes.as_slice();
+        while let Ok(Some(_)) = read_frame(&mut input) {}
+    }
+}
+
+/// Pins the encoding of version 1: a change here is a new protocol version.
+#[test]
+fn version_1_keeps_its_bytes() {
+    assert_eq!(VERSION, 1);
+    let hello = Frame::Hello(Hello {
+        version: 1,
+        agent: "a".to_owned(),
+    });
+    assert_eq!(
+        encoded(&[hello]),
+        b"\x01\x19\x00\x00\x00{\"version\":1,\"agent\":\"a\"}"
+    );
+    assert_eq!(
+        encoded(&[Frame::Stdout(b"hi".to_vec())]),
+        b"\x14\x02\x00\x00\x00hi"
+    );
+    assert_eq!(encoded(&[Frame::StdinEnd]), b"\x12\x00\x00\x00\x00");
+    assert_eq!(encoded(&[Frame::Signal(15)]), b"\x13\x02\x00\x00\x0015");
+    assert_eq!(
+        encoded(&[Frame::Exit(ExitStatus::Code(3))]),
+        b"\x16\x0a\x00\x00\x00{\"code\":3}"
+    );
+    let power_off = Frame::PowerOff(PowerOff { grace_ms: 9 });
+    assert_eq!(
+        encoded(&[power_off]),
+        b"\x07\x0e\x00\x00\x00{\"grace_ms\":9}"
+    );
+}
+
+#[test]
+fn a_length_beyond_the_limit_is_an_error_before_its_bytes_arrive() {
+    let wire = [20, 0xff, 0xff, 0xff, 0xff];
+    assert!(matches!(
+        read_frame(&mut wire.as_slice()),
+        Err(ProtocolError::TooLong {
+            kind: 20,
+            len: u32::MAX
+        })
+    ));
+    let mut decoder = Decoder::default();
+    decoder.push(&wire);
+    assert!(matches!(
+        decoder.next_frame(),
+        Err(ProtocolError::TooLong { .. })
+    ));
+}
+
+#[test]
+fn unknown_types_stray_payloads_and_bad_json_are_errors() {
+    let cases: [&[u8]; 3] = [
+        &[99, 0, 0, 0, 0],
+        &[5, 1, 0, 0, 0, 7],
+        &[22, 2, 0, 0, 0, b'{', b'}'],
+    ];
+    let errors = cases.map(|mut wire| read_frame(&mut wire).unwrap_err());
+    assert!(matches!(errors[0], ProtocolError::UnknownType { kind: 99 }));
+    assert!(matches!(
+        errors[1],
+        ProtocolError::UnexpectedPayload { kind: 5, len: 1 }
+    ));
+    assert!(matches!(errors[2], ProtocolError::Payload { kind: 22, .. }));
+}
+
+#[test]
+fn a_payload_beyond_the_limit_is_not_written() {
+    let mut wire = Vec::new();
+    let error = write_frame(&mut wire, &Frame::Stdin(vec![0; MAX_FRAME + 1])).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    assert!(wire.is_empty());
+    write_frame(&mut wire, &Frame::Stdin(vec![0; MAX_FRAME])).unwrap();
+}
+
+#[test]
+fn versions_that_differ_are_both_named() {
+    let theirs = Hello {
+        version: 7,
+        agent: "agent 9".to_owned(),
+    };
+    let text = theirs.check().unwrap_err().to_string();
+    assert!(
+        text.contains('7') && text.contains(&VERSION.to_string()) && text.contains("agent 9"),
+        "{text}"
+    );
+    Hello::ours().check().unwrap();
+}

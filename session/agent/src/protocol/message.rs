@@ -1,0 +1,143 @@
+//! The structured payloads, encoded as JSON.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ProtocolError, VERSION};
+
+/// The agent's first words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The protocol version that the agent speaks.
+    pub version: u32,
+    /// The agent's name and build, for messages.
+    pub agent: String,
+}
+
+impl Hello {
+    /// What this build of the agent says.
+    pub fn ours() -> Self {
+        Self {
+            version: VERSION,
+            agent: concat!("agent ", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+
+    /// Checks that the peer speaks this build's version.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Version`], which names both versions.
+    pub fn check(&self) -> Result<(), ProtocolError> {
+        if self.version == VERSION {
+            return Ok(());
+        }
+        Err(ProtocolError::Version {
+            ours: VERSION,
+            theirs: self.version,
+            agent: self.agent.clone(),
+        })
+    }
+}
+
+/// The host's answer to [`Hello`]: what the guest shall be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    /// The guest's host name, at most 64 bytes; also written to `/etc/hostname`. `None` leaves both alone.
+    pub hostname: Option<String>,
+    /// The disk that holds the image.
+    pub root: Root,
+    /// The image's environment, as `NAME=value`: the base that [`Exec::env`] adds to.
+    pub env: Vec<String>,
+    /// The directory that commands start in, unless they name one. `None` is `/`.
+    pub working_dir: Option<String>,
+    /// The user that commands run as, unless they name one: `user[:group]`, names or numbers. `None` is root.
+    pub user: Option<String>,
+}
+
+/// The disk that becomes the guest's root file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// The block device's serial, as in `/sys/block/*/serial` (virtio-blk: at most 20 bytes).
+    pub serial: String,
+    /// The file system's type as mount(2) takes it: `ext4`.
+    pub fstype: String,
+    /// Whether it is mounted read-only.
+    pub read_only: bool,
+}
+
+/// The guest takes commands from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// The image's own init, which is starting up at this moment; `None` if the agent serves as init.
+    pub init: Option<String>,
+}
+
+/// Why the agent gave up; the guest powers off right after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fatal {
+    /// One line for people.
+    pub message: String,
+}
+
+/// Asks for a shutdown that leaves the root file system clean.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PowerOff {
+    /// How long the image's own init may take, in milliseconds, before the agent forces the end. Where the agent is
+    /// init it is the time that processes get between SIGTERM and SIGKILL, which they rarely need.
+    pub grace_ms: u32,
+}
+
+/// A command to run in the guest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exec {
+    /// A path, or a name that is looked up in the guest's `PATH`. Also the command's `argv[0]`.
+    pub program: String,
+    /// The arguments that follow `argv[0]`.
+    pub args: Vec<String>,
+    /// Variables as `NAME=value`, on top of [`Config::env`].
+    pub env: Vec<String>,
+    /// The directory to start in; `None` takes [`Config::working_dir`].
+    pub cwd: Option<String>,
+    /// `user[:group]`; `None` takes [`Config::user`].
+    pub user: Option<String>,
+    /// Whether [`Frame::Stdin`](super::Frame::Stdin) follows; otherwise the command reads `/dev/null`.
+    pub stdin: bool,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitStatus {
+    /// It returned this status.
+    Code(i32),
+    /// This signal killed it.
+    Signal(i32),
+}
+
+/// Why a request was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What a caller can act on.
+    pub kind: FailureKind,
+    /// One line for people: what was tried, on which name, and why it failed.
+    pub message: String,
+}
+
+/// The kinds of [`Failure`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// There is no such program (a shell's status 127).
+    NotFound,
+    /// The program may not be executed (a shell's status 126).
+    NotExecutable,
+    /// The working directory is missing or is no directory.
+    NoDirectory,
+    /// The user or group is not in the image's `/etc/passwd` or `/etc/group`.
+    NoUser,
+    /// [`MAX_COMMANDS`](super::MAX_COMMANDS) commands run already.
+    Busy,
+    /// The request made no sense at this point, or had values that no command can take.
+    Invalid,
+    /// The guest's kernel refused; the message has its words.
+    System,
+}
