@@ -1,1 +1,68 @@
 //! A small KVM virtual machine monitor that lives inside its caller's process.
+//!
+//! [`Vm::start`] takes a [`VmConfig`] (a stock Linux kernel, an optional initrd, disks behind
+//! [`BlockBackend`]s, a console to print to) and returns at once; the guest then runs on threads of
+//! its own until it powers off, reboots, or is stopped. [`Vm::wait`] says which it was.
+//!
+//! ```no_run
+//! use vmm_core::{Exit, RECOMMENDED_COMMAND_LINE, Vm, VmConfig};
+//!
+//! let vm = Vm::start(VmConfig {
+//!     kernel: "/boot/vmlinuz".into(),
+//!     initrd: Some(std::fs::read("/boot/initrd.img")?),
+//!     command_line: RECOMMENDED_COMMAND_LINE.to_owned(),
+//!     vcpus: 2,
+//!     memory_mib: 256,
+//!     drives: Vec::new(),
+//!     vsock_cid: Some(3),
+//!     console: Box::new(std::io::stdout()),
+//! })?;
+//! assert!(matches!(vm.wait(), Exit::PowerOff));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # The guest's machine
+//!
+//! No PCI and no firmware: the kernel is entered through the 64-bit Linux boot protocol, and finds
+//! its processors, its serial port and its virtio-mmio 1.2 devices (disks, vsock, entropy) in ACPI
+//! tables. The interrupt controllers and timers are KVM's. Guest memory starts at address 0, leaves
+//! a hole between 3 and 4 GiB, and goes on above it.
+//!
+//! # What it does to its process
+//!
+//! - Threads: one a vCPU, one a device, one supervisor for each VM. All are joined, and every file
+//!   descriptor is closed, when [`Vm`] is dropped. All signals are blocked on them, but for one.
+//! - One signal: [`kick_signal`], a real-time signal that takes vCPU threads out of `KVM_RUN`. Its
+//!   handler, which does nothing, is installed once for the process when the first VM starts. That
+//!   is the only process-wide state.
+//! - Nothing here calls `exit`, changes the working directory, or forks.
+//!
+//! # Limits
+//!
+//! x86-64 Linux hosts and guests only; no PCI, network, graphics, hot plug or serial input.
+
+mod block;
+mod boot;
+mod config;
+mod error;
+mod kernel;
+mod layout;
+mod machine;
+mod memory;
+mod rng;
+mod thread;
+mod vcpu;
+mod virtio;
+mod vm;
+mod vsock;
+
+pub use block::BlockBackend;
+pub use boot::{CommandLineError, RECOMMENDED_COMMAND_LINE};
+pub use config::{
+    Drive, MAX_DRIVES, MAX_SERIAL_BYTES, MAX_VCPUS, MIN_GUEST_CID, MIN_MEMORY_MIB, VmConfig,
+};
+pub use error::{RunError, StartError};
+pub use kernel::KernelError;
+pub use thread::kick_signal;
+pub use vm::{Exit, Vm};
+pub use vsock::{HOST_CID, VsockHost, VsockListener, VsockStream};

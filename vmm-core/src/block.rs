@@ -1,0 +1,14 @@
+//! The virtio block device (virtio 1.2, section 5.2) and the disks behind it.
+
+mod backend;
+mod device;
+mod request;
+
+pub use backend::BlockBackend;
+pub(crate) use device::{Block, info};
+
+/// The unit of all addresses in requests.
+pub(crate) const SECTOR_BYTES: u64 = 512;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,57 @@
+//! The border between the block device and whatever holds a disk's bytes.
+
+use std::io;
+
+/// A disk: bytes `0..size`, read and written at any offset.
+///
+/// # Duties of the device that calls
+/// - Ranges lie within `0..size`, are multiples of 512 bytes long, start at multiples of 512, and are never empty.
+/// - Calls come from one thread at a time, the device's worker; that it is not the thread that made the
+///   backend is why a backend is [`Send`] and [`Sync`].
+/// - A drive that is read-only gets `read_at` alone.
+/// - After the run has ended ([`Vm::wait`](crate::Vm::wait) has returned), no more calls come.
+///
+/// # Duties of the backend
+/// - A read sees all writes that returned before it began, zeroes where nothing was written.
+/// - What was written before a `flush` began survives the loss of power once `flush` has returned `Ok`.
+///   Other writes may be lost or torn, in any order, at the granularity of 512 bytes.
+/// - An error fails that one request in the guest (`VIRTIO_BLK_S_IOERR`). What the range then holds is
+///   either the old or the new bytes, sector by sector. After a failed `flush`, later flushes must not
+///   claim success for writes that may have been lost.
+/// - A call that blocks delays the guest's disk and the end of [`Vm::stop`](crate::Vm::stop), which waits for it.
+/// - A panic ends the VM with [`RunError::ThreadDied`](crate::RunError::ThreadDied).
+pub trait BlockBackend: Send + Sync {
+    /// Size in bytes: a multiple of 512, and the same on every call.
+    fn size(&self) -> u64;
+
+    /// Fills `buf` with the bytes that start at `offset`.
+    ///
+    /// # Errors
+    /// Any; `buf` may then hold anything, and the guest sees none of it.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// Writes all of `buf` at `offset`.
+    ///
+    /// # Errors
+    /// Any, for instance that the host's disk is full.
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Makes all writes, discards and write-zeroes that have returned durable.
+    ///
+    /// # Errors
+    /// Any; nothing can then be said about what is durable.
+    fn flush(&self) -> io::Result<()>;
+
+    /// Takes note that the guest no longer needs the bytes of this range; it may read anything there,
+    /// the old bytes included, until it writes again.
+    ///
+    /// # Errors
+    /// Any. A backend that has no use for the hint returns `Ok`.
+    fn discard(&self, offset: u64, len: u64) -> io::Result<()>;
+
+    /// Makes the range read as zeroes. It can be as long as the disk.
+    ///
+    /// # Errors
+    /// Any, as for [`write_at`](Self::write_at).
+    fn write_zeroes(&self, offset: u64, len: u64) -> io::Result<()>;
+}

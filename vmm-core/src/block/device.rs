@@ -1,0 +1,240 @@
+//! Serves the driver's requests from a backend.
+//!
+//! Guest memory is shared with the guest, and a backend takes plain slices, so data goes through a
+//! buffer of fixed size, piece by piece.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use virtio_bindings::bindings::virtio_blk as blk;
+
+use super::request::{HEADER_BYTES, MAX_RANGES, Request, RequestError};
+use super::{BlockBackend, SECTOR_BYTES};
+use crate::config::{Drive, MAX_SERIAL_BYTES};
+use crate::memory::Memory;
+use crate::virtio::{
+    COMMON_FEATURES, Chain, DeviceInfo, Event, Handler, QueueError, ServedQueue, Verdict,
+};
+
+const DEVICE_ID: u32 = 2;
+const QUEUE_SIZE: u16 = 256;
+const QUEUE_SIZES: &[u16] = &[QUEUE_SIZE];
+/// Data segments in a request: what is left of a queue after header and status.
+const MAX_SEGMENTS: u32 = QUEUE_SIZE as u32 - 2;
+/// Sectors in one range of a discard or write-zeroes request: 2 GiB.
+const MAX_RANGE_SECTORS: u32 = 1 << 22;
+/// log2 of physical sectors (4 KiB) over logical ones, so that guests align what they write.
+const PHYSICAL_BLOCK_EXPONENT: u8 = 3;
+/// Bytes that go to or from a backend at once.
+const PIECE_BYTES: usize = 256 << 10;
+const CONFIG_BYTES: usize = 60;
+/// The logical block size: a sector.
+const BLOCK_BYTES: u32 = 512;
+const _: () = assert!(BLOCK_BYTES as u64 == SECTOR_BYTES);
+
+/// What the driver sees of `drive`.
+pub(crate) fn info(drive: &Drive) -> DeviceInfo {
+    let mut features = COMMON_FEATURES
+        | 1 << blk::VIRTIO_BLK_F_SEG_MAX
+        | 1 << blk::VIRTIO_BLK_F_BLK_SIZE
+        | 1 << blk::VIRTIO_BLK_F_TOPOLOGY
+        | 1 << blk::VIRTIO_BLK_F_FLUSH;
+    features |= if drive.read_only {
+        1 << blk::VIRTIO_BLK_F_RO
+    } else {
+        1 << blk::VIRTIO_BLK_F_DISCARD | 1 << blk::VIRTIO_BLK_F_WRITE_ZEROES
+    };
+    DeviceInfo {
+        id: DEVICE_ID,
+        features,
+        queue_sizes: QUEUE_SIZES,
+        config: config_space(drive.backend.size() / SECTOR_BYTES),
+    }
+}
+
+/// `struct virtio_blk_config` of virtio 1.2, section 5.2.4, up to the write-zeroes fields.
+fn config_space(sectors: u64) -> Vec<u8> {
+    let mut config = vec![0; CONFIG_BYTES];
+    let mut put = |at: usize, bytes: &[u8]| config[at..at + bytes.len()].copy_from_slice(bytes);
+    let ranges = u32::try_from(MAX_RANGES).unwrap_or(1).to_le_bytes();
+    put(0, &sectors.to_le_bytes());
+    put(12, &MAX_SEGMENTS.to_le_bytes());
+    put(20, &BLOCK_BYTES.to_le_bytes());
+    put(24, &[PHYSICAL_BLOCK_EXPONENT]);
+    put(36, &MAX_RANGE_SECTORS.to_le_bytes());
+    put(40, &ranges);
+    put(44, &(1u32 << PHYSICAL_BLOCK_EXPONENT).to_le_bytes());
+    put(48, &MAX_RANGE_SECTORS.to_le_bytes());
+    put(52, &ranges);
+    put(56, &[1]);
+    config
+}
+
+/// A disk at work.
+pub(crate) struct Block {
+    backend: Arc<dyn BlockBackend>,
+    read_only: bool,
+    serial: [u8; MAX_SERIAL_BYTES],
+    /// Set when the VM is stopping: whatever is not done yet fails.
+    stopping: Arc<AtomicBool>,
+    /// Whether the driver flushes when it wants durability. If not, each write is flushed.
+    driver_flushes: bool,
+    piece: Vec<u8>,
+}
+
+impl Block {
+    pub(crate) fn new(drive: &Drive, stopping: Arc<AtomicBool>) -> Self {
+        let mut serial = [0; MAX_SERIAL_BYTES];
+        for (byte, value) in serial.iter_mut().zip(drive.serial.bytes()) {
+            *byte = value;
+        }
+        Self {
+            backend: Arc::clone(&drive.backend),
+            read_only: drive.read_only,
+            serial,
+            stopping,
+            driver_flushes: false,
+            piece: vec![0; PIECE_BYTES],
+        }
+    }
+
+    /// Serves one request and writes its status.
+    fn handle(&mut self, memory: &Memory, chain: &Chain) -> Verdict {
+        let parsed = Request::parse(memory, chain, self.backend.size());
+        let (status, written) = match parsed.map(|request| self.execute(memory, chain, &request)) {
+            Ok(Ok(written)) => (blk::VIRTIO_BLK_S_OK, written),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "a disk request failed");
+                (blk::VIRTIO_BLK_S_IOERR, 0)
+            }
+            Err(RequestError::NoStatus) => return Verdict::Used(0),
+            Err(error) => {
+                tracing::debug!(%error, "refused a disk request");
+                (error.status(), 0)
+            }
+        };
+        let at = chain.writable.len() - 1;
+        match chain.writable.write(memory, at, &status.to_le_bytes()[..1]) {
+            // A chain of more than 4 GiB is refused by the queue, so the length fits.
+            Ok(()) => Verdict::Used(u32::try_from(written + 1).unwrap_or(u32::MAX)),
+            Err(_) => Verdict::Used(0),
+        }
+    }
+
+    /// Does what the request says; returns how many bytes of data were written to the guest.
+    fn execute(&mut self, memory: &Memory, chain: &Chain, request: &Request) -> io::Result<u64> {
+        let writes = !matches!(
+            request,
+            Request::Read { .. } | Request::GetId | Request::Flush
+        );
+        if writes && self.read_only {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
+        let written = match request {
+            Request::Read { offset, length } => self.read(memory, chain, *offset, *length)?,
+            Request::Write { offset, length } => self.write(memory, chain, *offset, *length)?,
+            Request::Flush if self.read_only => 0,
+            Request::Flush => self.backend.flush().map(|()| 0)?,
+            Request::GetId => {
+                let room = usize::try_from(chain.writable.len() - 1)
+                    .map_or(MAX_SERIAL_BYTES, |room| room.min(MAX_SERIAL_BYTES));
+                chain
+                    .writable
+                    .write(memory, 0, &self.serial[..room])
+                    .map_err(io::Error::other)?;
+                room as u64
+            }
+            Request::Discard(ranges) => self.each(ranges, |disk, at, len| disk.discard(at, len))?,
+            Request::WriteZeroes(ranges) => {
+                self.each(ranges, |disk, at, len| disk.write_zeroes(at, len))?
+            }
+        };
+        if writes && !self.driver_flushes {
+            self.backend.flush()?;
+        }
+        Ok(written)
+    }
+
+    fn read(
+        &mut self,
+        memory: &Memory,
+        chain: &Chain,
+        offset: u64,
+        length: u64,
+    ) -> io::Result<u64> {
+        for (at, piece) in pieces(length) {
+            self.check_stopping()?;
+            let piece = &mut self.piece[..piece];
+            self.backend.read_at(piece, offset + at)?;
+            chain
+                .writable
+                .write(memory, at, piece)
+                .map_err(io::Error::other)?;
+        }
+        Ok(length)
+    }
+
+    fn write(
+        &mut self,
+        memory: &Memory,
+        chain: &Chain,
+        offset: u64,
+        length: u64,
+    ) -> io::Result<u64> {
+        for (at, piece) in pieces(length) {
+            self.check_stopping()?;
+            let piece = &mut self.piece[..piece];
+            chain
+                .readable
+                .read(memory, HEADER_BYTES as u64 + at, piece)
+                .map_err(io::Error::other)?;
+            self.backend.write_at(piece, offset + at)?;
+        }
+        Ok(0)
+    }
+
+    fn each(
+        &self,
+        ranges: &[(u64, u64)],
+        call: impl Fn(&dyn BlockBackend, u64, u64) -> io::Result<()>,
+    ) -> io::Result<u64> {
+        for (offset, length) in ranges {
+            self.check_stopping()?;
+            call(&*self.backend, *offset, *length)?;
+        }
+        Ok(0)
+    }
+
+    fn check_stopping(&self) -> io::Result<()> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the VM is stopping"));
+        }
+        Ok(())
+    }
+}
+
+impl Handler for Block {
+    fn activate(&mut self, features: u64) {
+        self.driver_flushes = features & (1 << blk::VIRTIO_BLK_F_FLUSH) != 0;
+    }
+
+    fn reset(&mut self) {}
+
+    fn serve(&mut self, _event: Event, queues: &mut [ServedQueue]) -> Result<(), QueueError> {
+        for queue in queues {
+            queue.drain(|memory, chain| self.handle(memory, chain))?;
+        }
+        Ok(())
+    }
+}
+
+/// Cuts `length` bytes into `(offset, piece)`s.
+fn pieces(length: u64) -> impl Iterator<Item = (u64, usize)> {
+    let step = PIECE_BYTES as u64;
+    (0..length.div_ceil(step)).map(move |index| {
+        let at = index * step;
+        let piece = (length - at).min(step);
+        (at, usize::try_from(piece).unwrap_or(PIECE_BYTES))
+    })
+}

@@ -1,0 +1,132 @@
+//! From a descriptor chain to a request whose every number has been checked.
+//!
+//! Header (16 bytes, readable): type u32, reserved u32, first sector u64. Then data, in the direction that
+//! the type says. The last writable byte takes the status.
+
+use virtio_bindings::bindings::virtio_blk as blk;
+
+use super::SECTOR_BYTES;
+use crate::memory::Memory;
+use crate::virtio::{Chain, ChainError};
+
+pub(super) const HEADER_BYTES: usize = 16;
+const RANGE_BYTES: usize = 16;
+/// The most ranges in one discard or write-zeroes request.
+pub(super) const MAX_RANGES: usize = 32;
+
+/// What the guest wants. Byte ranges are within the disk.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Request {
+    Read { offset: u64, length: u64 },
+    Write { offset: u64, length: u64 },
+    Flush,
+    GetId,
+    Discard(Vec<(u64, u64)>),
+    WriteZeroes(Vec<(u64, u64)>),
+}
+
+/// Why a request is refused before it reaches the backend.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RequestError {
+    #[error("the request has no room for its status")]
+    NoStatus,
+    #[error("the request type {0} is not known")]
+    Unsupported(u32),
+    #[error("the request is out of the disk's bounds, or its length is wrong")]
+    BadRange,
+    #[error("the request's buffers are wrong: {0}")]
+    Chain(#[from] ChainError),
+}
+
+impl RequestError {
+    /// The status that tells the driver.
+    pub(super) fn status(&self) -> u32 {
+        match self {
+            Self::Unsupported(_) => blk::VIRTIO_BLK_S_UNSUPP,
+            _ => blk::VIRTIO_BLK_S_IOERR,
+        }
+    }
+}
+
+impl Request {
+    /// Parses the request in `chain` for a disk of `size` bytes.
+    pub(super) fn parse(memory: &Memory, chain: &Chain, size: u64) -> Result<Self, RequestError> {
+        let answer = chain
+            .writable
+            .len()
+            .checked_sub(1)
+            .ok_or(RequestError::NoStatus)?;
+        let mut header = [0; HEADER_BYTES];
+        chain.readable.read(memory, 0, &mut header)?;
+        let (kind, sector) = split_header(header);
+        let payload = chain.readable.len() - HEADER_BYTES as u64;
+        match kind {
+            blk::VIRTIO_BLK_T_IN => {
+                let offset = checked_range(sector, answer, size)?;
+                Ok(Self::Read {
+                    offset,
+                    length: answer,
+                })
+            }
+            blk::VIRTIO_BLK_T_OUT => {
+                let offset = checked_range(sector, payload, size)?;
+                Ok(Self::Write {
+                    offset,
+                    length: payload,
+                })
+            }
+            blk::VIRTIO_BLK_T_FLUSH => Ok(Self::Flush),
+            blk::VIRTIO_BLK_T_GET_ID => Ok(Self::GetId),
+            blk::VIRTIO_BLK_T_DISCARD => Ok(Self::Discard(ranges(memory, chain, size, 0)?)),
+            blk::VIRTIO_BLK_T_WRITE_ZEROES => {
+                let allowed = blk::VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP;
+                Ok(Self::WriteZeroes(ranges(memory, chain, size, allowed)?))
+            }
+            other => Err(RequestError::Unsupported(other)),
+        }
+    }
+}
+
+fn split_header(header: [u8; HEADER_BYTES]) -> (u32, u64) {
+    let [a, b, c, d, _, _, _, _, sector @ ..] = header;
+    (u32::from_le_bytes([a, b, c, d]), u64::from_le_bytes(sector))
+}
+
+/// The byte offset of `sector`, if `length` bytes from there on are whole sectors of the disk.
+fn checked_range(sector: u64, length: u64, size: u64) -> Result<u64, RequestError> {
+    sector
+        .checked_mul(SECTOR_BYTES)
+        .filter(|_| length > 0 && length.is_multiple_of(SECTOR_BYTES))
+        .filter(|start| start.checked_add(length).is_some_and(|end| end <= size))
+        .ok_or(RequestError::BadRange)
+}
+
+/// The ranges of a discard or write-zeroes request: sector u64, sectors u32, flags u32 each.
+fn ranges(
+    memory: &Memory,
+    chain: &Chain,
+    size: u64,
+    allowed_flags: u32,
+) -> Result<Vec<(u64, u64)>, RequestError> {
+    let payload = usize::try_from(chain.readable.len() - HEADER_BYTES as u64)
+        .map_err(|_| RequestError::BadRange)?;
+    let count = payload / RANGE_BYTES;
+    if count == 0 || count > MAX_RANGES || !payload.is_multiple_of(RANGE_BYTES) {
+        return Err(RequestError::BadRange);
+    }
+    (0..count)
+        .map(|index| {
+            let mut range = [0; RANGE_BYTES];
+            let at = (HEADER_BYTES + index * RANGE_BYTES) as u64;
+            chain.readable.read(memory, at, &mut range)?;
+            let [sector @ .., n0, n1, n2, n3, f0, f1, f2, f3] = range;
+            let flags = u32::from_le_bytes([f0, f1, f2, f3]);
+            if flags & !allowed_flags != 0 {
+                return Err(RequestError::Unsupported(flags));
+            }
+            let length = u64::from(u32::from_le_bytes([n0, n1, n2, n3])) * SECTOR_BYTES;
+            let offset = checked_range(u64::from_le_bytes(sector), length, size)?;
+            Ok((offset, length))
+        })
+        .collect()
+}

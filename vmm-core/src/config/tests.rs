@@ -1,0 +1,100 @@
+use std::io;
+
+use super::*;
+
+struct Sized(u64);
+
+impl BlockBackend for Sized {
+    fn size(&self) -> u64 {
+        self.0
+    }
+    fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<()> {
+        Ok(())
+    }
+    fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        Ok(())
+    }
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+    fn write_zeroes(&self, _: u64, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn drive(bytes: u64, serial: &str) -> Drive {
+    Drive {
+        backend: Arc::new(Sized(bytes)),
+        read_only: false,
+        serial: serial.to_owned(),
+    }
+}
+
+fn good() -> VmConfig {
+    VmConfig {
+        kernel: "/boot/vmlinuz".into(),
+        initrd: None,
+        command_line: "console=ttyS0".to_owned(),
+        vcpus: 1,
+        memory_mib: 64,
+        drives: vec![drive(4096, "disk0")],
+        vsock_cid: Some(3),
+        console: Box::new(io::sink()),
+    }
+}
+
+#[test]
+fn a_sensible_machine_is_accepted() {
+    assert!(good().check().is_ok());
+}
+
+#[test]
+fn machines_out_of_bounds_are_refused_with_a_reason() {
+    let with = |change: fn(&mut VmConfig)| {
+        let mut config = good();
+        change(&mut config);
+        config.check().unwrap_err()
+    };
+    assert!(matches!(
+        with(|c| c.vcpus = 0),
+        StartError::Vcpus { asked: 0 }
+    ));
+    assert!(matches!(
+        with(|c| c.vcpus = 33),
+        StartError::Vcpus { asked: 33 }
+    ));
+    assert!(matches!(
+        with(|c| c.memory_mib = 15),
+        StartError::TooLittleMemory { asked_mib: 15 }
+    ));
+    assert!(matches!(
+        with(|c| c.vsock_cid = Some(2)),
+        StartError::VsockCid { cid: 2 }
+    ));
+    assert!(matches!(
+        with(|c| c.drives = vec![drive(1000, "")]),
+        StartError::DriveSize {
+            index: 0,
+            bytes: 1000
+        }
+    ));
+    assert!(matches!(
+        with(|c| c.drives = vec![drive(0, "")]),
+        StartError::DriveSize { bytes: 0, .. }
+    ));
+    assert!(matches!(
+        with(|c| c.drives = vec![drive(512, "123456789012345678901")]),
+        StartError::DriveSerial { index: 0, .. }
+    ));
+    assert!(matches!(
+        with(|c| c.drives = vec![drive(512, ""); MAX_DRIVES + 1]),
+        StartError::TooManyDrives { .. }
+    ));
+    assert!(matches!(
+        with(|c| c.command_line = "a\0b".to_owned()),
+        StartError::CommandLine(_)
+    ));
+}

@@ -1,0 +1,169 @@
+//! Why a VM did not start, or stopped running.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::boot::CommandLineError;
+use crate::config::{MAX_DRIVES, MAX_SERIAL_BYTES, MAX_VCPUS, MIN_GUEST_CID, MIN_MEMORY_MIB};
+use crate::kernel::KernelError;
+
+/// Why [`Vm::start`](crate::Vm::start) failed. Nothing is left behind: no thread, no descriptor, no mapping.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// This host has no KVM.
+    #[error(
+        "there is no KVM on this machine (could not open /dev/kvm): load the kvm_intel or kvm_amd module, \
+         and check that virtualisation is switched on in the firmware (or passed on, if this is a VM)"
+    )]
+    NoKvm {
+        /// What opening the device answered.
+        source: io::Error,
+    },
+    /// This user may not use KVM.
+    #[error("no permission to open /dev/kvm: add this user to the group kvm and log in again")]
+    KvmPermission {
+        /// What opening the device answered.
+        source: io::Error,
+    },
+    /// KVM refused a request that setting up a VM needs.
+    #[error("KVM could not {action}")]
+    Kvm {
+        /// What was asked of it.
+        action: &'static str,
+        /// Its answer.
+        source: io::Error,
+    },
+    /// The kernel's file could not be read.
+    #[error("could not read the kernel {path}: give the path of a vmlinux or vmlinuz file that this user can read", path = path.display())]
+    ReadKernel {
+        /// The file.
+        path: PathBuf,
+        /// What reading it answered.
+        source: io::Error,
+    },
+    /// The kernel's file is not a kernel that can be booted.
+    #[error("could not boot the kernel {path}", path = path.display())]
+    Kernel {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: KernelError,
+    },
+    /// The initrd leaves no room in memory.
+    #[error(
+        "an initrd of {initrd_bytes} bytes does not fit beside the kernel in {memory_mib} MiB of memory: \
+         raise the memory or shrink the initrd"
+    )]
+    InitrdTooLarge {
+        /// Size of the initrd.
+        initrd_bytes: u64,
+        /// The VM's memory.
+        memory_mib: u32,
+    },
+    /// No vCPU, or too many.
+    #[error("{asked} vCPUs asked for: a VM has 1 to {MAX_VCPUS}")]
+    Vcpus {
+        /// How many were asked for.
+        asked: u8,
+    },
+    /// Not enough memory for any kernel.
+    #[error("{asked_mib} MiB of memory asked for: a VM needs at least {MIN_MEMORY_MIB} MiB")]
+    TooLittleMemory {
+        /// How much was asked for.
+        asked_mib: u32,
+    },
+    /// The host would not give the VM's memory.
+    #[error(
+        "could not map {asked_mib} MiB for the guest: ask for less, or free memory or address space on the host"
+    )]
+    MapMemory {
+        /// How much was asked for.
+        asked_mib: u32,
+        /// What mapping it answered.
+        source: io::Error,
+    },
+    /// The command line can't be passed on.
+    #[error(transparent)]
+    CommandLine(#[from] CommandLineError),
+    /// A vsock address that is reserved.
+    #[error(
+        "vsock CID {cid} is reserved: a guest's is {MIN_GUEST_CID} or higher, and not 4294967295"
+    )]
+    VsockCid {
+        /// The address.
+        cid: u32,
+    },
+    /// More drives than there are device slots.
+    #[error("{asked} drives asked for: a VM has at most {MAX_DRIVES}")]
+    TooManyDrives {
+        /// How many were asked for.
+        asked: usize,
+    },
+    /// A serial number that does not fit.
+    #[error("the serial of drive {index} is longer than {MAX_SERIAL_BYTES} bytes: {serial:?}")]
+    DriveSerial {
+        /// Which drive, counted from 0.
+        index: usize,
+        /// Its serial.
+        serial: String,
+    },
+    /// A disk that is empty or ends within a sector.
+    #[error("drive {index} has {bytes} bytes: its size must be a multiple of 512 and not 0")]
+    DriveSize {
+        /// Which drive, counted from 0.
+        index: usize,
+        /// Its size.
+        bytes: u64,
+    },
+    /// The host is out of threads or descriptors.
+    #[error(
+        "could not {action}: check the process's limits on descriptors and threads (ulimit -n, -u)"
+    )]
+    Host {
+        /// What was tried.
+        action: &'static str,
+        /// The host's answer.
+        source: io::Error,
+    },
+}
+
+/// Why a VM that had started could not go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// `KVM_RUN` itself failed.
+    #[error("KVM could not run vCPU {vcpu}")]
+    Kvm {
+        /// Which vCPU, counted from 0.
+        vcpu: u8,
+        /// KVM's answer.
+        source: io::Error,
+    },
+    /// KVM stopped a vCPU for a reason that leaves no way on.
+    #[error("vCPU {vcpu} stopped at address {rip:#x} for good: {reason}")]
+    Vcpu {
+        /// Which vCPU, counted from 0.
+        vcpu: u8,
+        /// Its instruction pointer.
+        rip: u64,
+        /// KVM's reason.
+        reason: String,
+    },
+    /// One of the VM's threads ended on its own.
+    #[error(
+        "the thread {name} of the VM died; a panic in a block backend or console writer does that"
+    )]
+    ThreadDied {
+        /// The thread's name.
+        name: String,
+    },
+    /// A device's thread could not wait for events.
+    #[error("the device thread {name} could not wait for events")]
+    Device {
+        /// The thread's name.
+        name: String,
+        /// What waiting answered.
+        source: io::Error,
+    },
+}

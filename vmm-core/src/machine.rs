@@ -1,0 +1,116 @@
+//! What a vCPU finds when it leaves guest mode: ports and memory-mapped registers.
+//!
+//! Invariant: no access, whatever its address, size or value, does anything but what is written here;
+//! unknown ones read as ones and are lost when written.
+
+mod serial;
+
+use std::sync::{Mutex, PoisonError};
+
+use serial::SerialPort;
+
+use crate::layout::{
+    KEYBOARD_PORT, KEYBOARD_PORTS, RESET_PORT, RESET_VALUE, SERIAL_PORT, SERIAL_PORTS,
+    SLEEP_CONTROL_PORT, SLEEP_STATUS_PORT, SLEEP_TYPE_S5, VIRTIO_MMIO, VIRTIO_MMIO_STRIDE,
+};
+use crate::virtio::MmioTransport;
+
+/// Command port of the keyboard controller, and the command that pulses the reset line.
+const KEYBOARD_COMMAND_PORT: u16 = KEYBOARD_PORT + 4;
+const KEYBOARD_RESET: u8 = 0xfe;
+/// ACPI 6.4, section 4.8.3.7: the sleep type is in bits 2 to 4, and bit 5 starts the transition.
+const SLEEP_TYPE_SHIFT: u8 = 2;
+const SLEEP_TYPE_MASK: u8 = 0b111;
+const SLEEP_ENABLE: u8 = 1 << 5;
+
+/// A guest's wish that ends the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PowerEvent {
+    Off,
+    Reset,
+}
+
+/// The devices of one VM.
+pub(crate) struct Machine {
+    serial: Mutex<SerialPort>,
+    transports: Vec<MmioTransport>,
+}
+
+impl Machine {
+    fn new(serial: SerialPort, transports: Vec<MmioTransport>) -> Self {
+        Self {
+            serial: Mutex::new(serial),
+            transports,
+        }
+    }
+
+    pub(crate) fn transports(&self) -> &[MmioTransport] {
+        &self.transports
+    }
+
+    /// Handles reads of one or more bytes from a port.
+    pub(crate) fn port_in(&self, port: u16, data: &mut [u8]) {
+        data.fill(0xff);
+        if let Some(register) = within(port, SERIAL_PORT, SERIAL_PORTS) {
+            let mut serial = self.serial.lock().unwrap_or_else(PoisonError::into_inner);
+            data.iter_mut()
+                .for_each(|byte| *byte = serial.read(register));
+        } else if port == SLEEP_STATUS_PORT || within(port, KEYBOARD_PORT, KEYBOARD_PORTS).is_some()
+        {
+            data.fill(0);
+        }
+    }
+
+    /// Handles writes of one or more bytes to a port.
+    pub(crate) fn port_out(&self, port: u16, data: &[u8]) -> Option<PowerEvent> {
+        if let Some(register) = within(port, SERIAL_PORT, SERIAL_PORTS) {
+            let mut serial = self.serial.lock().unwrap_or_else(PoisonError::into_inner);
+            for byte in data {
+                serial.write(register, *byte);
+            }
+            return None;
+        }
+        let value = *data.first()?;
+        match port {
+            SLEEP_CONTROL_PORT => {
+                let sleep_type = value >> SLEEP_TYPE_SHIFT & SLEEP_TYPE_MASK;
+                (value & SLEEP_ENABLE != 0 && sleep_type == SLEEP_TYPE_S5)
+                    .then_some(PowerEvent::Off)
+            }
+            RESET_PORT => (value == RESET_VALUE).then_some(PowerEvent::Reset),
+            KEYBOARD_COMMAND_PORT => (value == KEYBOARD_RESET).then_some(PowerEvent::Reset),
+            _ => None,
+        }
+    }
+
+    /// Handles a read from memory that is not RAM.
+    pub(crate) fn mmio_read(&self, address: u64, data: &mut [u8]) {
+        match self.transport(address) {
+            Some((transport, offset)) => transport.read(offset, data),
+            None => data.fill(0xff),
+        }
+    }
+
+    /// Handles a write to memory that is not RAM.
+    pub(crate) fn mmio_write(&self, address: u64, data: &[u8]) {
+        if let Some((transport, offset)) = self.transport(address) {
+            transport.write(offset, data);
+        }
+    }
+
+    fn transport(&self, address: u64) -> Option<(&MmioTransport, u32)> {
+        let offset = address.checked_sub(VIRTIO_MMIO)?;
+        let index = usize::try_from(offset / VIRTIO_MMIO_STRIDE).ok()?;
+        let within = u32::try_from(offset % VIRTIO_MMIO_STRIDE).ok()?;
+        Some((self.transports.get(index)?, within))
+    }
+}
+
+/// The offset of `port` in the `count` ports from `first` on.
+fn within(port: u16, first: u16, count: u8) -> Option<u8> {
+    let offset = u8::try_from(port.checked_sub(first)?).ok()?;
+    (offset < count).then_some(offset)
+}
+
+#[cfg(test)]
+mod tests;

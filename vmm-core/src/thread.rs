@@ -1,0 +1,95 @@
+//! Threads of a VM, and the one signal that they listen to.
+//!
+//! Invariant: a thread made here takes no signal of the embedder's; a vCPU thread takes only
+//! [`kick_signal`].
+
+#![expect(
+    unsafe_code,
+    reason = "signal masks and directed signals have no safe interface"
+)]
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::unix::thread::JoinHandleExt;
+use std::sync::Once;
+use std::thread::{Builder, JoinHandle};
+
+use libc::{c_int, c_void, siginfo_t, sigset_t};
+use vmm_sys_util::signal::{SIGRTMIN, register_signal_handler};
+
+/// Distance of the kick signal from `SIGRTMIN`, past those that C libraries and runtimes like to take.
+const KICK_OFFSET: c_int = 7;
+
+/// Signals that report a fault of the thread itself; blocking them would turn a diagnosis into a kill.
+const FAULTS: [c_int; 5] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGILL,
+    libc::SIGTRAP,
+];
+
+/// The real-time signal that takes a vCPU thread out of `KVM_RUN`: `SIGRTMIN + 7`.
+///
+/// It is only ever sent to vCPU threads of this crate. A program that embeds VMs must not change its
+/// disposition; a handler that was there before the first VM started is replaced.
+#[must_use]
+pub fn kick_signal() -> i32 {
+    SIGRTMIN() + KICK_OFFSET
+}
+
+/// What a thread of a VM is for, which decides the signals it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Vcpu,
+    Other,
+}
+
+/// Starts a named thread of a VM.
+pub(crate) fn spawn(
+    name: String,
+    role: Role,
+    body: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    static HANDLER: Once = Once::new();
+    HANDLER.call_once(|| {
+        if let Err(error) = register_signal_handler(kick_signal(), nothing) {
+            tracing::error!(%error, "could not install the handler that vCPUs are kicked with");
+        }
+    });
+    Builder::new().name(name).spawn(move || {
+        block_signals(role);
+        body();
+    })
+}
+
+/// Takes a vCPU thread out of `KVM_RUN` if it is there at this moment. The caller repeats this until
+/// the thread has ended, which covers a kick that arrives just before the thread enters `KVM_RUN`.
+pub(crate) fn kick(thread: &JoinHandle<()>) {
+    let id = thread.as_pthread_t();
+    // SAFETY: the thread has not been joined, since its handle is borrowed, so its id is still its own.
+    let result = unsafe { libc::pthread_kill(id, kick_signal()) };
+    if result != 0 {
+        tracing::debug!(result, "a vCPU thread could not be kicked");
+    }
+}
+
+extern "C" fn nothing(_: c_int, _: *mut siginfo_t, _: *mut c_void) {}
+
+fn block_signals(role: Role) {
+    let mut set = MaybeUninit::<sigset_t>::uninit();
+    // SAFETY: the pointer is to memory of the right type, which the call fills.
+    unsafe { libc::sigfillset(set.as_mut_ptr()) };
+    // SAFETY: sigfillset has initialised it.
+    let mut set = unsafe { set.assume_init() };
+    let mut open = FAULTS.to_vec();
+    if role == Role::Vcpu {
+        open.push(kick_signal());
+    }
+    for signal in open {
+        // SAFETY: `set` is an initialised set, and `signal` a valid number.
+        unsafe { libc::sigdelset(&raw mut set, signal) };
+    }
+    // SAFETY: `set` is initialised, and the old mask is not asked for.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut()) };
+}

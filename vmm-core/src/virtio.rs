@@ -1,0 +1,60 @@
+//! What all virtio devices share: descriptor chains, queues, the mmio transport, worker threads.
+
+mod chain;
+mod interrupt;
+mod mmio;
+mod queue;
+mod worker;
+
+pub(crate) use chain::{Chain, ChainError};
+pub(crate) use interrupt::Interrupt;
+pub(crate) use mmio::MmioTransport;
+pub(crate) use queue::{QueueError, ServedQueue, Verdict};
+pub(crate) use worker::{Event, Worker};
+
+use std::os::fd::RawFd;
+
+use virtio_bindings::bindings::virtio_config::VIRTIO_F_VERSION_1;
+use virtio_bindings::bindings::virtio_ring::{
+    VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC,
+};
+
+/// Features that every device here offers, because the transport and queues provide them.
+pub(crate) const COMMON_FEATURES: u64 =
+    1 << VIRTIO_F_VERSION_1 | 1 << VIRTIO_RING_F_EVENT_IDX | 1 << VIRTIO_RING_F_INDIRECT_DESC;
+
+/// What the transport shows of a device.
+#[derive(Clone, Debug)]
+pub(crate) struct DeviceInfo {
+    /// Device type of virtio 1.2, chapter 5.
+    pub(crate) id: u32,
+    /// Features that it offers.
+    pub(crate) features: u64,
+    /// The most entries that each of its queues can have, powers of two.
+    pub(crate) queue_sizes: &'static [u16],
+    /// Its configuration space, which does not change.
+    pub(crate) config: Vec<u8>,
+}
+
+/// The part of a device that runs on its worker thread.
+///
+/// A device is either idle or active. `activate` makes it active and `reset` idle again; `serve` is only
+/// called in between.
+pub(crate) trait Handler: Send {
+    /// Called when the driver has set the device up, with the features that it accepted.
+    fn activate(&mut self, features: u64);
+
+    /// Called when the driver has reset the device: it keeps nothing of what went before.
+    fn reset(&mut self);
+
+    /// An eventfd by which the host side asks for a call of `serve` with [`Event::Wake`].
+    fn wake_fd(&self) -> Option<RawFd> {
+        None
+    }
+
+    /// Does the work that `event` announces.
+    ///
+    /// # Errors
+    /// A queue that the driver has wrecked; the device then asks for a reset and serves nothing until it comes.
+    fn serve(&mut self, event: Event, queues: &mut [ServedQueue]) -> Result<(), QueueError>;
+}

@@ -1,0 +1,76 @@
+//! How a device reaches its driver.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use virtio_bindings::bindings::virtio_config::VIRTIO_CONFIG_S_NEEDS_RESET;
+use virtio_bindings::bindings::virtio_mmio::{VIRTIO_MMIO_INT_CONFIG, VIRTIO_MMIO_INT_VRING};
+use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
+
+/// A device's interrupt line with the two registers that say why it is raised. Clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Interrupt {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// The InterruptStatus register.
+    pending: AtomicU32,
+    /// The Status register: here, because a device can set a bit of it.
+    status: AtomicU32,
+    line: EventFd,
+}
+
+impl Interrupt {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            shared: Arc::new(Shared {
+                pending: AtomicU32::new(0),
+                status: AtomicU32::new(0),
+                line: EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?,
+            }),
+        })
+    }
+
+    /// The eventfd to connect with an interrupt line of the guest.
+    pub(crate) fn line(&self) -> &EventFd {
+        &self.shared.line
+    }
+
+    /// Tells the driver that buffers were used.
+    pub(crate) fn buffers_used(&self) {
+        self.raise(VIRTIO_MMIO_INT_VRING);
+    }
+
+    /// Tells the driver that the device can't go on without a reset.
+    pub(crate) fn needs_reset(&self) {
+        self.shared
+            .status
+            .fetch_or(VIRTIO_CONFIG_S_NEEDS_RESET, Ordering::SeqCst);
+        self.raise(VIRTIO_MMIO_INT_CONFIG);
+    }
+
+    pub(crate) fn pending(&self) -> u32 {
+        self.shared.pending.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn acknowledge(&self, bits: u32) {
+        self.shared.pending.fetch_and(!bits, Ordering::SeqCst);
+    }
+
+    pub(crate) fn status(&self) -> u32 {
+        self.shared.status.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set_status(&self, status: u32) {
+        self.shared.status.store(status, Ordering::SeqCst);
+    }
+
+    fn raise(&self, reason: u32) {
+        self.shared.pending.fetch_or(reason, Ordering::SeqCst);
+        // A full counter means that an interrupt is on its way already.
+        let _already_raised = self.shared.line.write(1);
+    }
+}

@@ -1,0 +1,261 @@
+//! The thread on which a device works.
+//!
+//! The transport, on a vCPU thread, sends commands; the driver's kicks arrive as eventfds. Invariant: after
+//! [`Worker::reset`] returns, the device touches no guest memory until it is activated again.
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::JoinHandle;
+
+use virtio_queue::Queue;
+use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
+use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
+
+use super::{Handler, Interrupt, ServedQueue};
+use crate::error::RunError;
+use crate::memory::Memory;
+use crate::thread::{Role, spawn};
+
+/// Why a device is asked to work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The driver put buffers on this queue.
+    Queue(usize),
+    /// The host side has something to do.
+    Wake,
+}
+
+enum Command {
+    Activate { queues: Vec<Queue>, features: u64 },
+    Reset { done: SyncSender<()> },
+    Stop,
+}
+
+const COMMAND_TOKEN: u64 = 0;
+const WAKE_TOKEN: u64 = 1;
+const FIRST_QUEUE_TOKEN: u64 = 2;
+/// Events taken at once: more than any device has sources.
+const MAX_EVENTS: usize = 8;
+
+/// The transport's end of a device's thread.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    commands: Sender<Command>,
+    wake: EventFd,
+    kicks: Vec<EventFd>,
+}
+
+impl Worker {
+    /// Starts the thread. `report` is called once, if the thread ends without being told to.
+    pub(crate) fn start(
+        name: String,
+        queues: usize,
+        handler: Box<dyn Handler>,
+        memory: Memory,
+        interrupt: Interrupt,
+        report: impl FnOnce(RunError) + Send + 'static,
+    ) -> io::Result<(Self, JoinHandle<()>)> {
+        let (commands, received) = channel();
+        let new_event = || EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC);
+        let worker = Self {
+            commands,
+            wake: new_event()?,
+            kicks: (0..queues)
+                .map(|_| new_event())
+                .collect::<io::Result<_>>()?,
+        };
+        let body = Body {
+            epoll: Epoll::new()?,
+            commands: received,
+            wake: worker.wake.try_clone()?,
+            kicks: worker.try_clone_kicks()?,
+            queues: Vec::new(),
+            handler,
+            memory,
+            interrupt,
+        };
+        body.watch()?;
+        let mut guard = DeathGuard {
+            report: Some(report),
+            name: name.clone(),
+        };
+        let thread = spawn(name, Role::Other, move || {
+            let ended = body.run();
+            match (ended, guard.report.take()) {
+                (Err(source), Some(report)) => report(RunError::Device {
+                    name: guard.name.clone(),
+                    source,
+                }),
+                _ => tracing::trace!(name = guard.name, "device thread ends"),
+            }
+        })?;
+        Ok((worker, thread))
+    }
+
+    /// The eventfd by which the driver kicks queue number `index`.
+    pub(crate) fn kicks(&self) -> &[EventFd] {
+        &self.kicks
+    }
+
+    fn try_clone_kicks(&self) -> io::Result<Vec<EventFd>> {
+        self.kicks.iter().map(EventFd::try_clone).collect()
+    }
+
+    /// Hands the queues to the device.
+    pub(crate) fn activate(&self, queues: Vec<Queue>, features: u64) {
+        self.send(Command::Activate { queues, features });
+    }
+
+    /// Takes them away again; returns when the device has let go.
+    pub(crate) fn reset(&self) {
+        let (done, wait) = sync_channel(1);
+        self.send(Command::Reset { done });
+        // An error means that the thread is gone, and with it all use of the queues.
+        let _thread_is_gone = wait.recv();
+    }
+
+    /// Ends the thread, after the request that it is working on.
+    pub(crate) fn stop(&self) {
+        self.send(Command::Stop);
+    }
+
+    fn send(&self, command: Command) {
+        // Both fail only if the thread is gone, which its guard has reported.
+        let _thread_is_gone = self.commands.send(command);
+        let _woken_already = self.wake.write(1);
+    }
+}
+
+/// Reports a thread that unwinds.
+struct DeathGuard<R: FnOnce(RunError)> {
+    report: Option<R>,
+    name: String,
+}
+
+impl<R: FnOnce(RunError)> Drop for DeathGuard<R> {
+    fn drop(&mut self) {
+        if let Some(report) = self.report.take() {
+            report(RunError::ThreadDied {
+                name: std::mem::take(&mut self.name),
+            });
+        }
+    }
+}
+
+struct Body {
+    epoll: Epoll,
+    commands: Receiver<Command>,
+    wake: EventFd,
+    kicks: Vec<EventFd>,
+    /// Empty while the device is idle.
+    queues: Vec<ServedQueue>,
+    handler: Box<dyn Handler>,
+    memory: Memory,
+    interrupt: Interrupt,
+}
+
+impl Body {
+    fn watch(&self) -> io::Result<()> {
+        let add = |fd: RawFd, token: u64| {
+            self.epoll.ctl(
+                ControlOperation::Add,
+                fd,
+                EpollEvent::new(EventSet::IN, token),
+            )
+        };
+        add(self.wake.as_raw_fd(), COMMAND_TOKEN)?;
+        if let Some(fd) = self.handler.wake_fd() {
+            add(fd, WAKE_TOKEN)?;
+        }
+        for (kick, token) in self.kicks.iter().zip(FIRST_QUEUE_TOKEN..) {
+            add(kick.as_raw_fd(), token)?;
+        }
+        Ok(())
+    }
+
+    fn run(mut self) -> io::Result<()> {
+        let mut events = [EpollEvent::default(); MAX_EVENTS];
+        loop {
+            let count = match self.epoll.wait(-1, &mut events) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => result?,
+            };
+            for event in &events[..count] {
+                match event.data() {
+                    COMMAND_TOKEN => {
+                        let _count = self.wake.read();
+                        if self.obey_commands().is_break() {
+                            return Ok(());
+                        }
+                    }
+                    WAKE_TOKEN => self.serve(Event::Wake),
+                    token => {
+                        let index =
+                            usize::try_from(token - FIRST_QUEUE_TOKEN).map_err(io::Error::other)?;
+                        let _count = self.kicks[index].read();
+                        self.serve(Event::Queue(index));
+                    }
+                }
+            }
+        }
+    }
+
+    fn obey_commands(&mut self) -> std::ops::ControlFlow<()> {
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                Command::Activate { queues, features } => self.activate(queues, features),
+                Command::Reset { done } => {
+                    self.queues.clear();
+                    self.handler.reset();
+                    let _nobody_waits = done.send(());
+                }
+                Command::Stop => {
+                    self.handler.reset();
+                    return std::ops::ControlFlow::Break(());
+                }
+            }
+        }
+        std::ops::ControlFlow::Continue(())
+    }
+
+    fn activate(&mut self, queues: Vec<Queue>, features: u64) {
+        let served: io::Result<Vec<_>> = queues
+            .into_iter()
+            .zip(&self.kicks)
+            .map(|(queue, kick)| {
+                let (memory, interrupt) = (self.memory.clone(), self.interrupt.clone());
+                Ok(ServedQueue::new(
+                    queue,
+                    memory,
+                    interrupt,
+                    kick.try_clone()?,
+                ))
+            })
+            .collect();
+        match served {
+            Ok(served) if served.iter().all(ServedQueue::is_sane) => {
+                self.queues = served;
+                self.handler.activate(features);
+                for index in 0..self.queues.len() {
+                    self.serve(Event::Queue(index));
+                }
+            }
+            refused => {
+                tracing::warn!(error = ?refused.err(), "a virtio driver set up its queues outside of memory");
+                self.interrupt.needs_reset();
+            }
+        }
+    }
+
+    fn serve(&mut self, event: Event) {
+        if self.queues.is_empty() && event != Event::Wake {
+            return;
+        }
+        if let Err(error) = self.handler.serve(event, &mut self.queues) {
+            tracing::warn!(?error, "a virtio device needs a reset");
+            self.queues.clear();
+            self.interrupt.needs_reset();
+        }
+    }
+}

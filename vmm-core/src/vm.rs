@@ -1,0 +1,162 @@
+//! A VM's life: start, run, one reason to end, and the taking apart.
+
+mod build;
+mod devices;
+mod kvm;
+mod supervise;
+
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::config::VmConfig;
+use crate::error::{RunError, StartError};
+use crate::machine::PowerEvent;
+use crate::vcpu::Stop;
+use crate::vsock::{Shared, VsockHost};
+
+/// Why a run ended.
+#[derive(Clone, Debug)]
+pub enum Exit {
+    /// The guest switched itself off.
+    PowerOff,
+    /// The guest reset itself: it rebooted, panicked with `panic=-1`, or made a triple fault. The VM does not
+    /// start again by itself.
+    Reboot,
+    /// [`Vm::stop`] was called, or the VM was dropped.
+    Stopped,
+    /// The VM could not go on.
+    Failed(Arc<RunError>),
+}
+
+/// A running VM.
+///
+/// Dropping it stops the guest, as [`stop`](Self::stop) does, and waits until all of the VM's threads have ended.
+pub struct Vm {
+    outcome: Arc<Outcome>,
+    vsock: Option<Arc<Shared>>,
+    supervisor: Option<JoinHandle<()>>,
+}
+
+/// The first reason to end, and whether everything has been taken apart.
+#[derive(Debug, Default)]
+struct Outcome {
+    state: Mutex<OutcomeState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct OutcomeState {
+    exit: Option<Exit>,
+    finished: bool,
+}
+
+impl Outcome {
+    /// Ends the run for this reason, unless there is one already.
+    fn end(&self, exit: Exit) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.exit.get_or_insert(exit);
+        self.changed.notify_all();
+    }
+
+    fn end_for(&self, stop: Stop) {
+        match stop {
+            Stop::Asked => {}
+            Stop::Power(PowerEvent::Off) => self.end(Exit::PowerOff),
+            Stop::Power(PowerEvent::Reset) => self.end(Exit::Reboot),
+            Stop::Failed(error) => self.end(Exit::Failed(Arc::new(error))),
+        }
+    }
+
+    /// Waits until there is a reason to end.
+    fn wait_for_end(&self) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ended = self.changed.wait_while(state, |state| state.exit.is_none());
+    }
+
+    /// Everything has been taken apart.
+    fn finish(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.finished = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until everything has been taken apart; `None` if that takes longer than to `deadline`.
+    fn wait_for_finish(&self, deadline: Option<Instant>) -> Option<Exit> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        while !state.finished {
+            let Some(deadline) = deadline else {
+                state = self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = deadline.checked_duration_since(Instant::now())?;
+            let waited = self.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.exit.clone()
+    }
+}
+
+impl Vm {
+    /// Builds a VM and starts it. It takes as long as copying the kernel and initrd into memory; the
+    /// guest boots in the background.
+    ///
+    /// # Errors
+    /// [`StartError`] if the configuration, the kernel or the host won't do. Nothing is left behind.
+    pub fn start(config: VmConfig) -> Result<Self, StartError> {
+        build::start(config)
+    }
+
+    /// The host's side of the vsock device, if the VM has one.
+    #[must_use]
+    pub fn vsock(&self) -> Option<VsockHost> {
+        self.vsock.as_ref().map(|s| VsockHost::new(Arc::clone(s)))
+    }
+
+    /// Ends the run by force, as if the power was cut: what the guest has not flushed may be lost. Returns at
+    /// once; [`wait`](Self::wait) returns when it is done. Does nothing if the run has ended. Any thread may
+    /// call it, any number of times.
+    pub fn stop(&self) {
+        self.outcome.end(Exit::Stopped);
+    }
+
+    /// Waits for the end of the run. When it returns, no vCPU runs, no backend is called any more, the
+    /// console is flushed, and all vsock streams have ended. All callers get the same answer.
+    #[must_use]
+    pub fn wait(&self) -> Exit {
+        self.outcome
+            .wait_for_finish(None)
+            .expect("without a deadline, the wait ends with a reason")
+    }
+
+    /// Does what [`wait`](Self::wait) does, but gives up after `timeout` with `None`.
+    #[must_use]
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<Exit> {
+        // A time that the clock can't express is as good as never.
+        self.outcome
+            .wait_for_finish(Instant::now().checked_add(timeout))
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        self.stop();
+        if let Some(supervisor) = self.supervisor.take()
+            && supervisor.join().is_err()
+        {
+            tracing::error!("a VM's supervisor panicked");
+        }
+    }
+}
+
+impl fmt::Debug for Vm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vm")
+            .field("outcome", &self.outcome)
+            .finish_non_exhaustive()
+    }
+}

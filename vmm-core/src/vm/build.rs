@@ -1,0 +1,149 @@
+//! Puts a VM together.
+
+use std::ffi::CStr;
+use std::io;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, mpsc};
+
+use kvm_ioctls::VcpuFd;
+
+use super::devices::{devices, serial_line, start_devices};
+use super::supervise::Parts;
+use super::{Outcome, Vm, kvm};
+use crate::boot;
+use crate::config::VmConfig;
+use crate::error::{RunError, StartError};
+use crate::machine::Machine;
+use crate::memory;
+use crate::thread::{Role, spawn};
+use crate::vcpu::{self, CpuidTemplate, RunContext, Stop};
+use crate::vsock::Shared;
+
+const KVM_DEVICE: &CStr = c"/dev/kvm";
+
+/// Builds the VM of `config` and lets it run.
+pub(super) fn start(config: VmConfig) -> Result<Vm, StartError> {
+    config.check()?;
+    let kvm = kvm::open(KVM_DEVICE)?;
+    let memory = memory::map(config.memory_mib)?;
+    let vm = kvm::create_vm(&kvm, &memory)?;
+
+    let outcome = Arc::new(Outcome::default());
+    let stopping = Arc::new(AtomicBool::new(false));
+    let vsock = config
+        .vsock_cid
+        .map(Shared::new)
+        .transpose()
+        .map_err(host("make a descriptor for the vsock device"))?;
+    let devices = devices(&config, &stopping, vsock.as_ref());
+    let entry = boot::load(&config, &memory, devices.len())?;
+    let cpuid = CpuidTemplate::new(&kvm)?;
+    let vcpus = (0..config.vcpus)
+        .map(|id| vcpu::create(&vm, &cpuid, &entry, id, config.vcpus))
+        .collect::<Result<Vec<_>, _>>()?;
+
+    let serial_line = serial_line(&vm)?;
+    // From here on threads exist, and an error has to take apart what there is.
+    let mut workers = Vec::new();
+    let transports = start_devices(&vm, &memory, &outcome, devices, &mut workers);
+    let (transports, failed) = match transports {
+        Ok(transports) => (transports, None),
+        Err((transports, error)) => (transports, Some(error)),
+    };
+    let machine = Arc::new(Machine::with_console(
+        config.console,
+        serial_line,
+        transports,
+    ));
+    let mut parts = Parts {
+        outcome,
+        stopping,
+        machine,
+        vsock,
+        vcpus: Vec::new(),
+        workers,
+        vm,
+        memory,
+    };
+    match failed.map_or_else(|| start_vcpus(&mut parts, vcpus), Err) {
+        Ok(()) => supervise(parts),
+        Err(error) => {
+            parts.take_apart();
+            Err(error)
+        }
+    }
+}
+
+fn supervise(parts: Parts) -> Result<Vm, StartError> {
+    let outcome = Arc::clone(&parts.outcome);
+    let vsock = parts.vsock.clone();
+    // The parts go over a channel, so that they are still here if there is no thread to take them.
+    let (hand_over, take_over) = mpsc::channel::<Parts>();
+    let thread = spawn("vm-supervisor".to_owned(), Role::Other, move || {
+        if let Ok(parts) = take_over.recv() {
+            parts.supervise();
+        }
+    });
+    match thread {
+        Ok(thread) => {
+            if hand_over.send(parts).is_err() {
+                tracing::error!("a VM's supervisor ended before it began");
+            }
+            Ok(Vm {
+                outcome,
+                vsock,
+                supervisor: Some(thread),
+            })
+        }
+        Err(source) => {
+            parts.take_apart();
+            Err(host("start the supervisor thread")(source))
+        }
+    }
+}
+
+fn start_vcpus(parts: &mut Parts, vcpus: Vec<VcpuFd>) -> Result<(), StartError> {
+    for (id, vcpu) in (0..).zip(vcpus) {
+        let context = RunContext {
+            id,
+            machine: Arc::clone(&parts.machine),
+            stopping: Arc::clone(&parts.stopping),
+            _memory: parts.memory.clone(),
+        };
+        let outcome = Arc::clone(&parts.outcome);
+        let name = format!("vm-vcpu{id}");
+        let guard_name = name.clone();
+        let thread = spawn(name, Role::Vcpu, move || {
+            let mut guard = VcpuGuard {
+                outcome,
+                unwound: Some(guard_name),
+            };
+            let stop = vcpu::run(vcpu, &context);
+            guard.unwound = None;
+            guard.outcome.end_for(stop);
+        })
+        .map_err(host("start a vCPU's thread"))?;
+        parts.vcpus.push(thread);
+    }
+    Ok(())
+}
+
+/// Ends the run if a vCPU's thread unwinds, for instance out of the embedder's console.
+struct VcpuGuard {
+    outcome: Arc<Outcome>,
+    unwound: Option<String>,
+}
+
+impl Drop for VcpuGuard {
+    fn drop(&mut self) {
+        if let Some(name) = self.unwound.take() {
+            self.outcome
+                .end_for(Stop::Failed(RunError::ThreadDied { name }));
+        }
+    }
+}
+
+/// The error of a request to the host.
+pub(super) fn host(action: &'static str) -> impl FnOnce(io::Error) -> StartError {
+    move |source| StartError::Host { action, source }
+}

@@ -1,0 +1,122 @@
+//! Moves packets between the queues and the mux, on the device's thread.
+
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+
+use super::Shared;
+use super::packet::{HEADER_BYTES, Header};
+use crate::memory::Memory;
+use crate::virtio::{
+    COMMON_FEATURES, Chain, ChainError, DeviceInfo, Event, Handler, QueueError, ServedQueue,
+    Verdict,
+};
+
+const DEVICE_ID: u32 = 19;
+/// Receive, transmit and event queue. Nothing is ever sent on the last.
+const QUEUE_SIZES: &[u16] = &[256, 256, 8];
+/// The most data in a packet, either way; Linux sends no more.
+const MAX_DATA_BYTES: usize = 64 << 10;
+
+/// What the driver sees: the guest's CID.
+pub(crate) fn info(guest_cid: u32) -> DeviceInfo {
+    DeviceInfo {
+        id: DEVICE_ID,
+        features: COMMON_FEATURES,
+        queue_sizes: QUEUE_SIZES,
+        config: u64::from(guest_cid).to_le_bytes().to_vec(),
+    }
+}
+
+/// The device.
+#[derive(Debug)]
+pub(crate) struct VsockDevice {
+    shared: Arc<Shared>,
+    /// Scratch space for a packet's data.
+    data: Vec<u8>,
+}
+
+impl VsockDevice {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            data: Vec::with_capacity(MAX_DATA_BYTES),
+        }
+    }
+
+    /// Takes a packet that the driver sends.
+    fn transmit(&mut self, memory: &Memory, chain: &Chain) -> Result<(), ChainError> {
+        let mut header = [0; HEADER_BYTES];
+        chain.readable.read(memory, 0, &mut header)?;
+        let header = Header::from_bytes(&header);
+        let length = header.length as usize;
+        let too_long = ChainError::OutOfRange {
+            offset: HEADER_BYTES as u64,
+            length,
+            size: chain.readable.len(),
+        };
+        if length > MAX_DATA_BYTES {
+            return Err(too_long);
+        }
+        self.data.resize(length, 0);
+        chain
+            .readable
+            .read(memory, HEADER_BYTES as u64, &mut self.data)?;
+        self.shared.lock().receive(&header, &self.data);
+        Ok(())
+    }
+
+    /// Puts the next packet into a buffer of the driver's.
+    fn fill(&mut self, memory: &Memory, chain: &Chain) -> Verdict {
+        let Some(room) = chain.writable.len().checked_sub(HEADER_BYTES as u64) else {
+            return Verdict::Used(0);
+        };
+        let room = usize::try_from(room).map_or(MAX_DATA_BYTES, |room| room.min(MAX_DATA_BYTES));
+        let packet = self.shared.lock().next_packet(room, &mut self.data);
+        let Some(header) = packet else {
+            return Verdict::Later;
+        };
+        let written = chain
+            .writable
+            .write(memory, 0, &header.to_bytes())
+            .and_then(|()| {
+                chain
+                    .writable
+                    .write(memory, HEADER_BYTES as u64, &self.data)
+            });
+        match written {
+            Ok(()) => Verdict::Used(u32::try_from(HEADER_BYTES + self.data.len()).unwrap_or(0)),
+            Err(_) => Verdict::Used(0),
+        }
+    }
+}
+
+impl Handler for VsockDevice {
+    fn activate(&mut self, _features: u64) {}
+
+    fn reset(&mut self) {
+        self.shared.lock().reset();
+    }
+
+    fn wake_fd(&self) -> Option<RawFd> {
+        Some(self.shared.wake.as_raw_fd())
+    }
+
+    fn serve(&mut self, event: Event, queues: &mut [ServedQueue]) -> Result<(), QueueError> {
+        if event == Event::Wake {
+            let _count = self.shared.wake.read();
+        }
+        let [receive, transmit, _] = queues else {
+            return Ok(());
+        };
+        transmit.drain(|memory, chain| {
+            if let Err(error) = self.transmit(memory, chain) {
+                tracing::debug!(%error, "dropped a vsock packet");
+            }
+            Verdict::Used(0)
+        })?;
+        if self.shared.lock().has_packets() {
+            receive.drain(|memory, chain| self.fill(memory, chain))?;
+        }
+        Ok(())
+    }
+}

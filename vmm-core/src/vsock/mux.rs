@@ -1,0 +1,357 @@
+//! All connections of one VM: the protocol, without I/O or clocks.
+//!
+//! Invariants: at most [`MAX_CONNECTIONS`] connections and [`MAX_RESETS`] answers to stray packets are held;
+//! a connection is dropped when the protocol is through with it and no handle of the host's is left.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io;
+use std::sync::{Arc, Condvar};
+
+use super::HOST_CID;
+use super::connection::{Connection, Ports, State};
+use super::packet::{Header, TYPE_STREAM, op};
+
+/// The most connections of a VM, those that are only half closed included.
+pub(super) const MAX_CONNECTIONS: usize = 1024;
+/// The most connections that wait in a listener for the host to accept them.
+pub(super) const MAX_BACKLOG: usize = 128;
+/// The most answers to stray packets that wait for the guest to take them; it loses those beyond.
+const MAX_RESETS: usize = 256;
+/// The host's ports for connections that it opens: from here up, like Linux's.
+const FIRST_EPHEMERAL_PORT: u32 = 1 << 30;
+
+/// Names a connection for as long as a handle of it lives.
+pub(super) type Id = u64;
+
+#[derive(Debug)]
+struct Listener {
+    backlog: VecDeque<Id>,
+    changed: Arc<Condvar>,
+}
+
+#[derive(Debug)]
+pub(super) struct Mux {
+    guest_cid: u64,
+    gone: bool,
+    next_id: Id,
+    next_port: u32,
+    connections: BTreeMap<Id, Connection>,
+    by_ports: HashMap<Ports, Id>,
+    listeners: HashMap<u32, Listener>,
+    /// Connections that may have a packet for the guest, in turn.
+    ready: VecDeque<Id>,
+    resets: VecDeque<Header>,
+}
+
+impl Mux {
+    pub(super) fn new(guest_cid: u64) -> Self {
+        Self {
+            guest_cid,
+            gone: false,
+            next_id: 0,
+            next_port: FIRST_EPHEMERAL_PORT,
+            connections: BTreeMap::new(),
+            by_ports: HashMap::new(),
+            listeners: HashMap::new(),
+            ready: VecDeque::new(),
+            resets: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// Asks the guest for a connection to its `port`.
+    pub(super) fn connect(&mut self, port: u32) -> io::Result<Id> {
+        self.check_alive()?;
+        let ports = loop {
+            let ports = Ports {
+                host: self.next_port,
+                guest: port,
+            };
+            self.next_port = self.next_port.wrapping_add(1).max(FIRST_EPHEMERAL_PORT);
+            if !self.by_ports.contains_key(&ports) {
+                break ports;
+            }
+        };
+        self.add(Connection::outgoing(ports)).ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::QuotaExceeded,
+                format!("the VM has {MAX_CONNECTIONS} open vsock connections: close some"),
+            )
+        })
+    }
+
+    /// Starts to take the guest's connections to the host's `port`.
+    pub(super) fn listen(&mut self, port: u32) -> io::Result<Arc<Condvar>> {
+        self.check_alive()?;
+        if self.listeners.contains_key(&port) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        let changed = Arc::new(Condvar::new());
+        self.listeners.insert(
+            port,
+            Listener {
+                backlog: VecDeque::new(),
+                changed: Arc::clone(&changed),
+            },
+        );
+        Ok(changed)
+    }
+
+    /// Stops listening, and breaks off what was not accepted.
+    pub(super) fn unlisten(&mut self, port: u32) {
+        let listener = self.listeners.remove(&port);
+        for id in listener.map(|l| l.backlog).unwrap_or_default() {
+            self.abort(id);
+        }
+    }
+
+    /// The next connection of the guest to `port`, if there is one.
+    pub(super) fn accept(&mut self, port: u32) -> Option<Id> {
+        self.listeners.get_mut(&port)?.backlog.pop_front()
+    }
+
+    pub(super) fn connection(&mut self, id: Id) -> Option<&mut Connection> {
+        self.connections.get_mut(&id)
+    }
+
+    /// To be called after a change to a connection: puts it in line if it has something to send.
+    pub(super) fn changed(&mut self, id: Id) {
+        if let Some(connection) = self.connections.get_mut(&id)
+            && connection.has_packet()
+            && !std::mem::replace(&mut connection.queued, true)
+        {
+            self.ready.push_back(id);
+        }
+    }
+
+    /// The host's last handle is gone: what was written still goes out, then the connection ends.
+    pub(super) fn disown(&mut self, id: Id) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        connection.owned = false;
+        match connection.state {
+            State::Reset => self.remove(id),
+            State::Connecting => self.abort(id),
+            State::Open => {
+                connection.shut_down(true, true);
+                self.changed(id);
+            }
+        }
+    }
+
+    /// Breaks a connection off, and forgets it.
+    fn abort(&mut self, id: Id) {
+        if let Some(connection) = self.connections.get(&id)
+            && connection.state != State::Reset
+        {
+            let ports = connection.ports;
+            self.owe_stray_reset(ports);
+        }
+        self.remove(id);
+    }
+
+    /// Takes a packet from the guest. `data` has the length that the header says.
+    pub(super) fn receive(&mut self, header: &Header, data: &[u8]) {
+        if header.src_cid != self.guest_cid || header.dst_cid != u64::from(HOST_CID) {
+            tracing::debug!(?header, "dropped a vsock packet with foreign addresses");
+            return;
+        }
+        let ports = Ports {
+            host: header.dst_port,
+            guest: header.src_port,
+        };
+        if header.kind != TYPE_STREAM {
+            return self.refuse(header, ports);
+        }
+        let Some(id) = self.by_ports.get(&ports).copied() else {
+            return match header.op {
+                op::REQUEST => self.receive_request(header, ports),
+                _ => self.refuse(header, ports),
+            };
+        };
+        self.receive_for(id, header, data);
+        self.changed(id);
+    }
+
+    fn receive_request(&mut self, header: &Header, ports: Ports) {
+        let has_room = |l: &&mut Listener| l.backlog.len() < MAX_BACKLOG;
+        if self
+            .listeners
+            .get_mut(&ports.host)
+            .filter(has_room)
+            .is_none()
+        {
+            return self.refuse(header, ports);
+        }
+        let Some(id) = self.add(Connection::incoming(ports, header)) else {
+            return self.refuse(header, ports);
+        };
+        if let Some(listener) = self.listeners.get_mut(&ports.host) {
+            listener.backlog.push_back(id);
+            listener.changed.notify_one();
+        }
+    }
+
+    fn receive_for(&mut self, id: Id, header: &Header, data: &[u8]) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        connection.note_credit(header);
+        connection.changed.notify_all();
+        match (header.op, connection.state) {
+            (op::RESPONSE, State::Connecting) => connection.state = State::Open,
+            (op::RST, _) => self.finish(id, false),
+            (op::RW, State::Open) => {
+                if !connection.receive(data) {
+                    tracing::debug!(?header, "a guest sent more than it had credit for");
+                    self.break_off(id);
+                }
+            }
+            (op::CREDIT_UPDATE, State::Open) => {}
+            (op::CREDIT_REQUEST, State::Open) => connection.owe_credit(),
+            (op::SHUTDOWN, State::Open) => {
+                if connection.guest_shut_down(header.flags) {
+                    let ports = connection.ports;
+                    self.owe_stray_reset(ports);
+                    self.finish(id, true);
+                }
+            }
+            _ => self.break_off(id),
+        }
+    }
+
+    /// Ends a connection whose guest broke the rules.
+    fn break_off(&mut self, id: Id) {
+        if let Some(ports) = self.connections.get(&id).map(|c| c.ports) {
+            self.owe_stray_reset(ports);
+        }
+        self.finish(id, false);
+    }
+
+    /// The protocol is through with a connection.
+    fn finish(&mut self, id: Id, cleanly: bool) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        connection.end(cleanly);
+        connection.changed.notify_all();
+        self.by_ports.remove(&connection.ports);
+        if !connection.owned {
+            self.remove(id);
+        }
+    }
+
+    /// Answers a packet that belongs to nothing. A reset is never answered.
+    fn refuse(&mut self, header: &Header, ports: Ports) {
+        if header.op != op::RST {
+            self.owe_stray_reset(ports);
+            if let Some(reset) = self.resets.back_mut() {
+                reset.kind = header.kind;
+            }
+        }
+    }
+
+    fn owe_stray_reset(&mut self, ports: Ports) {
+        if self.resets.len() < MAX_RESETS {
+            self.resets.push_back(Header {
+                src_port: ports.host,
+                dst_port: ports.guest,
+                kind: TYPE_STREAM,
+                op: op::RST,
+                ..Header::default()
+            });
+        }
+    }
+
+    /// Whether [`next_packet`](Self::next_packet) may give a packet.
+    pub(super) fn has_packets(&self) -> bool {
+        !self.resets.is_empty() || !self.ready.is_empty()
+    }
+
+    /// The next packet for the guest, with at most `room` bytes of data, which replace those in `data`.
+    pub(super) fn next_packet(&mut self, room: usize, data: &mut Vec<u8>) -> Option<Header> {
+        data.clear();
+        let mut header = self.resets.pop_front();
+        while header.is_none() {
+            let id = self.ready.pop_front()?;
+            let Some(connection) = self.connections.get_mut(&id) else {
+                continue;
+            };
+            connection.queued = false;
+            header = connection.next_packet(room, data);
+            if header.is_some_and(|header| header.op == op::RW) {
+                connection.changed.notify_all();
+            }
+            self.changed(id);
+        }
+        header.map(|header| Header {
+            src_cid: u64::from(HOST_CID),
+            dst_cid: self.guest_cid,
+            ..header
+        })
+    }
+
+    /// The driver has reset the device: it has forgotten all connections. Those that it has not been asked
+    /// for yet stay.
+    pub(super) fn reset(&mut self) {
+        self.resets.clear();
+        let ids: Vec<Id> = self.connections.keys().copied().collect();
+        for id in ids {
+            if self.connections.get(&id).is_some_and(|c| !c.is_unasked()) {
+                self.finish(id, false);
+            }
+        }
+    }
+
+    /// The VM is gone.
+    pub(super) fn close(&mut self) {
+        self.gone = true;
+        self.resets.clear();
+        self.ready.clear();
+        for listener in self.listeners.values() {
+            listener.changed.notify_all();
+        }
+        let ids: Vec<Id> = self.connections.keys().copied().collect();
+        for id in ids {
+            self.finish(id, false);
+        }
+    }
+
+    fn check_alive(&self) -> io::Result<()> {
+        if self.gone {
+            return Err(gone());
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, connection: Connection) -> Option<Id> {
+        if self.connections.len() >= MAX_CONNECTIONS {
+            // One that the host has let go of, and the guest drags its feet about, makes room.
+            let id = *self.connections.iter().find(|(_, c)| !c.owned)?.0;
+            self.abort(id);
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        self.by_ports.insert(connection.ports, id);
+        self.connections.insert(id, connection);
+        self.changed(id);
+        Some(id)
+    }
+
+    fn remove(&mut self, id: Id) {
+        if let Some(connection) = self.connections.remove(&id)
+            && self.by_ports.get(&connection.ports) == Some(&id)
+        {
+            self.by_ports.remove(&connection.ports);
+        }
+    }
+}
+
+/// What operations on a VM that is gone answer.
+pub(super) fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the VM has ended")
+}

@@ -1,0 +1,7 @@
+//! Tests of whole VMs whose guests are a few instructions, so that any `/dev/kvm` will do.
+
+#![expect(clippy::unwrap_used, reason = "a test that can not go on may panic")]
+
+mod bad_input;
+mod guest;
+mod lifecycle;
