@@ -1,0 +1,126 @@
+//! PID 1 from the start of the initramfs to the image's init.
+//!
+//! Invariant: every failure ends in one `fatal` line on the console, a `Fatal` frame if the host is connected, and
+//! a guest that is powered off.
+
+use std::convert::Infallible;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use agent::protocol::{Config, Fatal, Frame, Hello, Ready, read_frame, write_frame};
+use nix::unistd::sethostname;
+
+use super::error::StartError;
+use super::{
+    DEFAULT_PATH, SERVER_NAME, console, disk, image_init, init, loopback, modules, mounts, power,
+    vsock,
+};
+
+/// Runs the guest until it ends.
+pub(super) fn run() -> ! {
+    let Err(error) = connect().and_then(|mut control| {
+        start(&mut control).inspect_err(|error| report(&mut control, error))
+    });
+    console::say(&format!("fatal: {}", console::one_line(&error)));
+    power::stop(power::Ending::PowerOff)
+}
+
+/// Tells the host why the guest ends. If that fails too, the console has it.
+pub(super) fn report(control: &mut File, error: &StartError) {
+    let message = console::one_line(error);
+    drop(write_frame(control, &Frame::Fatal(Fatal { message })));
+}
+
+fn connect() -> Result<File, StartError> {
+    init::block_signals();
+    mounts::mount_devices()?;
+    modules::load_listed(Path::new(modules::LIST))?;
+    vsock::connect_to_host()
+}
+
+fn start(control: &mut File) -> Result<Infallible, StartError> {
+    let config = configure(control)?;
+    let device = disk::wait_for(&config.root.serial)?;
+    mounts::mount_root(&device, &config.root)?;
+    console::say(&format!("the root is {}", device.display()));
+    mounts::switch_root()?;
+    mounts::mount_all()?;
+    loopback::bring_up().map_err(StartError::step("bring up", "the loopback interface"))?;
+    if let Some(name) = &config.hostname {
+        set_hostname(name, config.root.read_only)?;
+    }
+    let image_init = image_init::find(Path::new("/"));
+    let server = start_server(control, config, image_init.clone())?;
+    match image_init {
+        None => init::serve(server),
+        Some(path) => become_init(&path),
+    }
+}
+
+fn configure(control: &mut File) -> Result<Config, StartError> {
+    write_frame(control, &Frame::Hello(Hello::ours()))
+        .map_err(StartError::step("write to", "the host"))?;
+    match read_frame(control)? {
+        Some(Frame::Configure(config)) => Ok(config),
+        Some(_) => Err(StartError::UnexpectedFrame),
+        None => Err(StartError::NoConfiguration),
+    }
+}
+
+fn set_hostname(name: &str, read_only: bool) -> Result<(), StartError> {
+    sethostname(name).map_err(StartError::step("set the host name to", name))?;
+    let path = "/etc/hostname";
+    let line = format!("{name}\n");
+    // A file that says so already is left alone: each write would be a change that a snapshot has to carry.
+    if read_only || std::fs::read(path).is_ok_and(|old| old == line.as_bytes()) {
+        return Ok(());
+    }
+    if let Err(error) = std::fs::write(path, line) {
+        console::say(&format!("could not write {path}: {error}"));
+    }
+    Ok(())
+}
+
+/// Starts the server: its standard input brings its configuration, its standard output is the control connection.
+fn start_server(control: &File, config: Config, init: Option<String>) -> Result<Child, StartError> {
+    let failed = || StartError::step("start", "the command server");
+    let control = OwnedFd::from(control.try_clone().map_err(failed())?);
+    let mut server = Command::new("/proc/self/exe")
+        .arg0(SERVER_NAME)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(control)
+        .spawn()
+        .map_err(failed())?;
+    if let Some(mut pipe) = server.stdin.take() {
+        let mut bytes = Vec::new();
+        Frame::Configure(config)
+            .encode(&mut bytes)
+            .map_err(failed())?;
+        Frame::Ready(Ready { init })
+            .encode(&mut bytes)
+            .map_err(failed())?;
+        pipe.write_all(&bytes).map_err(failed())?;
+    }
+    Ok(server)
+}
+
+/// Hands PID 1 to the image's init, with the environment that a kernel gives one.
+fn become_init(path: &str) -> Result<Infallible, StartError> {
+    console::say(&format!("starting {path}"));
+    let error = Command::new(path)
+        .env_clear()
+        .env("HOME", "/")
+        .env("TERM", "linux")
+        .env("PATH", DEFAULT_PATH)
+        .exec();
+    Err(StartError::Step {
+        action: "start the image's init",
+        what: path.to_owned(),
+        source: error,
+    })
+}

@@ -1,0 +1,72 @@
+//! Sockets to and from the host.
+#![expect(unsafe_code, reason = "accept(2) returns a raw file descriptor")]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use agent::protocol::{COMMAND_PORT, CONTROL_PORT, HOST_CID};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, VsockAddr, accept4, bind, connect, listen, socket,
+};
+
+use super::error::StartError;
+
+/// How long the transport may take to come up, and the host to listen.
+const PATIENCE: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// How many connections wait to be accepted.
+const BACKLOG: i32 = 128;
+
+fn stream() -> nix::Result<OwnedFd> {
+    socket(
+        AddressFamily::Vsock,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )
+}
+
+/// Opens the control connection.
+pub(super) fn connect_to_host() -> Result<File, StartError> {
+    let address = VsockAddr::new(HOST_CID, CONTROL_PORT);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let attempt =
+            stream().and_then(|socket| connect(socket.as_raw_fd(), &address).map(|()| socket));
+        match attempt {
+            Ok(socket) => return Ok(File::from(socket)),
+            Err(error) if Instant::now() >= deadline => {
+                let host = format!("the host's vsock port {CONTROL_PORT}");
+                return Err(StartError::step("connect to", host)(error));
+            }
+            Err(_) => thread::sleep(PAUSE),
+        }
+    }
+}
+
+/// The socket that takes commands.
+#[derive(Debug)]
+pub(super) struct Listener(OwnedFd);
+
+impl Listener {
+    pub(super) fn open() -> Result<Self, StartError> {
+        let failed = || StartError::step("listen on", format!("vsock port {COMMAND_PORT}"));
+        let socket = stream().map_err(failed())?;
+        let address = VsockAddr::new(nix::libc::VMADDR_CID_ANY, COMMAND_PORT);
+        bind(socket.as_raw_fd(), &address).map_err(failed())?;
+        let backlog = Backlog::new(BACKLOG).map_err(failed())?;
+        listen(&socket, backlog).map_err(failed())?;
+        Ok(Self(socket))
+    }
+
+    pub(super) fn accept(&self) -> io::Result<File> {
+        let socket = accept4(self.0.as_raw_fd(), SockFlag::SOCK_CLOEXEC)?;
+        // SAFETY: accept4 has just made this descriptor, and nobody else knows it.
+        let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+        Ok(File::from(socket))
+    }
+}
