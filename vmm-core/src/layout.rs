@@ -18,7 +18,9 @@ pub(crate) const LOW_RAM_END: u64 = 0x9_fc00;
 /// ACPI tables, the RSDP first: the range that kernels search for it.
 pub(crate) const ACPI: u64 = 0xe_0000;
 /// Bytes set aside for the ACPI tables.
-pub(crate) const ACPI_BYTES: u64 = 0x2_0000;
+pub(crate) const ACPI_BYTES: u64 = RESET_VECTOR - ACPI;
+/// Where firmware would start, and where kernels jump, in real mode, to restart it.
+pub(crate) const RESET_VECTOR: u64 = 0xf_fff0;
 /// Where memory that a kernel may be loaded to begins.
 pub(crate) const HIGH_MEMORY_START: u64 = 0x10_0000;
 
@@ -53,10 +55,12 @@ pub(crate) const MAX_VIRTIO_DEVICES: usize = (LAST_GSI - VIRTIO_FIRST_GSI + 1) a
 pub(crate) const SERIAL_PORT: u16 = 0x3f8;
 /// Number of I/O ports of a 16550.
 pub(crate) const SERIAL_PORTS: u8 = 8;
-/// Data and command ports of the keyboard controller: `0xfe` to the second resets the machine.
-pub(crate) const KEYBOARD_PORT: u16 = 0x60;
-/// Number of I/O ports between the keyboard controller's data and command port, inclusive.
-pub(crate) const KEYBOARD_PORTS: u8 = 5;
+/// Data port of the keyboard controller.
+pub(crate) const KEYBOARD_DATA_PORT: u8 = 0x60;
+/// Command port of the keyboard controller.
+pub(crate) const KEYBOARD_COMMAND_PORT: u8 = 0x64;
+/// The keyboard controller's command that pulses the reset line.
+pub(crate) const KEYBOARD_RESET: u8 = 0xfe;
 /// ACPI sleep control register.
 pub(crate) const SLEEP_CONTROL_PORT: u16 = 0x600;
 /// ACPI sleep status register.

@@ -10,14 +10,12 @@ use std::sync::{Mutex, PoisonError};
 use serial::SerialPort;
 
 use crate::layout::{
-    KEYBOARD_PORT, KEYBOARD_PORTS, RESET_PORT, RESET_VALUE, SERIAL_PORT, SERIAL_PORTS,
-    SLEEP_CONTROL_PORT, SLEEP_STATUS_PORT, SLEEP_TYPE_S5, VIRTIO_MMIO, VIRTIO_MMIO_STRIDE,
+    KEYBOARD_COMMAND_PORT, KEYBOARD_DATA_PORT, KEYBOARD_RESET, RESET_PORT, RESET_VALUE,
+    SERIAL_PORT, SERIAL_PORTS, SLEEP_CONTROL_PORT, SLEEP_STATUS_PORT, SLEEP_TYPE_S5, VIRTIO_MMIO,
+    VIRTIO_MMIO_STRIDE,
 };
 use crate::virtio::MmioTransport;
 
-/// Command port of the keyboard controller, and the command that pulses the reset line.
-const KEYBOARD_COMMAND_PORT: u16 = KEYBOARD_PORT + 4;
-const KEYBOARD_RESET: u8 = 0xfe;
 /// ACPI 6.4, section 4.8.3.7: the sleep type is in bits 2 to 4, and bit 5 starts the transition.
 const SLEEP_TYPE_SHIFT: u8 = 2;
 const SLEEP_TYPE_MASK: u8 = 0b111;
@@ -55,8 +53,7 @@ impl Machine {
             let mut serial = self.serial.lock().unwrap_or_else(PoisonError::into_inner);
             data.iter_mut()
                 .for_each(|byte| *byte = serial.read(register));
-        } else if port == SLEEP_STATUS_PORT || within(port, KEYBOARD_PORT, KEYBOARD_PORTS).is_some()
-        {
+        } else if port == SLEEP_STATUS_PORT || is_keyboard(port) {
             data.fill(0);
         }
     }
@@ -78,7 +75,9 @@ impl Machine {
                     .then_some(PowerEvent::Off)
             }
             RESET_PORT => (value == RESET_VALUE).then_some(PowerEvent::Reset),
-            KEYBOARD_COMMAND_PORT => (value == KEYBOARD_RESET).then_some(PowerEvent::Reset),
+            port if port == u16::from(KEYBOARD_COMMAND_PORT) => {
+                (value == KEYBOARD_RESET).then_some(PowerEvent::Reset)
+            }
             _ => None,
         }
     }
@@ -104,6 +103,12 @@ impl Machine {
         let within = u32::try_from(offset % VIRTIO_MMIO_STRIDE).ok()?;
         Some((self.transports.get(index)?, within))
     }
+}
+
+fn is_keyboard(port: u16) -> bool {
+    [KEYBOARD_DATA_PORT, KEYBOARD_COMMAND_PORT]
+        .map(u16::from)
+        .contains(&port)
 }
 
 /// The offset of `port` in the `count` ports from `first` on.

@@ -1,1 +1,347 @@
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
+use proptest::prelude::*;
+use virtio_bindings::bindings::virtio_blk as blk;
+use virtio_bindings::bindings::virtio_ring::{VRING_DESC_F_NEXT, VRING_DESC_F_WRITE};
+use virtio_queue::desc::RawDescriptor;
+use virtio_queue::desc::split::Descriptor;
+use virtio_queue::mock::MockSplitQueue;
+use vm_memory::{Bytes, GuestAddress};
+use vmm_sys_util::eventfd::EventFd;
+
+use super::*;
+use crate::config::Drive;
+use crate::memory::Memory;
+use crate::virtio::{Event, Handler, Interrupt, ServedQueue};
+
+const DISK: usize = 64 * 512;
+const HEADER: u64 = 0x10_0000;
+const DATA: u64 = 0x20_0000;
+const STATUS: u64 = 0x30_0000;
+
+#[derive(Default)]
+struct Disk {
+    bytes: Mutex<Vec<u8>>,
+    flushes: AtomicUsize,
+    fails: AtomicBool,
+}
+
+impl Disk {
+    fn check(&self) -> io::Result<()> {
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(io::Error::other("on purpose"));
+        }
+        Ok(())
+    }
+}
+
+impl BlockBackend for Disk {
+    fn size(&self) -> u64 {
+        DISK as u64
+    }
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.check()?;
+        let at = usize::try_from(offset).unwrap();
+        buf.copy_from_slice(&self.bytes.lock().unwrap()[at..at + buf.len()]);
+        Ok(())
+    }
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.check()?;
+        let at = usize::try_from(offset).unwrap();
+        self.bytes.lock().unwrap()[at..at + buf.len()].copy_from_slice(buf);
+        Ok(())
+    }
+    fn flush(&self) -> io::Result<()> {
+        self.flushes.fetch_add(1, Ordering::SeqCst);
+        self.check()
+    }
+    fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.write_zeroes(offset, len)
+    }
+    fn write_zeroes(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.write_at(&vec![0; usize::try_from(len).unwrap()], offset)
+    }
+}
+
+/// A driver and its device, fresh for each request.
+struct Bench {
+    memory: Memory,
+    disk: Arc<Disk>,
+    device: Block,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Bench {
+    fn new(read_only: bool) -> Self {
+        let disk = Arc::new(Disk {
+            bytes: Mutex::new((0u8..64).flat_map(|sector| [sector; 512]).collect()),
+            ..Disk::default()
+        });
+        let drive = Drive {
+            backend: Arc::clone(&disk) as Arc<dyn BlockBackend>,
+            read_only,
+            serial: "the serial".into(),
+        };
+        let stopping = Arc::new(AtomicBool::new(false));
+        let mut device = Block::new(&drive, Arc::clone(&stopping));
+        device.activate(info(&drive).features);
+        Self {
+            memory: crate::memory::map(16).unwrap(),
+            disk,
+            device,
+            stopping,
+        }
+    }
+
+    /// Sends a chain of `(address, length, writable)`; returns the used length.
+    fn send(&mut self, parts: &[(u64, u32, bool)]) -> u32 {
+        let memory = self.memory.clone();
+        memory.write_slice(&[0; 0x1000], GuestAddress(0)).unwrap();
+        let ring = MockSplitQueue::new(&memory, 16);
+        let descriptors: Vec<_> = (1u16..)
+            .zip(parts)
+            .map(|(next, (address, length, writable))| {
+                let mut flags = u32::from(*writable) * VRING_DESC_F_WRITE;
+                if usize::from(next) < parts.len() {
+                    flags |= VRING_DESC_F_NEXT;
+                }
+                let flags = u16::try_from(flags).unwrap();
+                RawDescriptor::from(Descriptor::new(*address, *length, flags, next))
+            })
+            .collect();
+        ring.add_desc_chains(&descriptors, 0).unwrap();
+        let interrupt = Interrupt::new().unwrap();
+        let mut queues = [ServedQueue::new(
+            ring.create_queue().unwrap(),
+            memory.clone(),
+            interrupt.clone(),
+            EventFd::new(0).unwrap(),
+        )];
+        assert!(queues[0].is_sane());
+        self.device.serve(Event::Queue(0), &mut queues).unwrap();
+        assert_eq!(ring.used().idx().load(), 1, "the request came back");
+        assert_eq!(interrupt.pending(), 1);
+        ring.used().ring().ref_at(0).unwrap().load().len()
+    }
+
+    fn header(&self, kind: u32, sector: u64) {
+        let mut header = kind.to_le_bytes().to_vec();
+        header.extend([0; 4]);
+        header.extend(sector.to_le_bytes());
+        self.memory
+            .write_slice(&header, GuestAddress(HEADER))
+            .unwrap();
+        self.memory.write_obj(0xaau8, GuestAddress(STATUS)).unwrap();
+    }
+
+    fn status(&self) -> u32 {
+        self.memory
+            .read_obj::<u8>(GuestAddress(STATUS))
+            .unwrap()
+            .into()
+    }
+
+    /// A whole request of the usual shape; returns its status.
+    fn request(&mut self, kind: u32, sector: u64, length: u32, to_guest: bool) -> u32 {
+        self.header(kind, sector);
+        let mut parts = vec![
+            (HEADER, 16, false),
+            (DATA, length, to_guest),
+            (STATUS, 1, true),
+        ];
+        if length == 0 {
+            parts.remove(1);
+        }
+        self.send(&parts);
+        self.status()
+    }
+
+    fn data(&self, length: usize) -> Vec<u8> {
+        let mut data = vec![0; length];
+        self.memory
+            .read_slice(&mut data, GuestAddress(DATA))
+            .unwrap();
+        data
+    }
+
+    fn set_data(&self, data: &[u8]) {
+        self.memory.write_slice(data, GuestAddress(DATA)).unwrap();
+    }
+
+    fn range(&mut self, kind: u32, sector: u64, sectors: u32, flags: u32) -> u32 {
+        let mut range = sector.to_le_bytes().to_vec();
+        range.extend(sectors.to_le_bytes());
+        range.extend(flags.to_le_bytes());
+        self.set_data(&range);
+        self.request(kind, 0, 16, false)
+    }
+}
+
+#[test]
+fn reads_and_writes_reach_the_right_sectors() {
+    let mut bench = Bench::new(false);
+    assert_eq!(bench.request(blk::VIRTIO_BLK_T_IN, 3, 1024, true), 0);
+    assert_eq!(bench.data(1024), [[3; 512], [4; 512]].concat());
+    bench.set_data(&[9; 512]);
+    assert_eq!(bench.request(blk::VIRTIO_BLK_T_OUT, 63, 512, false), 0);
+    assert_eq!(bench.disk.bytes.lock().unwrap()[63 * 512..], [9; 512]);
+}
+
+#[test]
+fn data_may_be_cut_anywhere() {
+    let mut bench = Bench::new(false);
+    bench.header(blk::VIRTIO_BLK_T_IN, 1);
+    let used = bench.send(&[
+        (HEADER, 7, false),
+        (HEADER + 7, 9, false),
+        (DATA, 1, true),
+        (DATA + 1, 0, true),
+        (DATA + 1, 510, true),
+        (STATUS - 1, 2, true),
+    ]);
+    assert_eq!((used, bench.status()), (513, 0));
+    assert_eq!(bench.data(511), [1; 511]);
+}
+
+#[test]
+fn requests_past_the_end_are_refused() {
+    let mut bench = Bench::new(false);
+    for (sector, length) in [
+        (64, 512),
+        (63, 1024),
+        (u64::MAX, 512),
+        (1 << 55, 512),
+        (0, 511),
+    ] {
+        for (kind, to_guest) in [(blk::VIRTIO_BLK_T_IN, true), (blk::VIRTIO_BLK_T_OUT, false)] {
+            let status = bench.request(kind, sector, length, to_guest);
+            assert_eq!(status, blk::VIRTIO_BLK_S_IOERR);
+        }
+    }
+}
+
+#[test]
+fn a_failing_backend_gives_an_io_error() {
+    let mut bench = Bench::new(false);
+    bench.disk.fails.store(true, Ordering::SeqCst);
+    for (kind, length) in [
+        (blk::VIRTIO_BLK_T_IN, 512),
+        (blk::VIRTIO_BLK_T_OUT, 512),
+        (blk::VIRTIO_BLK_T_FLUSH, 0),
+    ] {
+        let status = bench.request(kind, 0, length, kind == blk::VIRTIO_BLK_T_IN);
+        assert_eq!(status, blk::VIRTIO_BLK_S_IOERR);
+    }
+}
+
+#[test]
+fn a_stopping_vm_does_no_more_io() {
+    let mut bench = Bench::new(false);
+    bench.stopping.store(true, Ordering::SeqCst);
+    assert_eq!(
+        bench.request(blk::VIRTIO_BLK_T_OUT, 0, 512, false),
+        blk::VIRTIO_BLK_S_IOERR
+    );
+}
+
+#[test]
+fn the_serial_number_is_padded_with_zeroes() {
+    let mut bench = Bench::new(false);
+    assert_eq!(bench.request(blk::VIRTIO_BLK_T_GET_ID, 0, 20, true), 0);
+    assert_eq!(bench.data(20), b"the serial\0\0\0\0\0\0\0\0\0\0");
+}
+
+#[test]
+fn a_read_only_drive_refuses_to_change() {
+    let mut bench = Bench::new(true);
+    let error = blk::VIRTIO_BLK_S_IOERR;
+    assert_eq!(bench.request(blk::VIRTIO_BLK_T_OUT, 0, 512, false), error);
+    assert_eq!(bench.range(blk::VIRTIO_BLK_T_DISCARD, 0, 1, 0), error);
+    assert_eq!(bench.request(blk::VIRTIO_BLK_T_IN, 0, 512, true), 0);
+    assert_eq!(bench.request(blk::VIRTIO_BLK_T_FLUSH, 0, 0, false), 0);
+    assert_eq!(bench.disk.flushes.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn ranges_are_checked_before_they_are_zeroed() {
+    let mut bench = Bench::new(false);
+    let zero = blk::VIRTIO_BLK_T_WRITE_ZEROES;
+    assert_eq!(bench.range(zero, 5, 2, 1), 0);
+    let bytes = bench.disk.bytes.lock().unwrap().clone();
+    assert_eq!(bytes[4 * 512..5 * 512], [4; 512]);
+    assert_eq!(bytes[5 * 512..7 * 512], [0; 1024]);
+    assert_eq!(bench.range(zero, 63, 2, 0), blk::VIRTIO_BLK_S_IOERR);
+    assert_eq!(bench.range(zero, 0, 0, 0), blk::VIRTIO_BLK_S_IOERR);
+    assert_eq!(bench.range(zero, 0, 1, 2), blk::VIRTIO_BLK_S_UNSUPP);
+    let discard = blk::VIRTIO_BLK_T_DISCARD;
+    assert_eq!(bench.range(discard, 0, 1, 1), blk::VIRTIO_BLK_S_UNSUPP);
+    assert_eq!(
+        bench.request(discard, 0, 33 * 16, false),
+        blk::VIRTIO_BLK_S_IOERR
+    );
+}
+
+#[test]
+fn writes_are_durable_at_once_for_a_driver_that_does_not_flush() {
+    let mut bench = Bench::new(false);
+    bench.request(blk::VIRTIO_BLK_T_OUT, 0, 512, false);
+    assert_eq!(bench.disk.flushes.load(Ordering::SeqCst), 0);
+    bench.device.activate(0);
+    bench.request(blk::VIRTIO_BLK_T_OUT, 0, 512, false);
+    assert_eq!(bench.disk.flushes.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn malformed_chains_come_back_unserved() {
+    let mut bench = Bench::new(false);
+    bench.header(blk::VIRTIO_BLK_T_IN, 0);
+    // No status; write before read; outside of memory; wrapping; a header that is cut off; nothing.
+    assert_eq!(bench.send(&[(HEADER, 16, false)]), 0);
+    assert_eq!(bench.send(&[(STATUS, 1, true), (HEADER, 16, false)]), 0);
+    assert_eq!(bench.send(&[(HEADER, 16, false), (16 << 20, 513, true)]), 0);
+    assert_eq!(bench.send(&[(HEADER, 16, false), (u64::MAX, 513, true)]), 0);
+    assert_eq!(bench.send(&[(HEADER, 15, false), (STATUS, 1, true)]), 1);
+    assert_eq!(bench.status(), blk::VIRTIO_BLK_S_IOERR);
+    assert_eq!(bench.request(99, 0, 0, false), blk::VIRTIO_BLK_S_UNSUPP);
+}
+
+proptest! {
+    #[test]
+    fn the_disk_is_what_a_vec_would_be(steps in prop::collection::vec(
+        (0u32..4, 0u64..66, 1u32..4, any::<u8>()), 1..40))
+    {
+        let mut bench = Bench::new(false);
+        let mut model = bench.disk.bytes.lock().unwrap().clone();
+        for (kind, sector, sectors, value) in steps {
+            let start = usize::try_from(sector).unwrap() * 512;
+            let length = sectors as usize * 512;
+            let fits = start + length <= DISK;
+            let status = match kind {
+                0 => {
+                    let status = bench.request(blk::VIRTIO_BLK_T_IN, sector, sectors * 512, true);
+                    if fits {
+                        prop_assert_eq!(bench.data(length), &model[start..start + length]);
+                    }
+                    status
+                }
+                1 => {
+                    bench.set_data(&vec![value; length]);
+                    if fits {
+                        model[start..start + length].fill(value);
+                    }
+                    bench.request(blk::VIRTIO_BLK_T_OUT, sector, sectors * 512, false)
+                }
+                _ => {
+                    if fits {
+                        model[start..start + length].fill(0);
+                    }
+                    bench.range(blk::VIRTIO_BLK_T_WRITE_ZEROES, sector, sectors, 0)
+                }
+            };
+            prop_assert_eq!(status == blk::VIRTIO_BLK_S_OK, fits);
+        }
+        prop_assert!(*bench.disk.bytes.lock().unwrap() == model);
+    }
+}

@@ -8,12 +8,13 @@ const MAX_BYTES: usize = 2047;
 /// - `console=ttyS0`: print to [`VmConfig::console`](crate::VmConfig::console).
 /// - `quiet`: only warnings; each printed byte costs a VM exit.
 /// - `panic=-1`: a panic reboots at once, which ends the run with [`Exit::Reboot`](crate::Exit::Reboot).
+/// - `reboot=a`: reset through ACPI; without it, Linux takes the way over the BIOS, which works but is longer.
 /// - `pci=off`: there is no PCI bus to look for.
 /// - `8250.nr_uarts=1`: there is one serial port; don't probe for more.
 /// - `tsc=reliable no_timer_check`: the host vouches for the clocks; don't calibrate against missing timers.
 /// - `random.trust_cpu=on`: seed the random generator before the entropy device's driver is there.
 /// - `cryptomgr.notests`: leave out self-tests of built-in ciphers.
-pub const RECOMMENDED_COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 pci=off 8250.nr_uarts=1 \
+pub const RECOMMENDED_COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 reboot=a pci=off 8250.nr_uarts=1 \
 tsc=reliable no_timer_check random.trust_cpu=on cryptomgr.notests";
 
 /// Why a command line can't be passed to a kernel.

@@ -8,7 +8,10 @@ use vm_memory::{Bytes, GuestAddress};
 use super::acpi::AcpiTables;
 use crate::config::VmConfig;
 use crate::kernel::LoadedKernel;
-use crate::layout::{ACPI, ACPI_BYTES, COMMAND_LINE, HIGH_MEMORY_START, LOW_RAM_END, ZERO_PAGE};
+use crate::layout::{
+    ACPI, COMMAND_LINE, HIGH_MEMORY_START, KEYBOARD_COMMAND_PORT, KEYBOARD_RESET, LOW_RAM_END,
+    RESET_VECTOR, ZERO_PAGE,
+};
 use crate::memory::{Memory, ram_ranges};
 
 const BOOT_FLAG: u16 = 0xaa55;
@@ -18,12 +21,16 @@ const LOADER_UNDEFINED: u8 = 0xff;
 const E820_RAM: u32 = 1;
 const E820_RESERVED: u32 = 2;
 
+/// All the firmware there is: `mov al, 0xfe; out 0x64, al; hlt`. A kernel that restarts through the BIOS,
+/// as Linux does on hardware-reduced ACPI without EFI unless told otherwise, resets the machine with it.
+const FIRMWARE: [u8; 5] = [0xb0, KEYBOARD_RESET, 0xe6, KEYBOARD_COMMAND_PORT, 0xf4];
+
 /// The memory map, lowest first, without overlaps.
 pub(super) fn memory_map(memory_bytes: u64) -> Vec<(u64, u64, u32)> {
     let mut map = vec![
         (0, LOW_RAM_END, E820_RAM),
         (LOW_RAM_END, 0xa_0000 - LOW_RAM_END, E820_RESERVED),
-        (ACPI, ACPI_BYTES, E820_RESERVED),
+        (ACPI, HIGH_MEMORY_START - ACPI, E820_RESERVED),
     ];
     for (start, length) in ram_ranges(memory_bytes) {
         let from = start.max(HIGH_MEMORY_START);
@@ -44,6 +51,7 @@ pub(super) fn write(
     line.push(0);
     memory.write_slice(&line, GuestAddress(COMMAND_LINE))?;
     memory.write_slice(&tables.bytes, GuestAddress(ACPI))?;
+    memory.write_slice(&FIRMWARE, GuestAddress(RESET_VECTOR))?;
 
     let mut params = boot_params {
         hdr: kernel.setup_header.unwrap_or_default(),

@@ -1,1 +1,203 @@
+use proptest::prelude::*;
 
+use super::*;
+
+const CODE: u64 = 0x100_0000;
+
+/// An ELF kernel of one segment with `code`, which takes `memory_bytes` in memory.
+fn elf(code: &[u8], memory_bytes: u64) -> Vec<u8> {
+    let mut file = vec![0; 0x1000];
+    let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, b"\x7fELF\x02\x01\x01");
+    put(16, &2u16.to_le_bytes());
+    put(18, &62u16.to_le_bytes());
+    put(24, &CODE.to_le_bytes());
+    put(32, &64u64.to_le_bytes());
+    put(54, &56u16.to_le_bytes());
+    put(56, &1u16.to_le_bytes());
+    put(64, &1u32.to_le_bytes());
+    put(72, &0x1000u64.to_le_bytes());
+    put(88, &CODE.to_le_bytes());
+    put(96, &(code.len() as u64).to_le_bytes());
+    put(104, &memory_bytes.to_le_bytes());
+    file.extend(code);
+    file
+}
+
+/// A bzImage around `payload`.
+fn bzimage(payload: &[u8]) -> Vec<u8> {
+    let start = 2 * 512;
+    let mut file = vec![0; start + 0x400];
+    let length = (0x400 + payload.len()).next_multiple_of(16);
+    let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0x1f1, &[1]);
+    put(0x1f4, &u32::try_from(length / 16).unwrap().to_le_bytes());
+    put(0x202, b"HdrS");
+    put(0x206, &0x020fu16.to_le_bytes());
+    put(0x211, &[1]);
+    put(0x214, &(1u32 << 20).to_le_bytes());
+    put(0x236, &1u16.to_le_bytes());
+    put(0x248, &0x400u32.to_le_bytes());
+    put(0x24c, &u32::try_from(payload.len()).unwrap().to_le_bytes());
+    put(0x258, &CODE.to_le_bytes());
+    put(0x260, &(4u32 << 20).to_le_bytes());
+    file.extend(payload);
+    file.resize(start + length, 0);
+    file
+}
+
+fn with_size(mut packed: Vec<u8>, size: usize) -> Vec<u8> {
+    packed.extend(u32::try_from(size).unwrap().to_le_bytes());
+    packed
+}
+
+fn lz4(kernel: &[u8]) -> Vec<u8> {
+    let mut packed = 0x184c_2102_u32.to_le_bytes().to_vec();
+    for block in kernel.chunks(8 << 20) {
+        let block = lz4_flex::block::compress(block);
+        packed.extend(u32::try_from(block.len()).unwrap().to_le_bytes());
+        packed.extend(block);
+    }
+    with_size(packed, kernel.len())
+}
+
+fn zstd(kernel: &[u8]) -> Vec<u8> {
+    with_size(::zstd::encode_all(kernel, 1).unwrap(), kernel.len())
+}
+
+fn memory() -> Memory {
+    crate::memory::map(32).unwrap()
+}
+
+fn load(file: Vec<u8>) -> (LoadedKernel, Memory) {
+    let memory = memory();
+    let loaded = KernelImage::parse(file)
+        .unwrap()
+        .load(&memory, 32 << 20)
+        .unwrap();
+    (loaded, memory)
+}
+
+fn code_in(memory: &Memory, length: usize) -> Vec<u8> {
+    use vm_memory::Bytes;
+    let mut code = vec![0; length];
+    memory.read_slice(&mut code, GuestAddress(CODE)).unwrap();
+    code
+}
+
+fn error(file: Vec<u8>) -> KernelError {
+    KernelImage::parse(file).err().unwrap()
+}
+
+#[test]
+fn an_elf_kernel_is_loaded_where_it_says() {
+    let (loaded, memory) = load(elf(b"the code", 0x3000));
+    assert_eq!((loaded.entry, loaded.end), (CODE, CODE + 0x3000));
+    assert!(loaded.setup_header.is_none());
+    assert_eq!(code_in(&memory, 8), b"the code");
+}
+
+#[test]
+fn a_packed_kernel_is_unpacked_on_the_host() {
+    let code: Vec<u8> = (0..9 << 20).map(|at| (at % 251) as u8).collect();
+    let kernel = elf(&code, code.len() as u64);
+    for payload in [lz4(&kernel), zstd(&kernel)] {
+        let (loaded, memory) = load(bzimage(&payload));
+        assert_eq!(loaded.entry, CODE);
+        assert!(code_in(&memory, code.len()) == code);
+    }
+}
+
+#[test]
+fn a_kernel_in_an_unknown_packing_unpacks_itself() {
+    let (loaded, memory) = load(bzimage(b"\x1f\x8b and so on"));
+    assert_eq!((loaded.entry, loaded.end), (CODE + 0x200, CODE + (4 << 20)));
+    assert!(loaded.setup_header.is_some());
+    assert_eq!(code_in(&memory, 0x402)[0x400..], *b"\x1f\x8b");
+}
+
+#[test]
+fn damaged_payloads_are_refused() {
+    let kernel = elf(b"x", 1);
+    for payload in [lz4(&kernel), zstd(&kernel)] {
+        let mut wrong_size = payload.clone();
+        *wrong_size.last_mut().unwrap() ^= 1;
+        let mut wrong_length = payload.clone();
+        wrong_length[5] ^= 0x40;
+        let mut short = payload;
+        short.truncate(8);
+        for payload in [wrong_size, wrong_length, short] {
+            assert!(matches!(
+                error(bzimage(&payload)),
+                KernelError::Malformed { .. } | KernelError::TooLarge
+            ));
+        }
+    }
+}
+
+#[test]
+fn a_payload_that_claims_to_be_huge_is_refused_before_memory_is_taken() {
+    let mut payload = lz4(&elf(b"x", 1));
+    let at = payload.len() - 4;
+    payload[at..].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert!(matches!(error(bzimage(&payload)), KernelError::TooLarge));
+}
+
+#[test]
+fn truncated_files_are_told_from_other_files() {
+    assert!(matches!(error(vec![]), KernelError::NotAKernel));
+    assert!(matches!(error(vec![0; 4096]), KernelError::NotAKernel));
+    let file = bzimage(&lz4(&elf(b"x", 1)));
+    for length in [0x210, 0x250, 0x400, file.len() - 1] {
+        let error = error(file[..length].to_vec());
+        assert!(matches!(error, KernelError::Truncated { .. }), "{error}");
+    }
+}
+
+#[test]
+fn kernels_without_a_64_bit_entry_are_refused() {
+    let mut old = bzimage(b"");
+    old[0x206] = 0x02;
+    assert!(matches!(error(old), KernelError::No64BitEntry));
+    let mut thirty_two = elf(b"x", 1);
+    thirty_two[4] = 1;
+    assert!(matches!(error(thirty_two), KernelError::No64BitEntry));
+}
+
+#[test]
+fn segments_must_make_sense() {
+    let broken = |at: usize, value: u64| {
+        let mut file = elf(b"code", 4);
+        file[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        matches!(error(file), KernelError::Malformed { .. })
+    };
+    assert!(broken(24, CODE + 4), "entry behind the segment");
+    assert!(broken(88, 0x1000), "address in the first MiB");
+    assert!(broken(88, u64::MAX), "address that wraps");
+    assert!(broken(104, 3), "less memory than file");
+    assert!(broken(104, u64::MAX), "memory that wraps");
+    assert!(broken(72, u64::MAX), "offset that wraps");
+    assert!(broken(32, 8), "table inside the header");
+}
+
+#[test]
+fn a_kernel_larger_than_memory_says_how_much_it_needs() {
+    let image = KernelImage::parse(elf(b"x", 100 << 20)).unwrap();
+    let error = image.load(&memory(), 32 << 20).err().unwrap();
+    assert!(error.to_string().contains("116 MiB"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn flipped_bytes_never_panic(at in 0usize..0x1100, value: u8, packed: bool) {
+        let mut file = elf(&[0x90; 256], 4096);
+        if packed {
+            file = bzimage(&lz4(&file));
+        }
+        let at = at % file.len();
+        file[at] = value;
+        if let Ok(image) = KernelImage::parse(file) {
+            let _refused_or_not = image.load(&memory(), 32 << 20);
+        }
+    }
+}

@@ -210,10 +210,7 @@ impl Body {
                     self.handler.reset();
                     let _nobody_waits = done.send(());
                 }
-                Command::Stop => {
-                    self.handler.reset();
-                    return std::ops::ControlFlow::Break(());
-                }
+                Command::Stop => return std::ops::ControlFlow::Break(()),
             }
         }
         std::ops::ControlFlow::Continue(())

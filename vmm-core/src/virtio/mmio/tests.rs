@@ -1,1 +1,230 @@
+use std::os::fd::AsRawFd;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
+use virtio_bindings::bindings::virtio_config::{
+    VIRTIO_CONFIG_S_ACKNOWLEDGE, VIRTIO_CONFIG_S_DRIVER,
+};
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use super::*;
+use crate::memory::Memory;
+use crate::virtio::{COMMON_FEATURES, Event, Handler, QueueError, ServedQueue, Verdict};
+
+const SOON: Duration = Duration::from_secs(5);
+
+/// A device that tells what happens to it.
+struct Teller {
+    told: Sender<String>,
+    wake: EventFd,
+}
+
+impl Handler for Teller {
+    fn activate(&mut self, features: u64) {
+        self.told.send(format!("activate {features:#x}")).unwrap();
+    }
+    fn reset(&mut self) {
+        self.told.send("reset".into()).unwrap();
+    }
+    fn wake_fd(&self) -> Option<std::os::fd::RawFd> {
+        Some(self.wake.as_raw_fd())
+    }
+    fn serve(&mut self, event: Event, queues: &mut [ServedQueue]) -> Result<(), QueueError> {
+        let _count = self.wake.read();
+        self.told.send(format!("{event:?}")).unwrap();
+        queues
+            .iter_mut()
+            .try_for_each(|queue| queue.drain(|_, _| Verdict::Used(0)))
+    }
+}
+
+struct Bench {
+    transport: MmioTransport,
+    told: Receiver<String>,
+    memory: Memory,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (sender, told) = channel();
+        let memory = crate::memory::map(16).unwrap();
+        let interrupt = Interrupt::new().unwrap();
+        let teller = Teller {
+            told: sender,
+            wake: EventFd::new(EFD_NONBLOCK).unwrap(),
+        };
+        let (worker, thread) = Worker::start(
+            "vm-test".into(),
+            1,
+            Box::new(teller),
+            memory.clone(),
+            interrupt.clone(),
+            |error| panic!("{error}"),
+        )
+        .unwrap();
+        let info = DeviceInfo {
+            id: 42,
+            features: COMMON_FEATURES,
+            queue_sizes: &[16],
+            config: vec![1, 2, 3, 4, 5],
+        };
+        Self {
+            transport: MmioTransport::new(info, interrupt, worker),
+            told,
+            memory,
+            thread: Some(thread),
+        }
+    }
+
+    fn get(&self, register: u32) -> u32 {
+        let mut data = [0; 4];
+        self.transport.read(register, &mut data);
+        u32::from_le_bytes(data)
+    }
+
+    fn set(&self, register: u32, value: u32) {
+        self.transport.write(register, &value.to_le_bytes());
+    }
+
+    fn next(&self) -> String {
+        self.told.recv_timeout(SOON).unwrap()
+    }
+
+    /// Does what a driver does up to DRIVER_OK, with the queue's rings at `rings`.
+    fn set_up(&self, rings: u32) {
+        self.set(
+            reg::VIRTIO_MMIO_STATUS,
+            VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER,
+        );
+        self.set(reg::VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
+        self.set(reg::VIRTIO_MMIO_DRIVER_FEATURES, 1);
+        let status =
+            VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK;
+        self.set(reg::VIRTIO_MMIO_STATUS, status);
+        assert_eq!(self.get(reg::VIRTIO_MMIO_STATUS), status);
+        self.set(reg::VIRTIO_MMIO_QUEUE_SEL, 0);
+        assert_eq!(self.get(reg::VIRTIO_MMIO_QUEUE_NUM_MAX), 16);
+        self.set(reg::VIRTIO_MMIO_QUEUE_NUM, 8);
+        self.set(reg::VIRTIO_MMIO_QUEUE_DESC_LOW, rings);
+        self.set(reg::VIRTIO_MMIO_QUEUE_AVAIL_LOW, rings + 0x1000);
+        self.set(reg::VIRTIO_MMIO_QUEUE_USED_LOW, rings + 0x2000);
+        self.set(reg::VIRTIO_MMIO_QUEUE_READY, 1);
+        assert_eq!(self.get(reg::VIRTIO_MMIO_QUEUE_READY), 1);
+        self.set(reg::VIRTIO_MMIO_STATUS, status | VIRTIO_CONFIG_S_DRIVER_OK);
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.transport.worker().stop();
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_window_says_what_it_is() {
+    let bench = Bench::new();
+    assert_eq!(
+        bench.get(reg::VIRTIO_MMIO_MAGIC_VALUE).to_le_bytes(),
+        *b"virt"
+    );
+    assert_eq!(bench.get(reg::VIRTIO_MMIO_VERSION), 2);
+    assert_eq!(bench.get(reg::VIRTIO_MMIO_DEVICE_ID), 42);
+    let mut config = [0xff; 8];
+    bench
+        .transport
+        .read(reg::VIRTIO_MMIO_CONFIG + 2, &mut config);
+    assert_eq!(config, [3, 4, 5, 0, 0, 0, 0, 0]);
+    bench.transport.read(u32::MAX, &mut config);
+    assert_eq!(config, [0; 8]);
+    assert_eq!(bench.get(reg::VIRTIO_MMIO_SHM_LEN_LOW), u32::MAX);
+}
+
+#[test]
+fn odd_accesses_to_registers_do_nothing() {
+    let bench = Bench::new();
+    bench.transport.write(reg::VIRTIO_MMIO_STATUS, &[1]);
+    bench.transport.write(reg::VIRTIO_MMIO_STATUS + 1, &[1; 4]);
+    assert_eq!(bench.get(reg::VIRTIO_MMIO_STATUS), 0);
+    let mut byte = [9];
+    bench
+        .transport
+        .read(reg::VIRTIO_MMIO_MAGIC_VALUE, &mut byte);
+    assert_eq!(byte, [0]);
+    bench.set(reg::VIRTIO_MMIO_QUEUE_SEL, 7);
+    assert_eq!(bench.get(reg::VIRTIO_MMIO_QUEUE_NUM_MAX), 0);
+    bench.set(reg::VIRTIO_MMIO_QUEUE_READY, 1);
+    bench.set(reg::VIRTIO_MMIO_QUEUE_NOTIFY, 7);
+}
+
+#[test]
+fn features_that_were_not_offered_are_not_ok() {
+    let bench = Bench::new();
+    for (select, value) in [(0, 1), (1, 0)] {
+        bench.set(reg::VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
+        bench.set(reg::VIRTIO_MMIO_DRIVER_FEATURES, 1);
+        bench.set(reg::VIRTIO_MMIO_DRIVER_FEATURES_SEL, select);
+        bench.set(reg::VIRTIO_MMIO_DRIVER_FEATURES, value);
+        bench.set(reg::VIRTIO_MMIO_STATUS, VIRTIO_CONFIG_S_FEATURES_OK | 3);
+        assert_eq!(bench.get(reg::VIRTIO_MMIO_STATUS), 3);
+    }
+}
+
+#[test]
+fn a_driver_sets_up_kicks_and_resets() {
+    let bench = Bench::new();
+    for _ in 0..2 {
+        bench.set_up(0x1_0000);
+        assert_eq!(bench.next(), "activate 0x100000000");
+        assert_eq!(bench.next(), "Queue(0)");
+        bench.set(reg::VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+        assert_eq!(bench.next(), "Queue(0)");
+        bench.set(reg::VIRTIO_MMIO_STATUS, 0);
+        assert_eq!(bench.next(), "reset");
+        assert_eq!(bench.get(reg::VIRTIO_MMIO_STATUS), 0);
+        assert_eq!(bench.get(reg::VIRTIO_MMIO_QUEUE_READY), 0);
+    }
+}
+
+#[test]
+fn rings_outside_of_memory_ask_for_a_reset() {
+    let bench = Bench::new();
+    bench.set_up(16 << 20);
+    let deadline = std::time::Instant::now() + SOON;
+    while bench.get(reg::VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET == 0 {
+        assert!(std::time::Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+    assert_eq!(
+        bench.get(reg::VIRTIO_MMIO_INTERRUPT_STATUS),
+        reg::VIRTIO_MMIO_INT_CONFIG
+    );
+    bench.set(reg::VIRTIO_MMIO_STATUS, 0);
+    assert_eq!(bench.get(reg::VIRTIO_MMIO_INTERRUPT_STATUS), 0);
+    bench.set_up(0x1_0000);
+    let told: Vec<_> = (0..3).map(|_| bench.next()).collect();
+    assert_eq!(told, ["reset", "activate 0x100000000", "Queue(0)"]);
+}
+
+#[test]
+fn a_wrecked_available_ring_asks_for_a_reset() {
+    use vm_memory::{Bytes, GuestAddress};
+    let bench = Bench::new();
+    // More buffers than the queue has entries.
+    bench
+        .memory
+        .write_obj(1000u16, GuestAddress(0x1_1002))
+        .unwrap();
+    bench.set_up(0x1_0000);
+    bench.next();
+    bench.next();
+    let deadline = std::time::Instant::now() + SOON;
+    while bench.get(reg::VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET == 0 {
+        assert!(std::time::Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+}

@@ -1,0 +1,96 @@
+//! What the guest's packets do.
+
+use super::{Id, Listener, MAX_BACKLOG, Mux};
+use crate::vsock::HOST_CID;
+use crate::vsock::connection::{Connection, Ports, State};
+use crate::vsock::packet::{Header, TYPE_STREAM, op};
+
+impl Mux {
+    /// Takes a packet from the guest. `data` has the length that the header says.
+    pub(in crate::vsock) fn receive(&mut self, header: &Header, data: &[u8]) {
+        if header.src_cid != self.guest_cid || header.dst_cid != u64::from(HOST_CID) {
+            tracing::debug!(?header, "dropped a vsock packet with foreign addresses");
+            return;
+        }
+        let ports = Ports {
+            host: header.dst_port,
+            guest: header.src_port,
+        };
+        if header.kind != TYPE_STREAM {
+            return self.refuse(header, ports);
+        }
+        let Some(id) = self.by_ports.get(&ports).copied() else {
+            return match header.op {
+                op::REQUEST => self.receive_request(header, ports),
+                _ => self.refuse(header, ports),
+            };
+        };
+        self.receive_for(id, header, data);
+        self.changed(id);
+    }
+
+    fn receive_request(&mut self, header: &Header, ports: Ports) {
+        let has_room = |l: &&mut Listener| l.backlog.len() < MAX_BACKLOG;
+        if self
+            .listeners
+            .get_mut(&ports.host)
+            .filter(has_room)
+            .is_none()
+        {
+            return self.refuse(header, ports);
+        }
+        let Some(id) = self.add(Connection::incoming(ports, header)) else {
+            return self.refuse(header, ports);
+        };
+        if let Some(listener) = self.listeners.get_mut(&ports.host) {
+            listener.backlog.push_back(id);
+            listener.changed.notify_one();
+        }
+    }
+
+    fn receive_for(&mut self, id: Id, header: &Header, data: &[u8]) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        connection.note_credit(header);
+        connection.changed.notify_all();
+        match (header.op, connection.state) {
+            (op::RESPONSE, State::Connecting) => connection.state = State::Open,
+            (op::RST, _) => self.finish(id, false),
+            (op::RW, State::Open) => {
+                if !connection.receive(data) {
+                    tracing::debug!(?header, "a guest sent more than it had credit for");
+                    self.break_off(id);
+                }
+            }
+            (op::CREDIT_UPDATE, State::Open) => {}
+            (op::CREDIT_REQUEST, State::Open) => connection.owe_credit(),
+            (op::SHUTDOWN, State::Open) => {
+                if connection.guest_shut_down(header.flags) {
+                    let ports = connection.ports;
+                    self.owe_stray_reset(ports);
+                    self.finish(id, true);
+                }
+            }
+            _ => self.break_off(id),
+        }
+    }
+
+    /// Ends a connection whose guest broke the rules.
+    fn break_off(&mut self, id: Id) {
+        if let Some(ports) = self.connections.get(&id).map(|c| c.ports) {
+            self.owe_stray_reset(ports);
+        }
+        self.finish(id, false);
+    }
+
+    /// Answers a packet that belongs to nothing. A reset is never answered.
+    fn refuse(&mut self, header: &Header, ports: Ports) {
+        if header.op != op::RST {
+            self.owe_stray_reset(ports);
+            if let Some(reset) = self.resets.back_mut() {
+                reset.kind = header.kind;
+            }
+        }
+    }
+}

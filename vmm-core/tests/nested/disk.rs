@@ -1,0 +1,135 @@
+//! Disks as a stock driver uses them.
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use vmm_core::{BlockBackend, Drive, Exit, Vm};
+
+use super::machine::{Screen, config, end};
+
+const DISK_BYTES: usize = 8 << 20;
+/// Reads from here on fail, on the disk that is broken.
+const BROKEN_FROM: u64 = 4 << 20;
+
+/// A disk in memory that counts what is asked of it.
+struct MemoryDisk {
+    bytes: Mutex<Vec<u8>>,
+    flushes: AtomicUsize,
+    discards: AtomicUsize,
+    zeroes: AtomicUsize,
+    broken: bool,
+}
+
+impl MemoryDisk {
+    fn new(broken: bool) -> Arc<Self> {
+        let mut bytes = vec![0; DISK_BYTES];
+        bytes[..13].copy_from_slice(b"from the host");
+        Arc::new(Self {
+            bytes: Mutex::new(bytes),
+            flushes: AtomicUsize::new(0),
+            discards: AtomicUsize::new(0),
+            zeroes: AtomicUsize::new(0),
+            broken,
+        })
+    }
+
+    fn range(offset: u64, length: usize) -> std::ops::Range<usize> {
+        let start = usize::try_from(offset).unwrap();
+        start..start + length
+    }
+}
+
+impl BlockBackend for MemoryDisk {
+    fn size(&self) -> u64 {
+        DISK_BYTES as u64
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        if self.broken && offset >= BROKEN_FROM {
+            return Err(io::Error::other("a broken disk"));
+        }
+        buf.copy_from_slice(&self.bytes.lock().unwrap()[Self::range(offset, buf.len())]);
+        Ok(())
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.bytes.lock().unwrap()[Self::range(offset, buf.len())].copy_from_slice(buf);
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.flushes.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
+        self.discards.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn write_zeroes(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.zeroes.fetch_add(1, Ordering::SeqCst);
+        let length = usize::try_from(len).unwrap();
+        self.bytes.lock().unwrap()[Self::range(offset, length)].fill(0);
+        Ok(())
+    }
+}
+
+fn drive(disk: &Arc<MemoryDisk>, read_only: bool, serial: &str) -> Drive {
+    Drive {
+        backend: Arc::clone(disk) as Arc<dyn BlockBackend>,
+        read_only,
+        serial: serial.to_owned(),
+    }
+}
+
+#[test]
+fn a_guest_reads_writes_flushes_and_discards() {
+    let screen = Screen::default();
+    let (disk, fixed, broken) = (
+        MemoryDisk::new(false),
+        MemoryDisk::new(false),
+        MemoryDisk::new(true),
+    );
+    let mut config = config(
+        "echo serial $(cat /sys/block/vda/serial) $(cat /sys/block/vdb/serial)\n\
+         echo size $(cat /sys/block/vda/size) ro $(cat /sys/block/vda/ro) $(cat /sys/block/vdb/ro)\n\
+         echo read $(head -c 13 /dev/vda)\n\
+         printf 'from the guest' | dd of=/dev/vda bs=4096 seek=256 conv=fsync 2>/dev/null\n\
+         dd if=/dev/urandom of=/tmp.bin bs=1M count=3 2>/dev/null\n\
+         dd if=/tmp.bin of=/dev/vda bs=1M seek=4 conv=fsync 2>/dev/null\n\
+         echo 3 > /proc/sys/vm/drop_caches\n\
+         dd if=/dev/vda bs=1M skip=4 count=3 2>/dev/null | cmp - /tmp.bin && echo same\n\
+         md5sum /tmp.bin\n\
+         blkdiscard -o 7340032 -l 65536 /dev/vda && echo discarded\n\
+         dd if=/dev/zero of=/dev/vdb bs=4096 count=1 conv=fsync 2>/dev/null || echo refused\n\
+         dd if=/dev/vdc of=/dev/null bs=4096 skip=1100 count=1 2>/dev/null || echo broken\n\
+         poweroff -f",
+        &screen,
+    );
+    config.drives = vec![
+        drive(&disk, false, "12345678901234567890"),
+        drive(&fixed, true, "fixed"),
+        drive(&broken, false, ""),
+    ];
+    let vm = Vm::start(config).unwrap();
+    assert!(matches!(end(&vm, &screen), Exit::PowerOff));
+    let text = screen.text();
+    println!("{text}");
+    for line in [
+        "serial 12345678901234567890 fixed\n",
+        "size 16384 ro 0 1\n",
+        "read from the host\n",
+        "same\n",
+        "discarded\n",
+        "refused\n",
+        "broken\n",
+    ] {
+        assert!(text.contains(line), "no {line:?} in:\n{text}");
+    }
+    assert!(disk.bytes.lock().unwrap()[1 << 20..].starts_with(b"from the guest"));
+    assert!(disk.flushes.load(Ordering::SeqCst) >= 2);
+    assert!(disk.discards.load(Ordering::SeqCst) >= 1);
+    assert_eq!(fixed.flushes.load(Ordering::SeqCst), 0);
+}

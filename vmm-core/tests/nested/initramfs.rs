@@ -1,0 +1,139 @@
+//! An initramfs of busybox, virtio modules and a script.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Debian's virtio modules, in the order that they need each other.
+const MODULES: [&str; 9] = [
+    "virtio_ring",
+    "virtio",
+    "virtio_mmio",
+    "virtio_blk",
+    "rng-core",
+    "virtio-rng",
+    "vsock",
+    "vmw_vsock_virtio_transport_common",
+    "vmw_vsock_virtio_transport",
+];
+
+/// An initramfs whose init does what every guest here needs, then runs `script` in busybox's shell.
+pub(crate) fn with_script(script: &str) -> Vec<u8> {
+    let mut archive = Archive::default();
+    for folder in ["bin", "dev", "proc", "sys", "mod"] {
+        archive.add(folder, 0o040_755, b"");
+    }
+    archive.add(
+        "bin/busybox",
+        0o100_755,
+        &std::fs::read("/bin/busybox").unwrap(),
+    );
+    archive.add("bin/vsock-peer", 0o100_755, vsock_peer());
+    let modules = PathBuf::from(env("VM_TEST_MODULES"));
+    let mut loads = String::new();
+    let built_in = std::fs::read_to_string(modules.join("modules.builtin")).unwrap();
+    for name in MODULES {
+        let file_name = format!("{name}.ko");
+        let Some(file) = find(&modules, &file_name) else {
+            assert!(built_in.contains(&file_name), "the kernel has no {name}");
+            continue;
+        };
+        let module = std::fs::read(file).unwrap();
+        archive.add(&format!("mod/{file_name}"), 0o100_644, &module);
+        loads.push_str(&format!("insmod /mod/{file_name}\n"));
+    }
+    let init = format!(
+        "#!/bin/busybox sh\n/bin/busybox --install -s /bin\nexport PATH=/bin\n\
+         mount -t devtmpfs dev /dev\nmount -t proc proc /proc\nmount -t sysfs sys /sys\n\
+         echo up $(cut -d' ' -f1 /proc/uptime)\n{loads}{script}\n"
+    );
+    archive.add("init", 0o100_755, init.as_bytes());
+    archive.finish()
+}
+
+/// A setting without which nothing here can run.
+pub(crate) fn env(name: &str) -> String {
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("set {name}; see the head of this test's main.rs"))
+}
+
+fn find(folder: &Path, name: &str) -> Option<PathBuf> {
+    for entry in std::fs::read_dir(folder).ok()? {
+        let path = entry.ok()?.path();
+        if path.is_dir() {
+            if let Some(found) = find(&path, name) {
+                return Some(found);
+            }
+        } else if path.file_name()? == name {
+            return Some(path);
+        }
+    }
+    None
+}
+
+/// The guest's end of the vsock tests, built once.
+fn vsock_peer() -> &'static [u8] {
+    static PEER: OnceLock<Vec<u8>> = OnceLock::new();
+    PEER.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join("peer.c");
+        let binary = dir.path().join("peer");
+        std::fs::write(&source, include_str!("vsock_peer.c")).unwrap();
+        let built = Command::new("cc")
+            .args(["-static", "-O1", "-o"])
+            .args([&binary, &source])
+            .status()
+            .expect("install gcc and libc6-dev");
+        assert!(built.success());
+        std::fs::read(binary).unwrap()
+    })
+}
+
+/// A cpio archive in the `newc` format, which kernels unpack.
+#[derive(Default)]
+struct Archive {
+    bytes: Vec<u8>,
+    entries: u32,
+}
+
+impl Archive {
+    fn add(&mut self, name: &str, mode: u32, data: &[u8]) {
+        self.entries += 1;
+        let size = u32::try_from(data.len()).unwrap();
+        let name_size = u32::try_from(name.len() + 1).unwrap();
+        // inode, mode, uid, gid, links, mtime, size, device (2), represented device (2), name size, check.
+        let fields = [
+            self.entries,
+            mode,
+            0,
+            0,
+            1,
+            0,
+            size,
+            0,
+            0,
+            0,
+            0,
+            name_size,
+            0,
+        ];
+        self.bytes.extend(b"070701");
+        for field in fields {
+            self.bytes.extend(format!("{field:08x}").bytes());
+        }
+        self.bytes.extend(name.bytes());
+        self.bytes.push(0);
+        self.pad();
+        self.bytes.extend(data);
+        self.pad();
+    }
+
+    fn pad(&mut self) {
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        self.add("TRAILER!!!", 0, b"");
+        self.bytes
+    }
+}
