@@ -1,0 +1,56 @@
+use super::*;
+
+fn record(id: &str) -> Record {
+    Record {
+        id: id.into(),
+        state: RecordState::Open,
+        snapshot: "sha256:1".into(),
+        origin: "sha256:1".into(),
+        kernel: "/k".into(),
+        modules: None,
+        vcpus: 1,
+        memory_mib: 64,
+        hostname: None,
+        created: 1,
+        changed: 1,
+    }
+}
+
+#[test]
+fn a_session_is_alive_while_its_folder_is_locked() {
+    let store = tempfile::tempdir().unwrap();
+    let folder = create(store.path(), "a").unwrap();
+    folder.set_state(&mut record("a"), RecordState::Open).unwrap();
+    assert!(look(store.path(), "a").unwrap().1);
+    assert_eq!(open(store.path(), "a").unwrap_err().kind(), crate::ErrorKind::Busy);
+    drop(folder);
+    assert!(!look(store.path(), "a").unwrap().1);
+    open(store.path(), "a").unwrap();
+}
+
+#[test]
+fn an_id_is_taken_once_but_free_after_a_crash_at_creation() {
+    let store = tempfile::tempdir().unwrap();
+    drop(create(store.path(), "a").unwrap());
+    let folder = create(store.path(), "a").unwrap();
+    assert_eq!(ids(store.path()).unwrap(), Vec::<String>::new());
+    folder.set_state(&mut record("a"), RecordState::Open).unwrap();
+    drop(folder);
+    assert_eq!(create(store.path(), "a").unwrap_err().kind(), crate::ErrorKind::Busy);
+    assert_eq!(ids(store.path()).unwrap(), ["a"]);
+}
+
+#[test]
+fn a_removed_session_is_gone() {
+    let store = tempfile::tempdir().unwrap();
+    let folder = create(store.path(), "a").unwrap();
+    folder.set_state(&mut record("a"), RecordState::Stopped).unwrap();
+    folder.remove().unwrap();
+    assert!(look(store.path(), "a").unwrap_err().is_not_found());
+}
+
+#[test]
+fn ids_that_are_paths_reach_no_file() {
+    let store = tempfile::tempdir().unwrap();
+    assert_eq!(open(store.path(), "../x").unwrap_err().kind(), crate::ErrorKind::InvalidInput);
+}

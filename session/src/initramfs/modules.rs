@@ -1,0 +1,119 @@
+//! Kernel modules and what they depend on.
+//!
+//! Packages carry no `modules.dep` (it is made at installation), so the dependencies are read from the
+//! `.modinfo` section of the modules themselves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use object::{Object, ObjectSection};
+
+use crate::error::{Error, Repr};
+
+/// Folders below a modules folder are nested no deeper than this.
+const MAX_DEPTH: u32 = 16;
+
+/// One module, ready to be loaded.
+#[derive(Debug)]
+pub(crate) struct Module {
+    /// With `_` where the file may have `-`.
+    pub(crate) name: String,
+    pub(crate) content: Vec<u8>,
+}
+
+/// Reads `wanted` and all that they depend on, each after its dependencies.
+pub(crate) fn in_load_order(folder: &Path, wanted: &[&str]) -> Result<Vec<Module>, Error> {
+    let mut files = BTreeMap::new();
+    collect(folder, MAX_DEPTH, &mut files)?;
+    let builtin = builtin(folder)?;
+    let mut order = LoadOrder { folder, files, builtin, seen: BTreeSet::new(), modules: Vec::new() };
+    for name in wanted {
+        order.add(name)?;
+    }
+    Ok(order.modules)
+}
+
+struct LoadOrder<'a> {
+    folder: &'a Path,
+    files: BTreeMap<String, PathBuf>,
+    builtin: BTreeSet<String>,
+    seen: BTreeSet<String>,
+    modules: Vec<Module>,
+}
+
+impl LoadOrder<'_> {
+    /// Recursion ends because each name is entered once.
+    fn add(&mut self, name: &str) -> Result<(), Error> {
+        if self.builtin.contains(name) || !self.seen.insert(name.to_owned()) {
+            return Ok(());
+        }
+        let Some(path) = self.files.get(name) else {
+            return Err(Repr::ModuleMissing { name: name.to_owned(), folder: self.folder.to_owned() }.into());
+        };
+        let content = read(path)?;
+        let depends = dependencies(&content).ok_or_else(|| Repr::NotAModule { path: path.clone() })?;
+        for dependency in depends {
+            self.add(&dependency)?;
+        }
+        self.modules.push(Module { name: name.to_owned(), content });
+        Ok(())
+    }
+}
+
+fn collect(folder: &Path, depth: u32, files: &mut BTreeMap<String, PathBuf>) -> Result<(), Error> {
+    let unreadable = |source| Repr::KernelUnreadable { path: folder.to_owned(), source };
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let path = entry.path();
+        // Links such as `build` lead out of the folder.
+        if entry.file_type().map_err(unreadable)?.is_dir() {
+            if depth > 0 {
+                collect(&path, depth - 1, files)?;
+            }
+        } else if let Some(name) = path.file_name().and_then(|name| name.to_str()).and_then(module_name) {
+            files.insert(name, path);
+        }
+    }
+    Ok(())
+}
+
+/// `virtio-rng.ko` and `virtio-rng.ko.zst` are both `virtio_rng`.
+fn module_name(file: &str) -> Option<String> {
+    let (name, compression) = file.split_once(".ko")?;
+    matches!(compression, "" | ".zst" | ".xz" | ".gz").then(|| name.replace('-', "_"))
+}
+
+fn builtin(folder: &Path) -> Result<BTreeSet<String>, Error> {
+    let path = folder.join("modules.builtin");
+    let list = fs::read_to_string(&path).map_err(|source| Repr::KernelUnreadable { path, source })?;
+    let names = list.lines().filter_map(|line| module_name(line.rsplit('/').next()?));
+    Ok(names.collect())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let unreadable = |source| Repr::KernelUnreadable { path: path.to_owned(), source };
+    let bytes = fs::read(path).map_err(unreadable)?;
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("zst") => Ok(zstd::decode_all(bytes.as_slice()).map_err(unreadable)?),
+        Some("ko") => Ok(bytes),
+        _ => Err(Repr::ModuleCompression { path: path.to_owned() }.into()),
+    }
+}
+
+/// The names after `depends=`, or nothing if these bytes are no module.
+fn dependencies(module: &[u8]) -> Option<Vec<String>> {
+    let file = object::File::parse(module).ok()?;
+    let section = file.section_by_name(".modinfo")?;
+    let mut names = Vec::new();
+    for field in section.data().ok()?.split(|byte| *byte == 0) {
+        if let Some(list) = field.strip_prefix(b"depends=") {
+            let list = std::str::from_utf8(list).ok()?;
+            names.extend(list.split(',').filter(|name| !name.is_empty()).map(|name| name.replace('-', "_")));
+        }
+    }
+    Some(names)
+}
+
+#[cfg(test)]
+mod tests;

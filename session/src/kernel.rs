@@ -1,0 +1,88 @@
+//! The kernel that a session boots, and the modules that go with it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Repr};
+
+/// A kernel image, and the folder of its modules if it has any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kernel {
+    image: PathBuf,
+    modules: Option<PathBuf>,
+}
+
+impl Kernel {
+    /// Takes a kernel image (`vmlinux` or `bzImage`), or the folder of an unpacked distribution package with
+    /// `boot/vmlinuz-VERSION` and `lib/modules/VERSION` in it.
+    ///
+    /// The modules of an image at `…/boot/vmlinuz-VERSION` are looked for at `…/lib/modules/VERSION`; a
+    /// kernel without modules must have the virtio drivers and ext4 built in.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Kernel`](crate::ErrorKind::Kernel) if `path` does not exist or the folder holds no kernel.
+    pub fn from_path(path: impl AsRef<Path>) -> Result<Kernel, Error> {
+        let path = path.as_ref();
+        let metadata = fs::metadata(path)
+            .map_err(|source| Repr::KernelUnreadable { path: path.to_owned(), source })?;
+        let image = if metadata.is_dir() { newest_image(&path.join("boot"))? } else { path.to_owned() };
+        let modules = modules_beside(&image);
+        Ok(Kernel { image, modules })
+    }
+
+    /// Replaces the folder of modules: the one that is called after the kernel's version.
+    #[must_use]
+    pub fn with_modules(mut self, folder: impl Into<PathBuf>) -> Kernel {
+        self.modules = Some(folder.into());
+        self
+    }
+
+    /// The kernel that the host itself runs on, from its `/boot` and `/lib/modules`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Kernel`](crate::ErrorKind::Kernel) if the host keeps none there.
+    pub fn host() -> Result<Kernel, Error> {
+        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        let image = PathBuf::from(format!("/boot/vmlinuz-{release}"));
+        if !image.is_file() {
+            return Err(Repr::NoHostKernel { image }.into());
+        }
+        Kernel::from_path(image)
+    }
+
+    /// The image file.
+    #[must_use]
+    pub fn image(&self) -> &Path {
+        &self.image
+    }
+
+    /// The folder of modules.
+    #[must_use]
+    pub fn modules(&self) -> Option<&Path> {
+        self.modules.as_deref()
+    }
+}
+
+/// The last by name, as versions of one package differ in their last digits.
+fn newest_image(boot: &Path) -> Result<PathBuf, Error> {
+    let unreadable = |source| Repr::KernelUnreadable { path: boot.to_owned(), source };
+    let mut images = Vec::new();
+    for entry in fs::read_dir(boot).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        if entry.file_name().as_encoded_bytes().starts_with(b"vmlinuz") {
+            images.push(entry.path());
+        }
+    }
+    images.sort();
+    images.pop().ok_or_else(|| Repr::NoKernelInFolder { folder: boot.to_owned() }.into())
+}
+
+fn modules_beside(image: &Path) -> Option<PathBuf> {
+    let version = image.file_name()?.to_str()?.strip_prefix("vmlinuz-")?;
+    let root = image.parent()?.parent()?;
+    let modules = root.join("lib/modules").join(version);
+    modules.is_dir().then_some(modules)
+}
+
+#[cfg(test)]
+mod tests;

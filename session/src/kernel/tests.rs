@@ -1,0 +1,34 @@
+use super::*;
+
+#[test]
+fn an_unpacked_package_gives_its_newest_kernel_and_modules() {
+    let folder = tempfile::tempdir().unwrap();
+    for version in ["6.1.0-40-cloud-amd64", "6.1.0-41-cloud-amd64"] {
+        fs::create_dir_all(folder.path().join("boot")).unwrap();
+        fs::write(folder.path().join(format!("boot/vmlinuz-{version}")), "kernel").unwrap();
+        fs::create_dir_all(folder.path().join("lib/modules").join(version)).unwrap();
+    }
+    let kernel = Kernel::from_path(folder.path()).unwrap();
+    assert_eq!(kernel.image(), folder.path().join("boot/vmlinuz-6.1.0-41-cloud-amd64"));
+    assert_eq!(kernel.modules().unwrap(), folder.path().join("lib/modules/6.1.0-41-cloud-amd64"));
+    assert_eq!(Kernel::from_path(kernel.image()).unwrap(), kernel);
+}
+
+#[test]
+fn a_plain_image_has_no_modules() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("vmlinux");
+    fs::write(&image, "kernel").unwrap();
+    assert_eq!(Kernel::from_path(&image).unwrap().modules(), None);
+}
+
+#[test]
+fn missing_kernels_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = Kernel::from_path(folder.path().join("nowhere")).unwrap_err();
+    assert_eq!(missing.kind(), crate::ErrorKind::Kernel);
+    assert!(missing.to_string().contains("nowhere"), "{missing}");
+    fs::create_dir(folder.path().join("boot")).unwrap();
+    let empty = Kernel::from_path(folder.path()).unwrap_err();
+    assert!(empty.to_string().contains("boot"), "{empty}");
+}
