@@ -1,0 +1,388 @@
+//! Opens an OCI image layout and checks every document on the way to its layers.
+//!
+//! Invariant: nothing of a document is used before its size and SHA-256 were found to be what its descriptor says.
+
+mod layout;
+mod select;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest, MediaType};
+
+use crate::reference::ImageReference;
+pub(crate) use layout::sha256_name;
+
+/// Largest JSON document (index, manifest, config) that is read, in bytes: the safe limit of registries.
+pub const MAX_DOCUMENT_BYTES: u64 = 4 << 20;
+/// Most layers that an image may have.
+pub const MAX_LAYERS: usize = 1024;
+
+/// The machine that an image was built for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Platform {
+    /// Operating system as Go names it: `linux`.
+    pub os: String,
+    /// Architecture as Go names it: `amd64`.
+    pub architecture: String,
+}
+
+impl Default for Platform {
+    fn default() -> Self {
+        Self {
+            os: "linux".to_owned(),
+            architecture: "amd64".to_owned(),
+        }
+    }
+}
+
+impl FromStr for Platform {
+    type Err = ImageError;
+
+    fn from_str(text: &str) -> Result<Self, ImageError> {
+        match text.split_once('/') {
+            Some((os, architecture)) if !os.is_empty() && !architecture.is_empty() => Ok(Self {
+                os: os.to_owned(),
+                architecture: architecture.to_owned(),
+            }),
+            _ => Err(ImageError::BadPlatform {
+                platform: text.to_owned(),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)
+    }
+}
+
+/// Why an image could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// The reference is understood, but this version reads only `oci:` layouts.
+    #[error("this version can't open `{reference}` yet: copy the image to a folder first, for example with `skopeo copy {reference} oci:DIR:TAG`")]
+    UnsupportedTransport {
+        /// The reference as given.
+        reference: String,
+    },
+    /// A platform is not written as `OS/ARCHITECTURE`.
+    #[error("`{platform}` is no platform: write it as OS/ARCHITECTURE, for example linux/amd64")]
+    BadPlatform {
+        /// The text as given.
+        platform: String,
+    },
+    /// A file of the layout could not be read.
+    #[error("could not read {path}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A blob that a document names is not in the layout.
+    #[error("blob {digest} is missing from the image layout: no file {path}")]
+    MissingBlob {
+        /// Digest of the blob.
+        digest: String,
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A blob has not the size that its descriptor says.
+    #[error("blob {digest} has {actual} bytes, but its descriptor says {expected}: fetch the image again")]
+    SizeMismatch {
+        /// Digest of the blob.
+        digest: String,
+        /// Size in the descriptor, in bytes.
+        expected: u64,
+        /// Size on disk, in bytes.
+        actual: u64,
+    },
+    /// A blob's bytes don't hash to its digest.
+    #[error("blob {digest} is corrupt, its bytes hash to {actual}: fetch the image again")]
+    DigestMismatch {
+        /// Digest in the descriptor.
+        digest: String,
+        /// Digest of the bytes.
+        actual: String,
+    },
+    /// A digest uses an algorithm other than SHA-256.
+    #[error("digest {digest} is not a sha256 digest; no other algorithm is supported")]
+    UnsupportedDigest {
+        /// The digest.
+        digest: String,
+    },
+    /// A document is larger than [`MAX_DOCUMENT_BYTES`].
+    #[error("{document} has {size} bytes, more than the limit of {MAX_DOCUMENT_BYTES}")]
+    DocumentTooLarge {
+        /// Path or digest of the document.
+        document: String,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// A document is not the JSON that its media type promises.
+    #[error("{document} is no valid OCI document")]
+    Document {
+        /// Path or digest of the document.
+        document: String,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+    /// The folder's `oci-layout` names a version that can't be read.
+    #[error("{path} is an OCI layout of version {found}; this version reads 1.0.0")]
+    LayoutVersion {
+        /// The `oci-layout` file.
+        path: PathBuf,
+        /// The version that it names.
+        found: String,
+    },
+    /// No manifest carries the tag that was asked for.
+    #[error("{dir} holds no image tagged `{tag}`; it holds: {available}")]
+    NoSuchTag {
+        /// The layout's folder.
+        dir: PathBuf,
+        /// The tag that was asked for.
+        tag: String,
+        /// The tags that are there, comma separated.
+        available: String,
+    },
+    /// The layout holds several images and no tag was given.
+    #[error("{dir} holds several images; name one as oci:DIR:TAG. It holds: {available}")]
+    Ambiguous {
+        /// The layout's folder.
+        dir: PathBuf,
+        /// The tags that are there, comma separated.
+        available: String,
+    },
+    /// The layout or a nested index holds no manifest for the platform.
+    #[error("{document} holds no image for {platform}")]
+    NoSuchPlatform {
+        /// Path or digest of the index.
+        document: String,
+        /// The platform that was asked for.
+        platform: String,
+    },
+    /// Indexes are nested more deeply than any tool writes them.
+    #[error("index {digest} is nested more than {limit} deep")]
+    NestedTooDeep {
+        /// Digest of the innermost index that was read.
+        digest: String,
+        /// The limit.
+        limit: usize,
+    },
+    /// A descriptor's media type has no meaning here.
+    #[error("{digest} has media type {media_type}, which is no {expected}")]
+    MediaType {
+        /// Digest of the blob.
+        digest: String,
+        /// Its media type.
+        media_type: String,
+        /// What was expected instead.
+        expected: &'static str,
+    },
+    /// The manifest lists other layers than the config.
+    #[error("manifest {manifest} has {layers} layers, but its config lists {diff_ids} diff_ids")]
+    LayerCount {
+        /// Digest of the manifest.
+        manifest: String,
+        /// Layers in the manifest.
+        layers: usize,
+        /// `diff_ids` in the config.
+        diff_ids: usize,
+    },
+    /// The manifest lists more than [`MAX_LAYERS`] layers.
+    #[error("manifest {manifest} has {layers} layers, more than the limit of {MAX_LAYERS}")]
+    TooManyLayers {
+        /// Digest of the manifest.
+        manifest: String,
+        /// Layers in the manifest.
+        layers: usize,
+    },
+    /// The sizes of the layers add up to more than a 64-bit number can hold.
+    #[error("the layers of manifest {manifest} claim more bytes than any disk can hold")]
+    LayersTooLarge {
+        /// Digest of the manifest.
+        manifest: String,
+    },
+}
+
+/// How the bytes of a layer blob become a tar stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Compression {
+    /// The blob is the tar stream.
+    None,
+    /// One or more gzip members.
+    Gzip,
+    /// Zstandard frames, skippable ones among them.
+    Zstd,
+}
+
+/// One layer of an image; its blob exists and has the right size, but its bytes are not verified yet.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    /// The descriptor in the manifest.
+    pub descriptor: Descriptor,
+    /// `sha256:…` of the plain tar stream, from the config.
+    pub diff_id: String,
+    /// How the blob is compressed.
+    pub compression: Compression,
+    /// The file that holds the blob.
+    pub path: PathBuf,
+}
+
+/// What the image's author wants to be run: the parts of its config that a machine can honour.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageConfig {
+    /// `NAME=value` pairs.
+    pub env: Vec<String>,
+    /// The program and its first arguments.
+    pub entrypoint: Vec<String>,
+    /// Default arguments, or the whole command where there is no entry point.
+    pub cmd: Vec<String>,
+    /// `user[:group]` by name or number; empty means root.
+    pub user: String,
+    /// Folder that the command starts in; empty means `/`.
+    pub working_dir: String,
+    /// Labels, sorted by name.
+    pub labels: Vec<(String, String)>,
+    /// The signal that asks the command to end.
+    pub stop_signal: Option<String>,
+}
+
+/// An image whose documents were verified.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// `sha256:…` of the image's manifest.
+    pub manifest_digest: String,
+    /// What to run in it.
+    pub config: ImageConfig,
+    /// The layers, lowest first.
+    pub layers: Vec<Layer>,
+    /// Total size of the layer blobs, in bytes.
+    pub layers_bytes: u64,
+}
+
+/// Opens the image that `reference` names and verifies its documents.
+///
+/// Of an index that lists several machines, the image for `platform` is taken. Layer blobs are only looked up and
+/// measured here; their bytes are verified while they are read, by [`crate::tree::build`].
+///
+/// # Errors
+/// Any [`ImageError`]; nothing is written in any case.
+pub fn open(reference: &ImageReference, platform: &Platform) -> Result<Image, ImageError> {
+    let ImageReference::Oci { dir, tag } = reference else {
+        return Err(ImageError::UnsupportedTransport {
+            reference: reference.to_string(),
+        });
+    };
+    layout::check_version(dir)?;
+    let manifest = select::manifest(dir, tag.as_deref(), platform)?;
+    read_image(dir, &manifest)
+}
+
+fn read_image(dir: &Path, descriptor: &Descriptor) -> Result<Image, ImageError> {
+    let manifest_digest = descriptor.digest().to_string();
+    let manifest: ImageManifest = layout::read_document(dir, descriptor)?;
+    check_config_type(manifest.config())?;
+    let config: ImageConfiguration = layout::read_document(dir, manifest.config())?;
+
+    let diff_ids = config.rootfs().diff_ids();
+    if manifest.layers().len() > MAX_LAYERS {
+        return Err(ImageError::TooManyLayers {
+            manifest: manifest_digest,
+            layers: manifest.layers().len(),
+        });
+    }
+    if manifest.layers().len() != diff_ids.len() {
+        return Err(ImageError::LayerCount {
+            manifest: manifest_digest,
+            layers: manifest.layers().len(),
+            diff_ids: diff_ids.len(),
+        });
+    }
+    let mut layers = Vec::with_capacity(diff_ids.len());
+    let mut layers_bytes = 0u64;
+    for (descriptor, diff_id) in manifest.layers().iter().zip(diff_ids) {
+        layers_bytes = layers_bytes
+            .checked_add(descriptor.size())
+            .ok_or_else(|| ImageError::LayersTooLarge {
+                manifest: manifest_digest.clone(),
+            })?;
+        layers.push(find_layer(dir, descriptor, diff_id)?);
+    }
+    Ok(Image {
+        manifest_digest,
+        config: defaults_of(&config),
+        layers,
+        layers_bytes,
+    })
+}
+
+fn find_layer(dir: &Path, descriptor: &Descriptor, diff_id: &str) -> Result<Layer, ImageError> {
+    if sha256_name(diff_id).is_none() {
+        return Err(ImageError::UnsupportedDigest {
+            digest: diff_id.to_owned(),
+        });
+    }
+    Ok(Layer {
+        path: layout::find_blob(dir, descriptor)?,
+        compression: compression_of(descriptor)?,
+        descriptor: descriptor.clone(),
+        diff_id: diff_id.to_owned(),
+    })
+}
+
+/// An artifact that is no image (a chart, a signature, a disk of ours) differs by its config's type only.
+fn check_config_type(config: &Descriptor) -> Result<(), ImageError> {
+    match config.media_type() {
+        MediaType::ImageConfig => Ok(()),
+        MediaType::Other(name) if name == "application/vnd.docker.container.image.v1+json" => Ok(()),
+        other => Err(ImageError::MediaType {
+            digest: config.digest().to_string(),
+            media_type: other.to_string(),
+            expected: "container image config",
+        }),
+    }
+}
+
+fn compression_of(layer: &Descriptor) -> Result<Compression, ImageError> {
+    let media_type = layer.media_type().to_string();
+    match media_type.as_str() {
+        "application/vnd.oci.image.layer.v1.tar"
+        | "application/vnd.oci.image.layer.nondistributable.v1.tar"
+        | "application/vnd.docker.image.rootfs.diff.tar" => Ok(Compression::None),
+        "application/vnd.oci.image.layer.v1.tar+gzip"
+        | "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+        | "application/vnd.docker.image.rootfs.diff.tar.gzip" => Ok(Compression::Gzip),
+        "application/vnd.oci.image.layer.v1.tar+zstd"
+        | "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd"
+        | "application/vnd.docker.image.rootfs.diff.tar.zstd" => Ok(Compression::Zstd),
+        _ => Err(ImageError::MediaType {
+            digest: layer.digest().to_string(),
+            media_type,
+            expected: "layer of files",
+        }),
+    }
+}
+
+fn defaults_of(config: &ImageConfiguration) -> ImageConfig {
+    let Some(config) = config.config() else {
+        return ImageConfig::default();
+    };
+    let mut labels: Vec<_> = config.labels().clone().unwrap_or_default().into_iter().collect();
+    labels.sort();
+    ImageConfig {
+        env: config.env().clone().unwrap_or_default(),
+        entrypoint: config.entrypoint().clone().unwrap_or_default(),
+        cmd: config.cmd().clone().unwrap_or_default(),
+        user: config.user().clone().unwrap_or_default(),
+        working_dir: config.working_dir().clone().unwrap_or_default(),
+        labels,
+        stop_signal: config.stop_signal().clone(),
+    }
+}

@@ -1,0 +1,22 @@
+//! How far a long call has come.
+
+/// A part of an import whose length is known beforehand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Stage {
+    /// Compressed layer bytes read.
+    Layers,
+    /// Disk bytes turned into chunks.
+    Chunks,
+}
+
+/// Told how far a call has come, from whichever thread does the work.
+pub trait Progress: Sync {
+    /// Called now and then with the bytes that are `done` out of `total`; must return quickly.
+    fn advance(&self, stage: Stage, done: u64, total: u64);
+}
+
+/// Ignores what it is told.
+impl Progress for () {
+    fn advance(&self, _stage: Stage, _done: u64, _total: u64) {}
+}

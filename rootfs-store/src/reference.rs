@@ -1,0 +1,109 @@
+//! Names of images, written as skopeo writes them.
+//!
+//! Invariant: what [`ImageReference`] displays parses back to the same value.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Longest reference that is parsed, in bytes.
+const MAX_REFERENCE_LEN: usize = 8192;
+
+/// Where an image is found.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ImageReference {
+    /// `oci:DIR[:TAG]`: an OCI image layout in a folder.
+    Oci {
+        /// The folder that holds `oci-layout` and `index.json`.
+        dir: PathBuf,
+        /// The value of `org.opencontainers.image.ref.name`; needed only where the layout holds several images.
+        tag: Option<String>,
+    },
+    /// `docker://NAME[:TAG|@DIGEST]`: an image in a registry.
+    Docker {
+        /// Everything after `docker://`.
+        name: String,
+    },
+    /// `docker-archive:FILE[:REF]`: the output of `docker save`.
+    DockerArchive {
+        /// Everything after `docker-archive:`.
+        path: String,
+    },
+}
+
+/// Why a text is no image reference.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReferenceError {
+    /// The text starts with none of the known transports.
+    #[error("`{reference}` names no transport: write oci:DIR[:TAG], docker://NAME[:TAG] or docker-archive:FILE")]
+    UnknownTransport {
+        /// The text as given.
+        reference: String,
+    },
+    /// Nothing follows the transport.
+    #[error("`{reference}` names no image after its transport")]
+    Empty {
+        /// The text as given.
+        reference: String,
+    },
+    /// The text is longer than any sensible name.
+    #[error("an image reference of {len} bytes is longer than {MAX_REFERENCE_LEN} bytes")]
+    TooLong {
+        /// Length of the text in bytes.
+        len: usize,
+    },
+}
+
+impl FromStr for ImageReference {
+    type Err = ReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        if text.len() > MAX_REFERENCE_LEN {
+            return Err(ReferenceError::TooLong { len: text.len() });
+        }
+        let not_empty = |rest: &str| match rest {
+            "" => Err(ReferenceError::Empty {
+                reference: text.to_owned(),
+            }),
+            rest => Ok(rest.to_owned()),
+        };
+        if let Some(rest) = text.strip_prefix("docker://") {
+            return not_empty(rest).map(|name| Self::Docker { name });
+        }
+        if let Some(rest) = text.strip_prefix("docker-archive:") {
+            return not_empty(rest).map(|path| Self::DockerArchive { path });
+        }
+        let Some(rest) = text.strip_prefix("oci:") else {
+            return Err(ReferenceError::UnknownTransport {
+                reference: text.to_owned(),
+            });
+        };
+        // Like skopeo, the first colon ends the folder's name, so such a name can't hold one.
+        let (dir, tag) = match rest.split_once(':') {
+            Some((dir, "")) => (dir, None),
+            Some((dir, tag)) => (dir, Some(tag.to_owned())),
+            None => (rest, None),
+        };
+        let dir = not_empty(dir)?.into();
+        Ok(Self::Oci { dir, tag })
+    }
+}
+
+impl fmt::Display for ImageReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Oci { dir, tag: None } => write!(f, "oci:{}", dir.display()),
+            Self::Oci {
+                dir,
+                tag: Some(tag),
+            } => write!(f, "oci:{}:{tag}", dir.display()),
+            Self::Docker { name } => write!(f, "docker://{name}"),
+            Self::DockerArchive { path } => write!(f, "docker-archive:{path}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

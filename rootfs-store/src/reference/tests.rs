@@ -1,0 +1,42 @@
+use super::*;
+
+#[test]
+fn references_display_as_they_were_written() {
+    for text in [
+        "oci:/srv/images/busybox",
+        "oci:images:1.36",
+        "docker://alpine:3.22",
+        "docker://ghcr.io/o/i@sha256:00",
+        "docker-archive:/tmp/a.tar",
+    ] {
+        let parsed: ImageReference = text.parse().unwrap();
+        assert_eq!(parsed.to_string(), text);
+    }
+}
+
+#[test]
+fn folder_ends_at_the_first_colon() {
+    let parsed: ImageReference = "oci:dir:a:b".parse().unwrap();
+    let expected = ImageReference::Oci {
+        dir: "dir".into(),
+        tag: Some("a:b".into()),
+    };
+    assert_eq!(parsed, expected);
+}
+
+#[test]
+fn names_without_transport_or_image_are_refused() {
+    assert!(matches!(
+        "alpine".parse::<ImageReference>(),
+        Err(ReferenceError::UnknownTransport { .. })
+    ));
+    for text in ["oci:", "oci::tag", "docker://", "docker-archive:"] {
+        assert!(
+            matches!(
+                text.parse::<ImageReference>(),
+                Err(ReferenceError::Empty { .. })
+            ),
+            "{text}"
+        );
+    }
+}
