@@ -112,6 +112,7 @@ fn start_server(control: &File, config: Config, init: Option<String>) -> Result<
 /// Hands PID 1 to the image's init, with the environment that a kernel gives one.
 fn become_init(path: &str) -> Result<Infallible, StartError> {
     console::say(&format!("starting {path}"));
+    init::unblock_signals();
     let error = Command::new(path)
         .env_clear()
         .env("HOME", "/")

@@ -22,10 +22,18 @@ const TERM_GRACE: Duration = Duration::from_secs(2);
 const KILL_GRACE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Keeps the signals that PID 1 waits for from being lost before it waits. What it starts gets a clean mask.
+/// Keeps the signals that PID 1 waits for from being lost before it waits.
+///
+/// What it starts inherits the mask: the server blocks more, and the image's init gets [`unblock_signals`].
 pub(super) fn block_signals() {
     // Only an invalid `how` argument can fail here, and nix passes a valid one.
     let _ = obeyed().thread_block();
+}
+
+/// Undoes [`block_signals`].
+pub(super) fn unblock_signals() {
+    // As above.
+    let _ = obeyed().thread_unblock();
 }
 
 fn obeyed() -> SigSet {

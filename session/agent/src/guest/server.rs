@@ -18,6 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use agent::protocol::{Config, Frame, MAX_COMMANDS, Ready, read_frame, write_frame};
+use nix::sys::prctl::set_name;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::SigSet;
 use nix::unistd::{dup2_stdin, dup2_stdout, setsid};
@@ -83,7 +84,9 @@ fn starting_orders() -> Result<(Config, Ready), StartError> {
 /// Leaves the boot process's session, signals and pipes behind.
 fn detach() -> io::Result<()> {
     setsid()?;
-    // Commands start with a clean mask all the same: the standard library sees to that.
+    // Otherwise it would be called `exe`.
+    set_name(c"vm-agent")?;
+    // What the server starts gets an empty mask again, from `process::unblock_signals`.
     SigSet::all().thread_block()?;
     let null = File::options().read(true).write(true).open("/dev/null")?;
     dup2_stdin(&null)?;

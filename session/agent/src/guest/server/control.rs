@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use agent::protocol::{Failure, FailureKind, Frame, read_frame, write_frame};
 use nix::unistd::{sync, syncfs};
 
+use super::process::unblock_signals;
 use crate::guest::signal::{Target, send};
 use crate::guest::{DEFAULT_PATH, console, power};
 
@@ -117,11 +118,13 @@ fn power_off(kind: InitKind, grace: Duration) {
 }
 
 fn run_poweroff() -> io::Result<()> {
-    let mut child = Command::new("poweroff")
+    let mut command = Command::new("poweroff");
+    command
         .env_clear()
         .env("PATH", DEFAULT_PATH)
-        .stdin(Stdio::null())
-        .spawn()?;
+        .stdin(Stdio::null());
+    unblock_signals(&mut command);
+    let mut child = command.spawn()?;
     // It may linger until the machine is off, so its status is left to a thread that nobody waits for.
     thread::Builder::new().spawn(move || child.wait())?;
     Ok(())

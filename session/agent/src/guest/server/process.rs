@@ -16,6 +16,7 @@ use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use agent::protocol::{Config, Exec, ExitStatus, Failure, FailureKind};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::signal::SigSet;
 use nix::unistd::{Gid, Uid, getegid, geteuid, getgroups, setgid, setgroups, setsid, setuid};
 
 use super::environment::{self, Environment};
@@ -110,7 +111,16 @@ fn command(
     };
     // SAFETY: between fork and exec the closure makes plain system calls on values made before; it allocates nothing.
     unsafe { command.pre_exec(become_user) };
+    unblock_signals(&mut command);
     command
+}
+
+/// Lets a program have the signals that the server blocks: a mask is inherited.
+pub(super) fn unblock_signals(command: &mut Command) {
+    let empty = SigSet::empty();
+    let unblock = move || Ok(empty.thread_set_mask()?);
+    // SAFETY: between fork and exec the closure makes one system call on a value made before; it allocates nothing.
+    unsafe { command.pre_exec(unblock) };
 }
 
 /// Says why a program that is there did not start.

@@ -28,22 +28,28 @@ impl<P: Read + AsFd> Output<P> {
         }
     }
 
-    /// Reads once, into one frame.
+    /// Moves what the pipe holds, up to one frame.
     pub(super) fn forward(&mut self, link: &mut Link, buffer: &mut [u8]) {
-        let Some(pipe) = &mut self.pipe else {
-            return;
-        };
-        match pipe.read(buffer) {
-            Ok(0) => self.pipe = None,
-            Ok(len) => {
-                self.owed = self.owed.saturating_sub(len);
-                link.queue(&(self.frame)(buffer[..len].to_vec()));
+        let mut filled = 0;
+        while let Some(pipe) = &mut self.pipe
+            && filled < buffer.len()
+        {
+            match pipe.read(&mut buffer[filled..]) {
+                Ok(0) => self.pipe = None,
+                Ok(len) => filled += len,
+                Err(error) => match Io::from(&error) {
+                    Io::WouldBlock => {
+                        self.owed = 0;
+                        break;
+                    }
+                    Io::Progress => {}
+                    Io::Closed => self.pipe = None,
+                },
             }
-            Err(error) => match Io::from(&error) {
-                Io::WouldBlock => self.owed = 0,
-                Io::Progress => {}
-                Io::Closed => self.pipe = None,
-            },
+        }
+        self.owed = self.owed.saturating_sub(filled);
+        if filled > 0 {
+            link.queue(&(self.frame)(buffer[..filled].to_vec()));
         }
     }
 

@@ -3,6 +3,7 @@ use std::os::unix::net::UnixStream;
 use std::thread::{self, JoinHandle};
 
 use agent::protocol::{ExitStatus, ProtocolError, Root, read_frame, write_frame};
+use nix::sys::signal::SigSet;
 use nix::unistd::{getgid, getuid};
 
 use super::*;
@@ -48,7 +49,11 @@ impl Host {
     fn connect() -> Self {
         let (stream, guest) = UnixStream::pair().unwrap();
         let guest = File::from(OwnedFd::from(guest));
-        let server = thread::spawn(move || serve(guest, &defaults(), || Some(())));
+        let server = thread::spawn(move || {
+            // As the server does: what it blocks must not be blocked in commands.
+            SigSet::all().thread_block().unwrap();
+            serve(guest, &defaults(), || Some(()));
+        });
         Self { stream, server }
     }
 
@@ -367,6 +372,34 @@ fn a_guest_without_a_free_place_says_so() {
     assert!(matches!(answer, Some(Frame::Failed(failure)) if failure.kind == FailureKind::Busy));
     drop(stream);
     server.join().unwrap();
+}
+
+#[test]
+fn a_thousand_commands_leave_no_descriptor_and_no_zombie() {
+    // Other tests run beside this one, so the counts may differ by what they use: far less than one a command.
+    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let zombies = || {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let stats =
+            processes.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+        stats
+            .filter(|stat| stat.contains(&format!(") Z {} ", std::process::id())))
+            .count()
+    };
+    let (descriptors_before, zombies_before) = (descriptors(), zombies());
+    for _ in 0..1000 {
+        assert_eq!(
+            Host::run(Exec {
+                program: "true".to_owned(),
+                ..Exec::default()
+            })
+            .output()
+            .last,
+            exit(0)
+        );
+    }
+    assert!(descriptors() < descriptors_before + 200);
+    assert!(zombies() < zombies_before + 50);
 }
 
 #[test]
