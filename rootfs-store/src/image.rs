@@ -13,7 +13,7 @@ use std::str::FromStr;
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest, MediaType};
 
 use crate::reference::ImageReference;
-pub(crate) use layout::sha256_name;
+pub(crate) use layout::HexDigest;
 
 /// Largest JSON document (index, manifest, config) that is read, in bytes: the safe limit of registries.
 pub const MAX_DOCUMENT_BYTES: u64 = 4 << 20;
@@ -65,7 +65,9 @@ impl fmt::Display for Platform {
 #[non_exhaustive]
 pub enum ImageError {
     /// The reference is understood, but this version reads only `oci:` layouts.
-    #[error("this version can't open `{reference}` yet: copy the image to a folder first, for example with `skopeo copy {reference} oci:DIR:TAG`")]
+    #[error(
+        "this version can't open `{reference}` yet: copy the image to a folder first, for example with `skopeo copy {reference} oci:DIR:TAG`"
+    )]
     UnsupportedTransport {
         /// The reference as given.
         reference: String,
@@ -93,7 +95,9 @@ pub enum ImageError {
         path: PathBuf,
     },
     /// A blob has not the size that its descriptor says.
-    #[error("blob {digest} has {actual} bytes, but its descriptor says {expected}: fetch the image again")]
+    #[error(
+        "blob {digest} has {actual} bytes, but its descriptor says {expected}: fetch the image again"
+    )]
     SizeMismatch {
         /// Digest of the blob.
         digest: String,
@@ -308,11 +312,11 @@ fn read_image(dir: &Path, descriptor: &Descriptor) -> Result<Image, ImageError> 
     let mut layers = Vec::with_capacity(diff_ids.len());
     let mut layers_bytes = 0u64;
     for (descriptor, diff_id) in manifest.layers().iter().zip(diff_ids) {
-        layers_bytes = layers_bytes
-            .checked_add(descriptor.size())
-            .ok_or_else(|| ImageError::LayersTooLarge {
+        layers_bytes = layers_bytes.checked_add(descriptor.size()).ok_or_else(|| {
+            ImageError::LayersTooLarge {
                 manifest: manifest_digest.clone(),
-            })?;
+            }
+        })?;
         layers.push(find_layer(dir, descriptor, diff_id)?);
     }
     Ok(Image {
@@ -324,7 +328,7 @@ fn read_image(dir: &Path, descriptor: &Descriptor) -> Result<Image, ImageError> 
 }
 
 fn find_layer(dir: &Path, descriptor: &Descriptor, diff_id: &str) -> Result<Layer, ImageError> {
-    if sha256_name(diff_id).is_none() {
+    if layout::sha256_name(diff_id).is_none() {
         return Err(ImageError::UnsupportedDigest {
             digest: diff_id.to_owned(),
         });
@@ -341,7 +345,9 @@ fn find_layer(dir: &Path, descriptor: &Descriptor, diff_id: &str) -> Result<Laye
 fn check_config_type(config: &Descriptor) -> Result<(), ImageError> {
     match config.media_type() {
         MediaType::ImageConfig => Ok(()),
-        MediaType::Other(name) if name == "application/vnd.docker.container.image.v1+json" => Ok(()),
+        MediaType::Other(name) if name == "application/vnd.docker.container.image.v1+json" => {
+            Ok(())
+        }
         other => Err(ImageError::MediaType {
             digest: config.digest().to_string(),
             media_type: other.to_string(),
@@ -374,7 +380,12 @@ fn defaults_of(config: &ImageConfiguration) -> ImageConfig {
     let Some(config) = config.config() else {
         return ImageConfig::default();
     };
-    let mut labels: Vec<_> = config.labels().clone().unwrap_or_default().into_iter().collect();
+    let mut labels: Vec<_> = config
+        .labels()
+        .clone()
+        .unwrap_or_default()
+        .into_iter()
+        .collect();
     labels.sort();
     ImageConfig {
         env: config.env().clone().unwrap_or_default(),

@@ -37,7 +37,9 @@ pub enum ImageReference {
 #[non_exhaustive]
 pub enum ReferenceError {
     /// The text starts with none of the known transports.
-    #[error("`{reference}` names no transport: write oci:DIR[:TAG], docker://NAME[:TAG] or docker-archive:FILE")]
+    #[error(
+        "`{reference}` names no transport: write oci:DIR[:TAG], docker://NAME[:TAG] or docker-archive:FILE"
+    )]
     UnknownTransport {
         /// The text as given.
         reference: String,

@@ -21,7 +21,9 @@ pub enum TreeError {
         source: io::Error,
     },
     /// The blob has not the size that its descriptor says.
-    #[error("layer {layer} has {actual} bytes, but its descriptor says {expected}: fetch the image again")]
+    #[error(
+        "layer {layer} has {actual} bytes, but its descriptor says {expected}: fetch the image again"
+    )]
     SizeMismatch {
         /// Digest of the layer's blob.
         layer: String,
@@ -198,7 +200,9 @@ pub enum EntryFault {
         component: String,
     },
     /// The target of a hard link is not there.
-    #[error("its hard link target `{target}` does not exist in this layer so far, nor in a lower one")]
+    #[error(
+        "its hard link target `{target}` does not exist in this layer so far, nor in a lower one"
+    )]
     MissingTarget {
         /// Name of the target.
         target: String,

@@ -103,7 +103,9 @@ pub struct Directory {
 impl Directory {
     /// Names and inodes in the order of the names' bytes.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&[u8], InodeId)> {
-        self.entries.iter().map(|(name, entry)| (&**name, entry.inode))
+        self.entries
+            .iter()
+            .map(|(name, entry)| (&**name, entry.inode))
     }
 }
 

@@ -139,7 +139,10 @@ fn for_each_record(
 /// Splits the first record into key, value, and what follows it.
 fn split_record(data: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     const MAX_LENGTH_DIGITS: usize = 10;
-    let digits = data.iter().take(MAX_LENGTH_DIGITS + 1).position(|b| *b == b' ')?;
+    let digits = data
+        .iter()
+        .take(MAX_LENGTH_DIGITS + 1)
+        .position(|b| *b == b' ')?;
     let len: usize = ascii_number(&data[..digits])?.try_into().ok()?;
     let record = data.get(..len)?.get(digits + 1..)?.strip_suffix(b"\n")?;
     let equals = record.iter().position(|b| *b == b'=')?;

@@ -11,8 +11,8 @@ use super::error::{EntryFault, TarFault};
 use super::header::{BLOCK_BYTES, Header};
 use super::node::{Time, Xattrs};
 use super::pax::{self, Overrides};
-use super::sparse::{self, SparseMap};
 pub(crate) use super::sparse::MAX_SPARSE_RUNS;
+use super::sparse::{self, SparseMap};
 
 /// Largest extended header (PAX records, GNU long names), in bytes.
 pub(crate) const MAX_PAX_BYTES: u64 = 1 << 20;
@@ -84,7 +84,11 @@ impl<R: BufRead> Entries<R> {
             self.skip_data()?;
             if !self.read_header(&mut block)? {
                 let stray = pax.is_some() || long_name.is_some() || long_link.is_some();
-                return if stray { Err(TarFault::StrayExtension) } else { Ok(None) };
+                return if stray {
+                    Err(TarFault::StrayExtension)
+                } else {
+                    Ok(None)
+                };
             }
             let header = Header::parse(&block)?;
             match header.type_flag() {
@@ -115,7 +119,8 @@ impl<R: BufRead> Entries<R> {
         if available.is_empty() {
             return Err(TarFault::Truncated);
         }
-        let len = usize::try_from(self.data_left).map_or(available.len(), |n| n.min(available.len()));
+        let len =
+            usize::try_from(self.data_left).map_or(available.len(), |n| n.min(available.len()));
         Ok(&available[..len])
     }
 
@@ -127,7 +132,12 @@ impl<R: BufRead> Entries<R> {
     }
 
     fn entry(&mut self, header: &Header<'_>, mut pax: Overrides) -> Result<Entry, TarFault> {
-        let name = pax.sparse.name.take().or(pax.path.take()).unwrap_or_else(|| header.name());
+        let name = pax
+            .sparse
+            .name
+            .take()
+            .or(pax.path.take())
+            .unwrap_or_else(|| header.name());
         let target = pax.link_path.take().unwrap_or_else(|| header.link_name());
         let size = match pax.size {
             Some(size) => size,
@@ -203,7 +213,9 @@ impl<R: BufRead> Entries<R> {
     fn read_map(&mut self) -> Result<Vec<u64>, TarFault> {
         let start = self.data_left;
         let count = self.read_map_number()?;
-        let count = usize::try_from(count).ok().filter(|n| *n <= MAX_SPARSE_RUNS);
+        let count = usize::try_from(count)
+            .ok()
+            .filter(|n| *n <= MAX_SPARSE_RUNS);
         let count = count.ok_or(TarFault::TooManySparseRuns)?;
         let mut numbers = Vec::new();
         for _ in 0..2 * count {

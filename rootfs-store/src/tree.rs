@@ -1,0 +1,187 @@
+//! The file tree of an image: its layers applied in order, contents aside in a spool file.
+//!
+//! Invariant: a path of a layer only ever names a node of this tree, never a file of the host.
+
+mod apply;
+mod contents;
+mod error;
+mod header;
+mod node;
+mod path;
+mod pax;
+mod pipeline;
+mod sparse;
+mod spool;
+mod tar_stream;
+
+use std::io::{self, BufRead};
+use std::path::Path;
+
+use crate::image::Image;
+use crate::progress::Progress;
+use apply::Applier;
+pub use error::{EntryFault, TarFault, TreeError};
+pub(crate) use node::DirEntry;
+pub use node::{
+    Attributes, BLOCK, Content, Device, Directory, Inode, InodeId, Kind, Run, Time, Xattrs,
+};
+pub(crate) use path::printable;
+pub(crate) use spool::Spool;
+use tar_stream::Entries;
+
+/// What an image may cost, over all its layers.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Most bytes of unpacked tar streams.
+    pub unpacked_bytes: u64,
+    /// Most entries, implied directories among them.
+    pub entries: u64,
+    /// Most bytes of names, link targets, extended attributes and sparse maps, all held in memory.
+    pub metadata_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            unpacked_bytes: 256 << 30,
+            entries: 4_000_000,
+            metadata_bytes: 1 << 30,
+        }
+    }
+}
+
+/// All files of an image.
+#[derive(Debug)]
+pub struct Tree {
+    inodes: Vec<Inode>,
+    spool: Spool,
+}
+
+impl Tree {
+    /// A tree with nothing but a root directory; its contents will be kept in an unnamed file in `spool_dir`.
+    ///
+    /// # Errors
+    /// [`TreeError::Spool`] if that file can't be made.
+    pub fn new(spool_dir: &Path) -> Result<Self, TreeError> {
+        let spool = Spool::create(spool_dir).map_err(|source| TreeError::Spool {
+            dir: spool_dir.to_owned(),
+            source,
+        })?;
+        let root = Inode {
+            attributes: Attributes::implied_directory(),
+            kind: Kind::Directory(Directory::default()),
+        };
+        Ok(Self {
+            inodes: vec![root],
+            spool,
+        })
+    }
+
+    /// The inode with this number.
+    #[must_use]
+    pub fn inode(&self, id: InodeId) -> &Inode {
+        &self.inodes[id.index()]
+    }
+
+    /// Fills `buf` from offset `spool_offset` of the spool, where a [`Run`] says that a file's bytes are.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn read_spool(&self, spool_offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.spool.read_at(spool_offset, buf)
+    }
+
+    pub(crate) fn into_parts(self) -> (Vec<Inode>, Spool) {
+        (self.inodes, self.spool)
+    }
+}
+
+/// Applies all layers of `image` in order.
+///
+/// Each blob is read once, front to back: its digest, its size and its `diff_id` are verified while its entries are
+/// applied. Memory holds names and attributes; contents go to an unnamed file in `spool_dir`, which needs room for
+/// the unpacked image.
+///
+/// # Errors
+/// Any [`TreeError`]; the unnamed file is gone in any case.
+pub fn build(
+    image: &Image,
+    spool_dir: &Path,
+    limits: &Limits,
+    progress: &dyn Progress,
+) -> Result<Tree, TreeError> {
+    let mut tree = Tree::new(spool_dir)?;
+    let mut applier = Applier::new(&mut tree, limits);
+    let mut budget = pipeline::Budget::new(image.layers_bytes, limits.unpacked_bytes, progress);
+    for layer in &image.layers {
+        let digest = layer.descriptor.digest().to_string();
+        pipeline::unpack(layer, &mut budget, |stream| {
+            apply_stream(&mut applier, &digest, stream)
+        })?;
+    }
+    flush(&mut tree)?;
+    Ok(tree)
+}
+
+/// Applies plain tar streams, which nothing protects by a digest.
+///
+/// # Errors
+/// Any [`TreeError`] about an entry or the spool.
+pub fn build_from_plain_layers(
+    layers: &[&[u8]],
+    spool_dir: &Path,
+    limits: &Limits,
+) -> Result<Tree, TreeError> {
+    let mut tree = Tree::new(spool_dir)?;
+    let mut applier = Applier::new(&mut tree, limits);
+    for (index, layer) in layers.iter().enumerate() {
+        apply_stream(&mut applier, &format!("#{index}"), *layer)?;
+    }
+    flush(&mut tree)?;
+    Ok(tree)
+}
+
+fn flush(tree: &mut Tree) -> Result<(), TreeError> {
+    tree.spool.flush().map_err(|source| TreeError::Spool {
+        dir: tree.spool.dir().to_owned(),
+        source,
+    })
+}
+
+/// Applies every entry of one layer, then reads on to the stream's end, so that all of it is hashed.
+fn apply_stream<R: BufRead>(
+    applier: &mut Applier<'_>,
+    layer: &str,
+    stream: R,
+) -> Result<(), TreeError> {
+    let mut entries = Entries::new(stream);
+    let tar_error = |offset, source| TreeError::Tar {
+        layer: layer.to_owned(),
+        offset,
+        source,
+    };
+    applier.start_layer();
+    loop {
+        let entry = match entries.next() {
+            Ok(Some(entry)) => entry,
+            Ok(None) => break,
+            Err(fault) => return Err(tar_error(entries.offset(), fault)),
+        };
+        let name = printable(&entry.name);
+        applier
+            .apply(entry, &mut entries)
+            .map_err(|fault| fault.in_entry(layer, name, entries.offset()))?;
+    }
+    let end = entries.offset();
+    let mut rest = entries.into_inner();
+    loop {
+        let len = match rest.fill_buf() {
+            Ok(available) => available.len(),
+            Err(error) => return Err(tar_error(end, TarFault::Read(error))),
+        };
+        if len == 0 {
+            return Ok(());
+        }
+        rest.consume(len);
+    }
+}

@@ -1,0 +1,428 @@
+//! Applies entries to the tree by the rules of the OCI image specification.
+//!
+//! Invariant: a whiteout removes what lower layers brought and spares what its own layer brought, in whichever order
+//! the two come.
+
+use std::borrow::Cow;
+use std::io::{self, BufRead};
+use std::mem;
+
+use super::contents::{self, CopyFault};
+use super::error::{EntryFault, TarFault, TreeError};
+use super::node::{
+    Attributes, BLOCK, Content, Device, DirEntry, Directory, Inode, InodeId, Kind, Run, Xattrs,
+};
+use super::path::{LayerPath, MAX_DEPTH, MAX_NAME_LEN, MAX_PATH_LEN, MAX_SYMLINK_HOPS, printable};
+use super::tar_stream::{Entries, Entry, EntryKind};
+use super::{Limits, Tree};
+
+const WHITEOUT: &[u8] = b".wh.";
+/// Prefix of what AUFS kept for itself; the opaque marker is the only such name with a meaning.
+const AUFS: &[u8] = b".wh..wh.";
+const OPAQUE: &[u8] = b".wh..wh..opq";
+/// Longest file that ext4's 32-bit block numbers can address.
+const MAX_FILE_BYTES: u64 = (u32::MAX as u64) * BLOCK;
+
+/// Why one entry was not applied.
+#[derive(Debug)]
+pub(super) enum Fault {
+    Entry(EntryFault),
+    Tar(TarFault),
+    Spool(io::Error, std::path::PathBuf),
+}
+
+impl From<EntryFault> for Fault {
+    fn from(fault: EntryFault) -> Self {
+        Self::Entry(fault)
+    }
+}
+
+impl Fault {
+    pub(super) fn in_entry(self, layer: &str, entry: String, offset: u64) -> TreeError {
+        let layer = layer.to_owned();
+        match self {
+            Self::Entry(source) => TreeError::Entry {
+                layer,
+                entry,
+                source,
+            },
+            Self::Tar(source) => TreeError::Tar {
+                layer,
+                offset,
+                source,
+            },
+            Self::Spool(source, dir) => TreeError::Spool { dir, source },
+        }
+    }
+}
+
+/// What to do about directories that are not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Create,
+    Stop,
+}
+
+/// Applies layer after layer to one tree.
+#[derive(Debug)]
+pub(super) struct Applier<'a> {
+    tree: &'a mut Tree,
+    limits: &'a Limits,
+    layer: u32,
+    entries: u64,
+    metadata_bytes: u64,
+}
+
+impl<'a> Applier<'a> {
+    pub(super) fn new(tree: &'a mut Tree, limits: &'a Limits) -> Self {
+        Self {
+            tree,
+            limits,
+            layer: 0,
+            entries: 0,
+            metadata_bytes: 0,
+        }
+    }
+
+    /// From now on, entries belong to the next layer.
+    pub(super) fn start_layer(&mut self) {
+        self.layer += 1;
+    }
+
+    /// Applies `entry`, whose data comes next in `entries`.
+    pub(super) fn apply<R: BufRead>(
+        &mut self,
+        mut entry: Entry,
+        entries: &mut Entries<R>,
+    ) -> Result<(), Fault> {
+        self.count_entry()?;
+        let name = mem::take(&mut entry.name);
+        let path = LayerPath::parse(&name)?;
+        if path
+            .components()
+            .iter()
+            .any(|c| c.starts_with(AUFS) && *c != OPAQUE)
+        {
+            return Ok(());
+        }
+        let Some((name, parents)) = path.split_last() else {
+            return self.apply_root(entry);
+        };
+        if let Some(component) = parents.iter().find(|c| c.starts_with(WHITEOUT)) {
+            let component = printable(component);
+            return Err(EntryFault::WhiteoutDirectory { component }.into());
+        }
+        if let Some(hidden) = name.strip_prefix(WHITEOUT) {
+            return Ok(self.apply_whiteout(parents, name, hidden)?);
+        }
+        let attributes = attributes_of(&mut entry)?;
+        let parent = self.directory(parents, Missing::Create)?;
+        let parent = parent.unwrap_or(InodeId::ROOT);
+        let kind = match entry.kind {
+            EntryKind::Directory => return Ok(self.put_directory(parent, name, attributes)?),
+            EntryKind::HardLink { target } => {
+                let inode = self.link_target(&target)?;
+                return Ok(self.link(parent, name, inode)?);
+            }
+            EntryKind::File { len } => {
+                check_len(len)?;
+                let content = contents::copy_file(entries, len, &mut self.tree.spool);
+                Kind::File(self.spooled(content)?)
+            }
+            EntryKind::SparseFile(map) => {
+                check_len(map.len)?;
+                let content = contents::copy_sparse_file(entries, &map, &mut self.tree.spool);
+                Kind::File(self.spooled(content)?)
+            }
+            EntryKind::Symlink { target } => Kind::Symlink(checked_target(&target)?.into()),
+            EntryKind::CharDevice { major, minor } => Kind::CharDevice(device(major, minor)?),
+            EntryKind::BlockDevice { major, minor } => Kind::BlockDevice(device(major, minor)?),
+            EntryKind::Fifo => Kind::Fifo,
+        };
+        let inode = self.add_inode(Inode { attributes, kind })?;
+        Ok(self.link(parent, name, inode)?)
+    }
+
+    fn apply_root(&mut self, mut entry: Entry) -> Result<(), Fault> {
+        if !matches!(entry.kind, EntryKind::Directory) {
+            return Err(EntryFault::ReplacesRoot.into());
+        }
+        let attributes = attributes_of(&mut entry)?;
+        self.charge_xattrs(&attributes.xattrs)?;
+        self.tree.inodes[InodeId::ROOT.index()].attributes = attributes;
+        Ok(())
+    }
+
+    fn spooled(&mut self, content: Result<Content, CopyFault>) -> Result<Content, Fault> {
+        content.map_err(|fault| match fault {
+            CopyFault::Tar(fault) => Fault::Tar(fault),
+            CopyFault::Spool(error) => Fault::Spool(error, self.tree.spool.dir().to_owned()),
+        })
+    }
+
+    fn apply_whiteout(
+        &mut self,
+        parents: &[&[u8]],
+        name: &[u8],
+        hidden: &[u8],
+    ) -> Result<(), EntryFault> {
+        if matches!(hidden, b"" | b"." | b"..") {
+            return Err(EntryFault::BareWhiteout);
+        }
+        // A whiteout of what was never there needs no directory to be made.
+        let Some(parent) = self.directory(parents, Missing::Stop)? else {
+            return Ok(());
+        };
+        if name == OPAQUE {
+            self.prune(parent);
+        } else if let Some(entry) = self.child(parent, hidden)
+            && !self.survives(entry)
+        {
+            self.directory_mut(parent).entries.remove(hidden);
+        }
+        Ok(())
+    }
+
+    /// Removes what lower layers brought below `directory`. Recursion ends at [`MAX_DEPTH`].
+    fn prune(&mut self, directory: InodeId) {
+        let mut entries = mem::take(&mut self.directory_mut(directory).entries);
+        entries.retain(|_, entry| self.survives(*entry));
+        self.directory_mut(directory).entries = entries;
+    }
+
+    /// Whether something of this layer is left of an entry that this layer also whites out.
+    fn survives(&mut self, entry: DirEntry) -> bool {
+        let own = entry.layer == self.layer;
+        let Kind::Directory(_) = self.tree.inode(entry.inode).kind else {
+            return own;
+        };
+        self.prune(entry.inode);
+        let inode = &mut self.tree.inodes[entry.inode.index()];
+        let empty = matches!(&inode.kind, Kind::Directory(d) if d.entries.is_empty());
+        if !own && !empty {
+            // The lower directory is gone; this layer put something in its place without describing it.
+            inode.attributes = Attributes::implied_directory();
+        }
+        own || !empty
+    }
+
+    fn put_directory(
+        &mut self,
+        parent: InodeId,
+        name: &[u8],
+        attributes: Attributes,
+    ) -> Result<(), EntryFault> {
+        if let Some(entry) = self.child(parent, name)
+            && let Kind::Directory(_) = self.tree.inode(entry.inode).kind
+        {
+            self.charge_xattrs(&attributes.xattrs)?;
+            self.tree.inodes[entry.inode.index()].attributes = attributes;
+            return self.link(parent, name, entry.inode);
+        }
+        self.make_directory(parent, name, attributes)?;
+        Ok(())
+    }
+
+    fn make_directory(
+        &mut self,
+        parent: InodeId,
+        name: &[u8],
+        attributes: Attributes,
+    ) -> Result<InodeId, EntryFault> {
+        let depth = self.directory_mut(parent).depth + 1;
+        if depth > MAX_DEPTH {
+            return Err(EntryFault::TooDeep);
+        }
+        let kind = Kind::Directory(Directory {
+            depth,
+            ..Directory::default()
+        });
+        let inode = self.add_inode(Inode { attributes, kind })?;
+        self.link(parent, name, inode)?;
+        Ok(inode)
+    }
+
+    fn link(&mut self, parent: InodeId, name: &[u8], inode: InodeId) -> Result<(), EntryFault> {
+        self.charge(name.len() + mem::size_of::<DirEntry>())?;
+        let layer = self.layer;
+        let entry = DirEntry { inode, layer };
+        self.directory_mut(parent)
+            .entries
+            .insert(name.into(), entry);
+        Ok(())
+    }
+
+    fn link_target(&mut self, target: &[u8]) -> Result<InodeId, EntryFault> {
+        let missing = || EntryFault::MissingTarget {
+            target: printable(target),
+        };
+        let path = LayerPath::parse(checked_target(target)?)?;
+        let Some((name, parents)) = path.split_last() else {
+            let target = printable(target);
+            return Err(EntryFault::TargetIsDirectory { target });
+        };
+        let parent = self
+            .directory(parents, Missing::Stop)?
+            .ok_or_else(missing)?;
+        let entry = self.child(parent, name).ok_or_else(missing)?;
+        match self.tree.inode(entry.inode).kind {
+            Kind::Directory(_) => Err(EntryFault::TargetIsDirectory {
+                target: printable(target),
+            }),
+            _ => Ok(entry.inode),
+        }
+    }
+
+    /// Walks to a directory, through symbolic links that are resolved inside the image.
+    fn directory(
+        &mut self,
+        components: &[&[u8]],
+        missing: Missing,
+    ) -> Result<Option<InodeId>, EntryFault> {
+        let mut here = vec![InodeId::ROOT];
+        let mut ahead: Vec<Cow<'_, [u8]>> =
+            components.iter().rev().map(|c| Cow::Borrowed(*c)).collect();
+        let mut hops = 0;
+        while let Some(name) = ahead.pop() {
+            let current = *here.last().unwrap_or(&InodeId::ROOT);
+            match &*name {
+                b"" | b"." => continue,
+                // Like Linux, `..` of the root is the root.
+                b".." => {
+                    if here.len() > 1 {
+                        here.pop();
+                    }
+                    continue;
+                }
+                name if name.len() > MAX_NAME_LEN => {
+                    return Err(EntryFault::NameTooLong { len: name.len() });
+                }
+                _ => {}
+            }
+            let Some(entry) = self.child(current, &name) else {
+                if missing == Missing::Stop {
+                    return Ok(None);
+                }
+                self.count_entry()?;
+                let attributes = Attributes::implied_directory();
+                here.push(self.make_directory(current, &name, attributes)?);
+                continue;
+            };
+            match &self.tree.inode(entry.inode).kind {
+                Kind::Directory(_) => here.push(entry.inode),
+                Kind::Symlink(target) => {
+                    hops += 1;
+                    if hops > MAX_SYMLINK_HOPS {
+                        return Err(EntryFault::TooManySymlinks);
+                    }
+                    if target.starts_with(b"/") {
+                        here.truncate(1);
+                    }
+                    let parts = target.rsplit(|b| *b == b'/');
+                    ahead.extend(parts.map(|c| Cow::Owned(c.to_vec())));
+                }
+                _ => {
+                    let parent = printable(&name);
+                    return Err(EntryFault::NotADirectory { parent });
+                }
+            }
+        }
+        Ok(here.last().copied())
+    }
+
+    fn child(&self, directory: InodeId, name: &[u8]) -> Option<DirEntry> {
+        match &self.tree.inode(directory).kind {
+            Kind::Directory(directory) => directory.entries.get(name).copied(),
+            _ => None,
+        }
+    }
+
+    fn directory_mut(&mut self, id: InodeId) -> &mut Directory {
+        match &mut self.tree.inodes[id.index()].kind {
+            Kind::Directory(directory) => directory,
+            _ => unreachable!("only directories are passed here"),
+        }
+    }
+
+    fn add_inode(&mut self, inode: Inode) -> Result<InodeId, EntryFault> {
+        let limit = self.limits.entries;
+        let id = u32::try_from(self.tree.inodes.len())
+            .map_err(|_| EntryFault::TooManyEntries { limit })?;
+        self.charge_xattrs(&inode.attributes.xattrs)?;
+        self.charge(match &inode.kind {
+            Kind::Symlink(target) => target.len(),
+            Kind::File(content) => content.runs.len().saturating_mul(mem::size_of::<Run>()),
+            _ => 0,
+        })?;
+        self.tree.inodes.push(inode);
+        Ok(InodeId(id))
+    }
+
+    fn count_entry(&mut self) -> Result<(), EntryFault> {
+        let limit = self.limits.entries;
+        if self.entries >= limit {
+            return Err(EntryFault::TooManyEntries { limit });
+        }
+        self.entries += 1;
+        Ok(())
+    }
+
+    fn charge_xattrs(&mut self, xattrs: &Xattrs) -> Result<(), EntryFault> {
+        self.charge(
+            xattrs
+                .iter()
+                .map(|(name, value)| name.len() + value.len())
+                .sum(),
+        )
+    }
+
+    fn charge(&mut self, bytes: usize) -> Result<(), EntryFault> {
+        let limit = self.limits.metadata_bytes;
+        self.metadata_bytes += bytes as u64;
+        if self.metadata_bytes > limit {
+            return Err(EntryFault::TooMuchMetadata { limit });
+        }
+        Ok(())
+    }
+}
+
+fn attributes_of(entry: &mut Entry) -> Result<Attributes, EntryFault> {
+    if let Some(fault) = entry.bad_xattr.take() {
+        return Err(fault);
+    }
+    let id =
+        |field, value| u32::try_from(value).map_err(|_| EntryFault::IdTooLarge { field, value });
+    let symlink = matches!(entry.kind, EntryKind::Symlink { .. });
+    Ok(Attributes {
+        // Linux gives every symbolic link this mode, whatever the archive says.
+        mode: if symlink { 0o777 } else { entry.mode },
+        uid: id("uid", entry.uid)?,
+        gid: id("gid", entry.gid)?,
+        mtime: entry.mtime,
+        xattrs: mem::take(&mut entry.xattrs),
+    })
+}
+
+fn checked_target(target: &[u8]) -> Result<&[u8], EntryFault> {
+    match target {
+        b"" => Err(EntryFault::EmptyLink),
+        t if t.len() > MAX_PATH_LEN => Err(EntryFault::PathTooLong { len: t.len() }),
+        t if t.contains(&0) => Err(EntryFault::Nul),
+        t => Ok(t),
+    }
+}
+
+fn check_len(len: u64) -> Result<(), EntryFault> {
+    if len > MAX_FILE_BYTES {
+        let limit = MAX_FILE_BYTES;
+        return Err(EntryFault::FileTooLarge { len, limit });
+    }
+    Ok(())
+}
+
+fn device(major: u32, minor: u32) -> Result<Device, EntryFault> {
+    if major > 0xfff || minor > 0xf_ffff {
+        return Err(EntryFault::Device { major, minor });
+    }
+    Ok(Device { major, minor })
+}

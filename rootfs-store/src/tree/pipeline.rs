@@ -1,0 +1,257 @@
+//! From a blob to its plain tar stream: one thread reads, hashes and decompresses, a second hashes the plain bytes,
+//! the caller applies them.
+//!
+//! Invariant: nothing is reported as unpacked before blob and plain stream were hashed to their ends.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use flate2::bufread::MultiGzDecoder;
+use sha2::{Digest, Sha256};
+
+use super::error::TreeError;
+use crate::image::{Compression, HexDigest, Layer};
+use crate::progress::{Progress, Stage};
+
+/// Bytes of one buffer that moves from thread to thread.
+const BUFFER_BYTES: usize = 256 << 10;
+/// Buffers in flight between two threads.
+const QUEUE_BUFFERS: usize = 8;
+/// Bytes read from a blob at once.
+const READ_BYTES: usize = 128 << 10;
+
+/// What all layers together have used up.
+pub(super) struct Budget<'a> {
+    progress: &'a dyn Progress,
+    total_bytes: u64,
+    done_bytes: u64,
+    unpacked_limit: u64,
+    unpacked_bytes: u64,
+}
+
+impl<'a> Budget<'a> {
+    pub(super) fn new(total_bytes: u64, unpacked_limit: u64, progress: &'a dyn Progress) -> Self {
+        Self {
+            progress,
+            total_bytes,
+            done_bytes: 0,
+            unpacked_limit,
+            unpacked_bytes: 0,
+        }
+    }
+}
+
+/// Hands the plain stream of `layer` to `apply` and verifies all that its descriptor and config promise.
+///
+/// A blob that is not authentic is reported as such, rather than by whatever fault its bytes caused first.
+pub(super) fn unpack(
+    layer: &Layer,
+    budget: &mut Budget<'_>,
+    apply: impl FnOnce(PlainStream) -> Result<(), TreeError>,
+) -> Result<(), TreeError> {
+    let (unpacked_sender, unpacked) = bounded(QUEUE_BUFFERS);
+    let (hashed_sender, hashed) = bounded(QUEUE_BUFFERS);
+    // Has room for every buffer there can be, so giving one back never waits.
+    let (used_sender, used) = bounded(3 * QUEUE_BUFFERS);
+    let (read, diff_id, applied) = thread::scope(|scope| {
+        let reader = scope.spawn(|| read_blob(layer, budget, unpacked_sender, &used));
+        let hasher = scope.spawn(|| hash(unpacked, hashed_sender));
+        let applied = apply(PlainStream {
+            buffers: hashed,
+            used: used_sender,
+            current: Vec::new(),
+            position: 0,
+        });
+        (join(reader), join(hasher), applied)
+    });
+    read?;
+    applied?;
+    if diff_id != layer.diff_id {
+        return Err(TreeError::DiffIdMismatch {
+            layer: layer.descriptor.digest().to_string(),
+            expected: layer.diff_id.clone(),
+            actual: diff_id,
+        });
+    }
+    Ok(())
+}
+
+fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// The plain bytes of a layer; ends early if the blob is faulty, which [`unpack`] then reports.
+pub(super) struct PlainStream {
+    buffers: Receiver<Vec<u8>>,
+    used: Sender<Vec<u8>>,
+    current: Vec<u8>,
+    position: usize,
+}
+
+impl BufRead for PlainStream {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.position == self.current.len() {
+            let Ok(next) = self.buffers.recv() else {
+                return Ok(&[]);
+            };
+            let used = std::mem::replace(&mut self.current, next);
+            self.position = 0;
+            // A buffer that nobody wants back is freed.
+            let _ = self.used.try_send(used);
+        }
+        Ok(&self.current[self.position..])
+    }
+
+    fn consume(&mut self, len: usize) {
+        self.position += len;
+    }
+}
+
+impl Read for PlainStream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let len = self.fill_buf()?.read(buf)?;
+        self.consume(len);
+        Ok(len)
+    }
+}
+
+/// Hashes buffers on their way; returns the `sha256:…` of them all.
+fn hash(buffers: Receiver<Vec<u8>>, next: Sender<Vec<u8>>) -> String {
+    let mut hasher = Sha256::new();
+    for buffer in buffers {
+        hasher.update(&buffer);
+        if next.send(buffer).is_err() {
+            break;
+        }
+    }
+    format!("sha256:{:x}", HexDigest(hasher.finalize().into()))
+}
+
+fn read_blob(
+    layer: &Layer,
+    budget: &mut Budget<'_>,
+    next: Sender<Vec<u8>>,
+    used: &Receiver<Vec<u8>>,
+) -> Result<(), TreeError> {
+    let read_error = |source| TreeError::ReadBlob {
+        layer: layer.descriptor.digest().to_string(),
+        path: layer.path.clone(),
+        source,
+    };
+    let file = File::open(&layer.path).map_err(read_error)?;
+    let size = layer.descriptor.size();
+    let mut blob = Blob {
+        file: file.take(size.saturating_add(1)),
+        hasher: Sha256::new(),
+        len: 0,
+        progress: budget.progress,
+        done_before: budget.done_bytes,
+        total: budget.total_bytes,
+    };
+    let unpacked = send_plain(layer, &mut blob, budget, &next, used);
+    drop(next);
+    // What the decompressor did not want still counts for the digest.
+    io::copy(&mut blob, &mut io::sink()).map_err(read_error)?;
+    verify(layer, blob)?;
+    budget.done_bytes += size;
+    unpacked
+}
+
+fn verify(layer: &Layer, blob: Blob<'_>) -> Result<(), TreeError> {
+    let expected = layer.descriptor.digest().to_string();
+    if blob.len != layer.descriptor.size() {
+        return Err(TreeError::SizeMismatch {
+            layer: expected,
+            expected: layer.descriptor.size(),
+            actual: blob.len,
+        });
+    }
+    let actual = format!("sha256:{:x}", HexDigest(blob.hasher.finalize().into()));
+    if actual != expected {
+        return Err(TreeError::DigestMismatch {
+            layer: expected,
+            actual,
+        });
+    }
+    Ok(())
+}
+
+/// Decompresses and sends until the end, the first fault, or until nobody listens any more.
+fn send_plain(
+    layer: &Layer,
+    blob: &mut Blob<'_>,
+    budget: &mut Budget<'_>,
+    next: &Sender<Vec<u8>>,
+    used: &Receiver<Vec<u8>>,
+) -> Result<(), TreeError> {
+    let digest = || layer.descriptor.digest().to_string();
+    let fault = |source| TreeError::Decompress {
+        layer: digest(),
+        source,
+    };
+    let input = BufReader::with_capacity(READ_BYTES, blob);
+    let mut plain: Box<dyn Read> = match layer.compression {
+        Compression::None => Box::new(input),
+        Compression::Gzip => Box::new(MultiGzDecoder::new(input)),
+        Compression::Zstd => Box::new(zstd::Decoder::with_buffer(input).map_err(fault)?),
+    };
+    loop {
+        let mut buffer = used.try_recv().unwrap_or_default();
+        buffer.resize(BUFFER_BYTES, 0);
+        let len = read_full(&mut plain, &mut buffer).map_err(fault)?;
+        if len == 0 {
+            return Ok(());
+        }
+        budget.unpacked_bytes += len as u64;
+        if budget.unpacked_bytes > budget.unpacked_limit {
+            return Err(TreeError::TooManyBytes {
+                layer: digest(),
+                limit: budget.unpacked_limit,
+            });
+        }
+        buffer.truncate(len);
+        if next.send(buffer).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Reads until `buf` is full or the stream ends.
+fn read_full(from: &mut dyn Read, buf: &mut [u8]) -> io::Result<usize> {
+    let mut len = 0;
+    while len < buf.len() {
+        match from.read(&mut buf[len..]) {
+            Ok(0) => break,
+            Ok(n) => len += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(len)
+}
+
+/// A blob's file, hashed and counted as it is read.
+struct Blob<'a> {
+    file: io::Take<File>,
+    hasher: Sha256,
+    len: u64,
+    progress: &'a dyn Progress,
+    done_before: u64,
+    total: u64,
+}
+
+impl Read for Blob<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let len = self.file.read(buf)?;
+        self.hasher.update(&buf[..len]);
+        self.len += len as u64;
+        let done = self.done_before + self.len;
+        self.progress
+            .advance(Stage::Layers, done.min(self.total), self.total);
+        Ok(len)
+    }
+}

@@ -1,0 +1,106 @@
+//! The folder of things that are slow to make: kernel, images, tools.
+//!
+//! Invariant: an entry is either absent or complete. It is built beside its place under a lock and renamed.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The variable that moves the cache.
+const CACHE_VARIABLE: &str = "VM_SESSIONS_CACHE";
+
+/// A cache folder that can't be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum CacheError {
+    #[error("no place for the cache: set VM_SESSIONS_CACHE, XDG_CACHE_HOME or HOME")]
+    NoPlace,
+    #[error("could not {action} {path}")]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+}
+
+/// Returns the cache folder: `$VM_SESSIONS_CACHE`, or `vm-sessions` in the user's cache folder.
+///
+/// # Errors
+/// [`CacheError::NoPlace`] if none of the variables names an absolute path.
+pub(crate) fn root() -> Result<PathBuf, CacheError> {
+    place(|name| std::env::var_os(name).map(PathBuf::from)).ok_or(CacheError::NoPlace)
+}
+
+fn place(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    let absolute = |name: &str| variable(name).filter(|path| path.is_absolute());
+    absolute(CACHE_VARIABLE)
+        .or_else(|| absolute("XDG_CACHE_HOME").map(|path| path.join("vm-sessions")))
+        .or_else(|| absolute("HOME").map(|path| path.join(".cache/vm-sessions")))
+}
+
+/// Returns the cache's folder `name`, which `build` fills first if it is not there.
+///
+/// Of several processes that ask at once, one builds and the others wait for it. What a build that failed or was
+/// killed leaves behind is removed by the next.
+///
+/// # Errors
+/// Whatever `build` returns, and [`CacheError::Io`] for the folder itself.
+pub(crate) fn ensure<E: From<CacheError>>(
+    name: &str,
+    build: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<PathBuf, E> {
+    ensure_in(&root()?, name, build)
+}
+
+fn ensure_in<E: From<CacheError>>(
+    root: &Path,
+    name: &str,
+    build: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<PathBuf, E> {
+    let place = root.join(name);
+    if place.exists() {
+        return Ok(place);
+    }
+    fs::create_dir_all(root).map_err(io_error("create", root))?;
+    let _lock = lock(&root.join(format!("{name}.lock")), name)?;
+    if place.exists() {
+        return Ok(place);
+    }
+    let partial = root.join(format!("{name}.partial"));
+    remove(&partial)?;
+    fs::create_dir(&partial).map_err(io_error("create", &partial))?;
+    build(&partial)?;
+    fs::rename(&partial, &place).map_err(io_error("rename", &partial))?;
+    Ok(place)
+}
+
+/// Locks `path` until the returned file is closed.
+fn lock(path: &Path, name: &str) -> Result<File, CacheError> {
+    let file = File::create(path).map_err(io_error("create", path))?;
+    if file.try_lock().is_err() {
+        eprintln!("xtask: waiting for another process that makes {name}");
+        file.lock().map_err(io_error("lock", path))?;
+    }
+    Ok(file)
+}
+
+fn remove(path: &Path) -> Result<(), CacheError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(io_error("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CacheError {
+    let path = path.to_owned();
+    move |source| CacheError::Io {
+        action,
+        path,
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests;

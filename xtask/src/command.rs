@@ -1,0 +1,70 @@
+//! Running other programs to their end, with errors that show the command line and what it printed.
+
+use std::ffi::OsStr;
+use std::io;
+use std::process::{Command, ExitStatus, Output, Stdio};
+
+/// How much of a failed command's output goes into the error.
+const SHOWN_BYTES: usize = 4000;
+
+/// A program that could not be started, or that failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum CommandError {
+    #[error("could not start `{line}`; is the program installed?")]
+    Start { line: String, source: io::Error },
+    #[error("`{line}` ended with {status}:\n{output}")]
+    Failed {
+        line: String,
+        status: ExitStatus,
+        output: String,
+    },
+}
+
+/// Runs `command` without stdin and returns its standard output.
+///
+/// # Errors
+/// [`CommandError::Start`] if there is no such program, [`CommandError::Failed`] for any status but 0.
+pub(crate) fn run(command: &mut Command) -> Result<Vec<u8>, CommandError> {
+    let output = output(command)?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let mut text = output.stdout;
+    text.extend_from_slice(&output.stderr);
+    Err(CommandError::Failed {
+        line: line(command),
+        status: output.status,
+        output: tail(&text),
+    })
+}
+
+/// Runs `command` without stdin, whatever its status.
+///
+/// # Errors
+/// [`CommandError::Start`] if there is no such program.
+pub(crate) fn output(command: &mut Command) -> Result<Output, CommandError> {
+    command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|source| CommandError::Start {
+            line: line(command),
+            source,
+        })
+}
+
+/// The command line as a person would type it, without quotes.
+pub(crate) fn line(command: &Command) -> String {
+    std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(OsStr::to_string_lossy)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// The last lines of `bytes`, cut to what an error message can bear.
+pub(crate) fn tail(bytes: &[u8]) -> String {
+    let start = bytes.len().saturating_sub(SHOWN_BYTES);
+    let text = String::from_utf8_lossy(&bytes[start..]);
+    text.trim_end().to_owned()
+}

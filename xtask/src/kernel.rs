@@ -1,0 +1,172 @@
+//! The stock kernel that the tests boot: Debian's cloud kernel 6.1, unpacked from its package.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::apt;
+use crate::cache::{self, CacheError};
+use crate::command::{self, CommandError};
+use crate::packages::{self, PackageError};
+
+/// The package that depends on the newest kernel of the release.
+const META_PACKAGE: &str = "linux-image-cloud-amd64";
+/// The series that the tests are written for.
+const SERIES: &str = "6.1.";
+/// The key that signs the release; part of every Debian.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// A kernel and the folder of its modules.
+#[derive(Debug, Clone)]
+pub(crate) struct KernelPaths {
+    /// The compressed kernel, a bzImage.
+    pub(crate) vmlinuz: PathBuf,
+    /// The folder `lib/modules/VERSION` that belongs to it.
+    pub(crate) modules_dir: PathBuf,
+}
+
+/// A kernel that could not be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum KernelError {
+    #[error("could not download or unpack {META_PACKAGE}; is the mirror {mirror} reachable?")]
+    Download {
+        mirror: String,
+        source: CommandError,
+    },
+    #[error("{mirror} offers no {META_PACKAGE} of series {SERIES}x for {}: apt answered {answer:?}", apt::RELEASE)]
+    NotOffered { mirror: String, answer: String },
+    #[error("{path} holds no kernel or no modules; remove the folder and run again")]
+    Incomplete { path: PathBuf },
+    #[error("could not {action} {path}")]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    #[error(transparent)]
+    Package(#[from] PackageError),
+}
+
+/// Returns the kernel in the cache, which is downloaded first if it is not there.
+///
+/// # Errors
+/// [`KernelError`]; the cache is then as it was.
+pub(crate) fn ensure_kernel() -> Result<KernelPaths, KernelError> {
+    let root = cache::ensure("kernel", download)?;
+    find(&root)
+}
+
+fn find(root: &Path) -> Result<KernelPaths, KernelError> {
+    let first = |dir: PathBuf, prefix: &str| {
+        fs::read_dir(dir).ok().and_then(|entries| {
+            entries
+                .flatten()
+                .find(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
+                .map(|entry| entry.path())
+        })
+    };
+    let modules = ["lib/modules", "usr/lib/modules"]
+        .into_iter()
+        .find_map(|dir| first(root.join(dir), SERIES));
+    let vmlinuz = first(root.join("boot"), "vmlinuz-");
+    match (vmlinuz, modules) {
+        (Some(vmlinuz), Some(modules_dir)) => Ok(KernelPaths {
+            vmlinuz,
+            modules_dir,
+        }),
+        _ => Err(KernelError::Incomplete {
+            path: root.to_owned(),
+        }),
+    }
+}
+
+/// Fetches the package with package lists of its own, so neither the release nor the age of the machine's lists matters.
+fn download(target: &Path) -> Result<(), KernelError> {
+    packages::ensure(&["debian-archive-keyring"])?;
+    let mirror = apt::mirror();
+    eprintln!("xtask: downloading {META_PACKAGE} from {mirror}");
+    let failed = |source| KernelError::Download {
+        mirror: mirror.clone(),
+        source,
+    };
+    let lists = tempfile::tempdir().map_err(io_error("create a temporary folder for", target))?;
+    let state = lists.path();
+    for dir in ["state/lists/partial", "cache/archives/partial"] {
+        fs::create_dir_all(state.join(dir)).map_err(io_error("create", state))?;
+    }
+    let sources = state.join("sources.list");
+    let line = format!("deb [signed-by={KEYRING}] {mirror} {} main\n", apt::RELEASE);
+    fs::write(&sources, line).map_err(io_error("write", &sources))?;
+    command::run(private_apt("apt-get", state).args(["-q", "update"])).map_err(failed)?;
+    let answer =
+        command::run(private_apt("apt-cache", state).args(["depends", META_PACKAGE])).map_err(failed)?;
+    let answer = String::from_utf8_lossy(&answer);
+    let package = dependency(&answer).ok_or_else(|| KernelError::NotOffered {
+        mirror: mirror.clone(),
+        answer: answer.trim().to_owned(),
+    })?;
+    command::run(
+        private_apt("apt-get", state)
+            .args(["-q", "download", package])
+            .current_dir(state),
+    )
+    .map_err(failed)?;
+    let archive = archive_in(state)?;
+    command::run(Command::new("dpkg-deb").arg("-x").arg(&archive).arg(target)).map_err(failed)?;
+    find(target).map(drop)
+}
+
+/// An apt tool whose lists, cache and sources are below `state`.
+fn private_apt(tool: &str, state: &Path) -> Command {
+    let mut command = Command::new(tool);
+    for (setting, place) in [
+        ("Dir::State", "state"),
+        ("Dir::Cache", "cache"),
+        ("Dir::Etc::SourceList", "sources.list"),
+    ] {
+        let path = state.join(place);
+        command.arg("-o").arg(format!("{setting}={}", path.display()));
+    }
+    // apt's own user can't enter the temporary folder, so downloads run as the caller.
+    command.args(["-o", "Dir::Etc::SourceParts=/dev/null", "-o", "APT::Sandbox::User=root"]);
+    command.args(["-o", "Acquire::Languages=none", "-o", "APT::Architecture=amd64"]);
+    command
+}
+
+/// The versioned kernel package that `apt-cache depends` names.
+fn dependency(answer: &str) -> Option<&str> {
+    answer
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Depends: "))
+        .find(|name| {
+            name.strip_prefix("linux-image-")
+                .is_some_and(|version| version.starts_with(SERIES))
+        })
+}
+
+fn archive_in(dir: &Path) -> Result<PathBuf, KernelError> {
+    fs::read_dir(dir)
+        .map_err(io_error("list", dir))?
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| path.extension().is_some_and(|ext| ext == "deb"))
+        .ok_or_else(|| KernelError::Incomplete {
+            path: dir.to_owned(),
+        })
+}
+
+fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KernelError {
+    let path = path.to_owned();
+    move |source| KernelError::Io {
+        action,
+        path,
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests;
