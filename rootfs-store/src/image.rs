@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest, MediaType};
+use serde::{Deserialize, Serialize};
 
 use crate::reference::ImageReference;
 pub(crate) use layout::HexDigest;
@@ -240,7 +241,8 @@ pub struct Layer {
 }
 
 /// What the image's author wants to be run: the parts of its config that a machine can honour.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ImageConfig {
     /// `NAME=value` pairs.
     pub env: Vec<String>,

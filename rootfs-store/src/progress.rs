@@ -8,6 +8,8 @@ pub enum Stage {
     Layers,
     /// Disk bytes turned into chunks.
     Chunks,
+    /// Disk bytes written to an exported file.
+    Export,
 }
 
 /// Told how far a call has come, from whichever thread does the work.

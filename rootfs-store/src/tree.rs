@@ -21,7 +21,6 @@ use crate::image::Image;
 use crate::progress::Progress;
 use apply::Applier;
 pub use error::{EntryFault, TarFault, TreeError};
-pub(crate) use node::DirEntry;
 pub use node::{
     Attributes, BLOCK, Content, Device, Directory, Inode, InodeId, Kind, Run, Time, Xattrs,
 };

@@ -28,7 +28,7 @@ impl<'a> Header<'a> {
             let fields = block[..148].iter().chain(&block[156..]);
             fields.map(|b| value(*b)).sum::<i64>() + 8 * i64::from(b' ')
         };
-        let unsigned = sum(|b| i64::from(b));
+        let unsigned = sum(i64::from);
         let signed = sum(|b| i64::from(b.cast_signed()));
         if expected != unsigned && expected != signed {
             return Err(TarFault::Checksum);

@@ -1,0 +1,140 @@
+//! Chunks and index pages by where they are: read from packs, verified, and kept for a while.
+//!
+//! Invariant: a cache holds verified content only, so a hit needs no check.
+
+use std::sync::Arc;
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use crate::blobs::Blobs;
+use crate::chunk;
+use crate::digest::{BlobDigest, ChunkDigest};
+use crate::index::{Locator, MAX_PAGE_BYTES, PackRef, Page};
+use crate::pack::PackFile;
+use crate::store::StoreError;
+
+/// Bytes of plain chunks that all disks of a store share in memory.
+const CHUNK_CACHE_BYTES: u64 = 128 << 20;
+/// Typical chunk, for the cache's own bookkeeping.
+const CHUNK_CACHE_ITEMS: usize = 2048;
+/// Index pages that all disks of a store share in memory: at most about 20 KiB each.
+const PAGE_CACHE_ITEMS: usize = 2048;
+/// Packs that are kept open.
+const PACK_CACHE_ITEMS: usize = 256;
+
+/// Where disks read from.
+pub(crate) struct ChunkSource {
+    pub(crate) blobs: Blobs,
+    packs: Cache<BlobDigest, Arc<PackFile>>,
+    /// By pack too, as a page names its own pack without its digest.
+    pages: Cache<(BlobDigest, ChunkDigest), Arc<Page>>,
+    chunks: Cache<ChunkDigest, Arc<[u8]>, ByLength>,
+}
+
+#[derive(Clone)]
+struct ByLength;
+
+impl Weighter<ChunkDigest, Arc<[u8]>> for ByLength {
+    fn weight(&self, _digest: &ChunkDigest, chunk: &Arc<[u8]>) -> u64 {
+        chunk.len() as u64
+    }
+}
+
+impl ChunkSource {
+    pub(crate) fn new(blobs: Blobs) -> Self {
+        Self {
+            blobs,
+            packs: Cache::new(PACK_CACHE_ITEMS),
+            pages: Cache::new(PAGE_CACHE_ITEMS),
+            chunks: Cache::with_weighter(CHUNK_CACHE_ITEMS, CHUNK_CACHE_BYTES, ByLength),
+        }
+    }
+
+    /// The plain bytes of a chunk of exactly `chunk_bytes`.
+    pub(crate) fn chunk(&self, at: &Locator, chunk_bytes: usize) -> Result<Arc<[u8]>, StoreError> {
+        let chunk = self.chunks.get_or_insert_with(&at.digest, || {
+            self.read_chunk(at, chunk_bytes).map(Arc::from)
+        })?;
+        if chunk.len() != chunk_bytes {
+            return Err(StoreError::ChunkLength {
+                digest: at.digest,
+                len: chunk.len(),
+                chunk_bytes,
+            });
+        }
+        Ok(chunk)
+    }
+
+    /// As [`Self::chunk`], for a caller that goes through a whole disk once: the cache is neither asked nor filled.
+    pub(crate) fn read_chunk(
+        &self,
+        at: &Locator,
+        chunk_bytes: usize,
+    ) -> Result<Vec<u8>, StoreError> {
+        self.plain(at, chunk_bytes)
+    }
+
+    /// The index page at `at`, which must have this level.
+    pub(crate) fn page(&self, at: &Locator, level: u8) -> Result<Arc<Page>, StoreError> {
+        let pack = complete(at.pack)?;
+        let page = self.pages.get_or_insert_with(&(pack, at.digest), || {
+            let bytes = self.plain(at, MAX_PAGE_BYTES)?;
+            let page = Page::parse(&bytes, pack);
+            page.map(Arc::new).map_err(|source| StoreError::Page {
+                digest: at.digest,
+                pack,
+                source,
+            })
+        })?;
+        if page.level != level {
+            let source = crate::index::PageError::Level {
+                found: page.level,
+                expected: level,
+            };
+            return Err(StoreError::Page {
+                digest: at.digest,
+                pack,
+                source,
+            });
+        }
+        Ok(page)
+    }
+
+    /// The frame at `at` as it is stored, not verified.
+    pub(crate) fn frame(&self, at: &Locator) -> Result<Vec<u8>, StoreError> {
+        let pack = complete(at.pack)?;
+        let file = self.packs.get_or_insert_with(&pack, || {
+            PackFile::open(self.blobs.path(&pack)).map(Arc::new)
+        })?;
+        file.frame(at.offset, at.len)
+    }
+
+    fn plain(&self, at: &Locator, limit: usize) -> Result<Vec<u8>, StoreError> {
+        let frame = self.frame(at)?;
+        chunk::decode(&at.digest, &frame, limit).map_err(|source| match complete(at.pack) {
+            Ok(pack) => StoreError::Frame {
+                pack,
+                offset: at.offset,
+                source,
+            },
+            Err(error) => error,
+        })
+    }
+}
+
+impl std::fmt::Debug for ChunkSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChunkSource")
+            .field("blobs", &self.blobs)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Only a writer knows packs without a digest, and it never reads them.
+fn complete(pack: PackRef) -> Result<BlobDigest, StoreError> {
+    match pack {
+        PackRef::Complete(digest) => Ok(digest),
+        PackRef::New(number) => Err(StoreError::UnfinishedPack { number }),
+    }
+}

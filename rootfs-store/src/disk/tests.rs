@@ -1,0 +1,316 @@
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::store::Store;
+use crate::testing::snapshot_of;
+
+const DISK: usize = 1 << 20;
+
+fn pattern() -> Vec<u8> {
+    let mut bytes: Vec<u8> = (0..DISK).map(|n| (n / 3) as u8).collect();
+    bytes[DISK / 2..DISK / 2 + 200_000].fill(0);
+    bytes
+}
+
+fn new_disk(dir: &Path) -> (Store, WritableDisk) {
+    let store = Store::open(dir).unwrap();
+    let base = snapshot_of(&store, &pattern());
+    let disk = store.create_disk("d", &base).unwrap();
+    (store, disk)
+}
+
+fn all(disk: &WritableDisk) -> Vec<u8> {
+    let mut bytes = vec![1; DISK];
+    disk.read_at(&mut bytes, 0).unwrap();
+    bytes
+}
+
+#[derive(Debug, Clone)]
+enum Action {
+    Write { offset: usize, len: usize, byte: u8 },
+    Zero { offset: usize, len: usize },
+    Discard { offset: usize, len: usize },
+    Read { offset: usize, len: usize },
+    Flush,
+    Reopen,
+    Commit,
+}
+
+fn actions() -> impl Strategy<Value = Vec<Action>> {
+    let range = (0..DISK).prop_flat_map(|offset| (Just(offset), 0..=(DISK - offset).min(150_000)));
+    let action = prop_oneof![
+        5 => (range.clone(), 1u8..).prop_map(|((offset, len), byte)| Action::Write { offset, len, byte }),
+        1 => range.clone().prop_map(|(offset, len)| Action::Zero { offset, len }),
+        1 => range.clone().prop_map(|(offset, len)| Action::Discard { offset, len }),
+        2 => range.prop_map(|(offset, len)| Action::Read { offset, len }),
+        1 => Just(Action::Flush),
+        1 => Just(Action::Reopen),
+        1 => Just(Action::Commit),
+    ];
+    proptest::collection::vec(action, 1..24)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn disk_does_what_an_array_does(actions in actions()) {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, mut disk) = new_disk(dir.path());
+        let mut model = pattern();
+        for action in actions {
+            match action {
+                Action::Write { offset, len, byte } => {
+                    disk.write_at(&vec![byte; len], offset as u64).unwrap();
+                    model[offset..offset + len].fill(byte);
+                }
+                Action::Zero { offset, len } => {
+                    disk.write_zeroes(offset as u64, len as u64).unwrap();
+                    model[offset..offset + len].fill(0);
+                }
+                Action::Discard { offset, len } => {
+                    disk.discard(offset as u64, len as u64).unwrap();
+                    let (start, end) = (offset.next_multiple_of(4096), (offset + len) / 4096 * 4096);
+                    if start < end {
+                        model[start..end].fill(0);
+                    }
+                }
+                Action::Read { offset, len } => {
+                    let mut bytes = vec![1; len];
+                    disk.read_at(&mut bytes, offset as u64).unwrap();
+                    prop_assert!(bytes == model[offset..offset + len]);
+                }
+                Action::Flush => disk.flush().unwrap(),
+                Action::Reopen => {
+                    disk.flush().unwrap();
+                    drop(disk);
+                    disk = store.open_disk("d").unwrap();
+                }
+                Action::Commit => {
+                    let snapshot = store.commit(&disk, &()).unwrap().snapshot;
+                    drop(disk);
+                    store.remove_disk("d").unwrap();
+                    disk = store.create_disk("d", &snapshot).unwrap();
+                }
+            }
+        }
+        prop_assert!(all(&disk) == model);
+        let committed = store.commit(&disk, &()).unwrap();
+        let file = dir.path().join("exported");
+        store.export(&committed.snapshot, &file, &()).unwrap();
+        prop_assert!(fs::read(file).unwrap() == model);
+        // What a snapshot holds depends on the bytes alone, not on how they came there.
+        let root = store.snapshot(&committed.snapshot).unwrap();
+        let again = store.snapshot(&snapshot_of(&store, &model)).unwrap();
+        prop_assert_eq!(root.root.is_some(), again.root.is_some());
+    }
+}
+
+#[test]
+fn commit_writes_only_what_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, disk) = new_disk(dir.path());
+    let unchanged = store.commit(&disk, &()).unwrap();
+    assert_eq!(
+        (unchanged.snapshot, unchanged.stored_bytes),
+        (disk.base(), 0)
+    );
+
+    let mut same = [0; 4096];
+    disk.read_at(&mut same, 65_536).unwrap();
+    disk.write_at(&same, 65_536).unwrap();
+    let rewritten = store.commit(&disk, &()).unwrap();
+    assert_eq!((rewritten.touched_chunks, rewritten.changed_chunks), (1, 0));
+    assert_eq!(
+        (rewritten.snapshot, rewritten.stored_bytes),
+        (disk.base(), 0)
+    );
+
+    disk.write_at(&[9; 2 * 65_536], 131_072).unwrap();
+    let changed = store.commit(&disk, &()).unwrap();
+    assert_eq!(
+        (
+            changed.touched_chunks,
+            changed.changed_chunks,
+            changed.new_chunks
+        ),
+        (3, 2, 1)
+    );
+    assert!(
+        changed.stored_bytes > 0 && changed.stored_bytes < 4096,
+        "{}",
+        changed.stored_bytes
+    );
+    let snapshot = store.snapshot(&changed.snapshot).unwrap();
+    assert_eq!(
+        (snapshot.parent, snapshot.packs.len()),
+        (Some(disk.base()), 2)
+    );
+}
+
+#[test]
+fn disk_that_becomes_all_zero_can_be_committed_and_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, disk) = new_disk(dir.path());
+    disk.discard(0, DISK as u64).unwrap();
+    let snapshot = store.commit(&disk, &()).unwrap().snapshot;
+    let empty = store.create_disk("empty", &snapshot).unwrap();
+    assert!(all(&empty).iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn two_disks_over_one_base_do_not_see_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, one) = new_disk(dir.path());
+    let two = store.create_disk("two", &one.base()).unwrap();
+    one.write_at(b"one", 10_000).unwrap();
+    two.write_at(b"two", 10_000).unwrap();
+    let read = |disk: &WritableDisk| {
+        let mut bytes = [0; 3];
+        disk.read_at(&mut bytes, 10_000).unwrap();
+        bytes
+    };
+    assert_eq!((&read(&one), &read(&two)), (b"one", b"two"));
+    assert_eq!(
+        all(&store.create_disk("three", &one.base()).unwrap()),
+        pattern()
+    );
+}
+
+#[test]
+fn what_was_not_flushed_may_be_lost_but_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, disk) = new_disk(dir.path());
+    disk.write_at(&[1; 8192], 0).unwrap();
+    disk.flush().unwrap();
+    disk.write_at(&[2; 4096], 40_960).unwrap();
+    // The process dies here: the map was not written, the data was.
+    drop(disk);
+    let disk = store.open_disk("d").unwrap();
+    let mut expected = pattern();
+    expected[..8192].fill(1);
+    assert!(all(&disk) == expected);
+}
+
+#[test]
+fn older_sectors_of_the_map_lack_only_what_came_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, disk) = new_disk(dir.path());
+    disk.write_at(&[1; 4096], 0).unwrap();
+    disk.flush().unwrap();
+    let map = dir.path().join("disks/d/map");
+    let before = fs::read(&map).unwrap();
+    disk.write_at(&[2; 4096], 4096).unwrap();
+    disk.flush().unwrap();
+    drop(disk);
+    // Power fails before the second flush has reached the map.
+    fs::write(&map, before).unwrap();
+    let mut expected = pattern();
+    expected[..4096].fill(1);
+    assert!(all(&store.open_disk("d").unwrap()) == expected);
+}
+
+#[test]
+fn damaged_map_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, disk) = new_disk(dir.path());
+    disk.write_at(&[1; 4096], 0).unwrap();
+    disk.flush().unwrap();
+    drop(disk);
+    let map = OpenOptions::new()
+        .write(true)
+        .open(dir.path().join("disks/d/map"))
+        .unwrap();
+    map.write_all_at(&[0xff], 512).unwrap();
+    assert!(matches!(store.open_disk("d"), Err(DiskError::Map { .. })));
+    store.remove_disk("d").unwrap();
+    assert!(!store.disk_exists("d"));
+}
+
+#[test]
+fn disk_belongs_to_one_handle_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, disk) = new_disk(dir.path());
+    assert!(matches!(store.open_disk("d"), Err(DiskError::InUse { .. })));
+    assert!(matches!(
+        store.remove_disk("d"),
+        Err(DiskError::InUse { .. })
+    ));
+    assert!(matches!(
+        store.create_disk("d", &disk.base()),
+        Err(DiskError::Exists { .. })
+    ));
+    drop(disk);
+    store.remove_disk("d").unwrap();
+    store.remove_disk("d").unwrap();
+    assert!(matches!(
+        store.open_disk("d"),
+        Err(DiskError::NotFound { .. })
+    ));
+    assert_eq!(fs::read_dir(dir.path().join("staging")).unwrap().count(), 0);
+}
+
+#[test]
+fn ids_that_are_no_plain_file_names_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    for id in [
+        "",
+        ".",
+        "..",
+        "a/b",
+        "../d",
+        ".hidden",
+        "a b",
+        &"a".repeat(65),
+    ] {
+        assert!(
+            matches!(store.open_disk(id), Err(DiskError::BadId { .. })),
+            "{id}"
+        );
+    }
+}
+
+#[test]
+fn ranges_past_the_end_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_store, disk) = new_disk(dir.path());
+    let size = DISK as u64;
+    let refused = |result| matches!(result, Err(DiskError::OutOfRange { .. }));
+    assert!(refused(disk.read_at(&mut [0; 2], size - 1)));
+    assert!(refused(disk.write_at(&[0; 2], size - 1)));
+    assert!(refused(disk.discard(size, 1)));
+    assert!(refused(disk.write_zeroes(u64::MAX, 2)));
+    disk.read_at(&mut [], size).unwrap();
+}
+
+#[test]
+fn damaged_chunk_is_an_error_that_names_the_pack() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, disk) = new_disk(dir.path());
+    let pack = store.snapshot(&disk.base()).unwrap().packs[0].digest;
+    let path = dir.path().join("blobs/sha256").join(&pack.to_string()[7..]);
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let file = OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(&[0xff; 8], 20).unwrap();
+    let error = disk.read_at(&mut [0; 1], 0).unwrap_err();
+    assert!(error.to_string().contains(&pack.to_string()), "{error}");
+}
+
+#[test]
+fn discarded_space_is_given_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_store, disk) = new_disk(dir.path());
+    disk.write_at(&vec![1; DISK], 0).unwrap();
+    disk.flush().unwrap();
+    let before = disk.allocated_bytes().unwrap();
+    disk.discard(0, DISK as u64 / 2).unwrap();
+    disk.write_zeroes(DISK as u64 / 2, DISK as u64 / 4).unwrap();
+    disk.flush().unwrap();
+    let after = disk.allocated_bytes().unwrap();
+    assert!(after <= before / 3, "{before} bytes before, {after} after");
+}

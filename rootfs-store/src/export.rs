@@ -1,0 +1,135 @@
+//! From a snapshot to a raw disk file.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use crate::blobs::sync_dir;
+use crate::digest::SnapshotDigest;
+use crate::manifest::Snapshot;
+use crate::ordered::ordered;
+use crate::progress::{Progress, Stage};
+use crate::store::{Store, StoreError};
+
+/// What an export wrote.
+#[derive(Debug, Clone, Copy)]
+pub struct Exported {
+    /// Size of the file in bytes.
+    pub disk_bytes: u64,
+    /// Bytes of it that are no holes.
+    pub written_bytes: u64,
+}
+
+/// Why a snapshot could not be exported; no file was made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExportError {
+    /// There is a file of that name already.
+    #[error("{path} exists already: remove it first, or export to another name")]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file could not be written.
+    #[error("could not {action} {path}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Store {
+    /// Writes a snapshot's disk to `path` as a sparse raw file, which appears when it is complete and durable.
+    ///
+    /// # Errors
+    /// [`ExportError::Exists`] if there is something at `path`; others leave nothing behind.
+    pub fn export(
+        &self,
+        digest: &SnapshotDigest,
+        path: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Exported, ExportError> {
+        let snapshot = self.snapshot(digest)?;
+        if path.symlink_metadata().is_ok() {
+            return Err(ExportError::Exists {
+                path: path.to_owned(),
+            });
+        }
+        let io_error = |action, source| ExportError::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        };
+        let dir = path
+            .parent()
+            .filter(|dir| !dir.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        let file = NamedTempFile::new_in(dir).map_err(|error| io_error("create", error))?;
+        file.as_file()
+            .set_len(snapshot.disk_bytes)
+            .map_err(|error| io_error("size", error))?;
+        let written_bytes = self.copy_chunks(&snapshot, file.as_file(), path, progress)?;
+        file.as_file()
+            .sync_all()
+            .map_err(|error| io_error("sync", error))?;
+        file.persist_noclobber(path)
+            .map_err(|error| match error.error.kind() {
+                io::ErrorKind::AlreadyExists => ExportError::Exists {
+                    path: path.to_owned(),
+                },
+                _ => io_error("rename a file to", error.error),
+            })?;
+        sync_dir(dir)?;
+        Ok(Exported {
+            disk_bytes: snapshot.disk_bytes,
+            written_bytes,
+        })
+    }
+
+    fn copy_chunks(
+        &self,
+        snapshot: &Snapshot,
+        file: &File,
+        path: &Path,
+        progress: &dyn Progress,
+    ) -> Result<u64, ExportError> {
+        let (source, chunk_bytes) = (&self.inner.source, snapshot.chunk_bytes as usize);
+        let mut chunks = Vec::new();
+        snapshot.index().for_each(source, &mut |number, at| {
+            chunks.push((number, at));
+            Ok(())
+        })?;
+        let total = chunks.len() as u64 * chunk_bytes as u64;
+        let mut done = 0;
+        let copy = |(): &mut (), (number, at)| {
+            let plain = source.read_chunk(&at, chunk_bytes)?;
+            file.write_all_at(&plain, number * chunk_bytes as u64)
+                .map_err(|source| ExportError::Io {
+                    action: "write",
+                    path: path.to_owned(),
+                    source,
+                })
+        };
+        ordered(
+            chunks.into_iter(),
+            || Ok(()),
+            copy,
+            |()| {
+                done += chunk_bytes as u64;
+                progress.advance(Stage::Export, done, total);
+                Ok(())
+            },
+        )?;
+        Ok(total)
+    }
+}

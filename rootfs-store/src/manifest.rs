@@ -1,0 +1,325 @@
+//! Snapshots as OCI 1.1 artifacts: a manifest whose config describes the disk and whose layers are its packs.
+//!
+//! The config is JSON with these members:
+//!
+//! | member | content |
+//! |---|---|
+//! | `version` | 1 |
+//! | `disk_bytes`, `chunk_bytes` | size of the disk and of its chunks |
+//! | `image` | digest of the manifest of the image that the disk was made from, or null |
+//! | `parent` | digest of the snapshot that this one changed, or null |
+//! | `index` | root page of the index: `digest`, `pack`, `offset`, `length`; null if the disk is all zero |
+//! | `machine` | what the image's config says about running it |
+//!
+//! Invariant: the layers name every pack that the index needs, so a registry that keeps the manifest keeps the disk.
+
+use oci_spec::image::{
+    Descriptor, DescriptorBuilder, ImageManifest, ImageManifestBuilder, MediaType, Sha256Digest,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::blobs::Blobs;
+use crate::chunk::{MAX_CHUNK_BYTES, MIN_CHUNK_BYTES};
+use crate::digest::{BlobDigest, SnapshotDigest};
+use crate::image::ImageConfig;
+use crate::index::{Index, Root};
+use crate::store::StoreError;
+
+/// The artifact type of a snapshot's manifest.
+pub(crate) const ARTIFACT_TYPE: &str = "application/vnd.vm-sessions.disk.v1+json";
+/// The media type of a snapshot's config.
+pub(crate) const CONFIG_TYPE: &str = "application/vnd.vm-sessions.disk.config.v1+json";
+/// The media type of a pack.
+pub(crate) const PACK_TYPE: &str = "application/vnd.vm-sessions.pack.v1";
+/// The version of configs that is written and read here.
+pub(crate) const CONFIG_VERSION: u32 = 1;
+/// Largest disk, in bytes: what ext4 can hold.
+pub(crate) const MAX_DISK_BYTES: u64 = 1 << 50;
+/// Most packs of a snapshot that is read.
+const MAX_PACKS: usize = 4096;
+
+/// An immutable disk.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Its name.
+    pub digest: SnapshotDigest,
+    /// Size of the disk in bytes.
+    pub disk_bytes: u64,
+    /// Size of a chunk in bytes, a power of two.
+    pub chunk_bytes: u32,
+    /// Digest of the manifest of the image that the disk was made from.
+    pub image: Option<String>,
+    /// The snapshot that this one changed.
+    pub parent: Option<SnapshotDigest>,
+    /// What the image's author wants to be run.
+    pub machine: ImageConfig,
+    /// The packs that hold the disk's content, oldest first.
+    pub packs: Vec<Pack>,
+    pub(crate) root: Option<Root>,
+}
+
+/// A pack, as a manifest names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pack {
+    /// Its name.
+    pub digest: BlobDigest,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+/// What a snapshot's documents must not be.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManifestError {
+    /// A document is not the JSON that its media type promises.
+    #[error("its {document} is no valid JSON of its kind")]
+    Json {
+        /// `manifest` or `config`.
+        document: &'static str,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+    /// The manifest is one of something else: an image, say.
+    #[error("it is no disk, but an artifact of type `{artifact_type}`")]
+    NoDisk {
+        /// The artifact type, or the config's media type where there is none.
+        artifact_type: String,
+    },
+    /// The config was written by a newer version.
+    #[error("its config has version {found}; this version reads {CONFIG_VERSION}")]
+    Version {
+        /// The version in the config.
+        found: u32,
+    },
+    /// A size or a list is out of bounds.
+    #[error("its {what} is out of bounds")]
+    Bounds {
+        /// What is.
+        what: &'static str,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    version: u32,
+    disk_bytes: u64,
+    chunk_bytes: u32,
+    image: Option<String>,
+    parent: Option<SnapshotDigest>,
+    index: Option<Root>,
+    machine: ImageConfig,
+}
+
+#[derive(Deserialize)]
+struct ConfigVersion {
+    version: u32,
+}
+
+impl Snapshot {
+    /// Bytes of all packs together: what the snapshot would take alone.
+    #[must_use]
+    pub fn packs_bytes(&self) -> u64 {
+        self.packs
+            .iter()
+            .map(|pack| pack.bytes)
+            .fold(0, u64::saturating_add)
+    }
+
+    pub(crate) fn index(&self) -> Index {
+        Index {
+            root: self.root.map(Into::into),
+            chunks: self.disk_bytes / u64::from(self.chunk_bytes),
+        }
+    }
+
+    /// Reads the snapshot `digest`, whose packs must be there.
+    pub(crate) fn read(blobs: &Blobs, digest: SnapshotDigest) -> Result<Self, StoreError> {
+        let missing = || StoreError::NotFound {
+            text: digest.to_string(),
+        };
+        let manifest = blobs.document(&digest.into())?.ok_or_else(missing)?;
+        let fault = |source| StoreError::Manifest { digest, source };
+        let (config_digest, packs) = parse_manifest(&manifest).map_err(fault)?;
+        let config = blobs
+            .document(&config_digest)?
+            .ok_or(StoreError::BlobMissing {
+                snapshot: digest,
+                digest: config_digest,
+            })?;
+        let snapshot = parse_config(&config, digest, packs).map_err(fault)?;
+        for pack in &snapshot.packs {
+            if !blobs
+                .path(&pack.digest)
+                .metadata()
+                .is_ok_and(|metadata| metadata.len() == pack.bytes)
+            {
+                return Err(StoreError::BlobMissing {
+                    snapshot: digest,
+                    digest: pack.digest,
+                });
+            }
+        }
+        Ok(snapshot)
+    }
+}
+
+/// What a new snapshot's documents say.
+pub(crate) struct NewSnapshot {
+    pub(crate) disk_bytes: u64,
+    pub(crate) chunk_bytes: u32,
+    pub(crate) image: Option<String>,
+    pub(crate) parent: Option<SnapshotDigest>,
+    pub(crate) machine: ImageConfig,
+    pub(crate) packs: Vec<Pack>,
+    pub(crate) root: Option<Root>,
+}
+
+impl NewSnapshot {
+    /// Writes config and manifest, durably; returns the snapshot and the bytes that the store grew by.
+    pub(crate) fn write(self, blobs: &Blobs) -> Result<(SnapshotDigest, u64), StoreError> {
+        let config = Config {
+            version: CONFIG_VERSION,
+            disk_bytes: self.disk_bytes,
+            chunk_bytes: self.chunk_bytes,
+            image: self.image,
+            parent: self.parent,
+            index: self.root,
+            machine: self.machine,
+        };
+        let json = |source| StoreError::Encode { source };
+        let config = blobs.put(&serde_json::to_vec(&config).map_err(json)?)?;
+        let layers = self
+            .packs
+            .iter()
+            .map(|pack| descriptor(PACK_TYPE, &pack.digest, pack.bytes));
+        let manifest = ImageManifestBuilder::default()
+            .schema_version(2u32)
+            .media_type(MediaType::ImageManifest)
+            .artifact_type(MediaType::Other(ARTIFACT_TYPE.to_owned()))
+            .config(descriptor(CONFIG_TYPE, &config.digest, config.bytes)?)
+            .layers(layers.collect::<Result<Vec<_>, _>>()?)
+            .build()
+            .map_err(|source| StoreError::Oci { source })?;
+        let manifest = serde_json::to_vec(&manifest).map_err(json)?;
+        // What a manifest names must be there before it.
+        blobs.sync()?;
+        let manifest = blobs.put(&manifest)?;
+        blobs.sync()?;
+        let grown = [config, manifest]
+            .iter()
+            .filter(|blob| blob.new)
+            .map(|blob| blob.bytes)
+            .sum();
+        Ok((manifest.digest.into(), grown))
+    }
+}
+
+fn descriptor(media_type: &str, digest: &BlobDigest, bytes: u64) -> Result<Descriptor, StoreError> {
+    let oci = |source| StoreError::Oci { source };
+    let digest: Sha256Digest = digest.file_name().parse().map_err(oci)?;
+    DescriptorBuilder::default()
+        .media_type(MediaType::Other(media_type.to_owned()))
+        .digest(digest)
+        .size(bytes)
+        .build()
+        .map_err(oci)
+}
+
+/// The config's digest and the packs that a manifest names.
+///
+/// # Errors
+/// Any [`ManifestError`].
+pub fn parse_manifest(bytes: &[u8]) -> Result<(BlobDigest, Vec<Pack>), ManifestError> {
+    let json = |source| ManifestError::Json {
+        document: "manifest",
+        source,
+    };
+    let manifest: ImageManifest = serde_json::from_slice(bytes).map_err(json)?;
+    let config_type = manifest.config().media_type().to_string();
+    let artifact_type = manifest
+        .artifact_type()
+        .as_ref()
+        .map_or(config_type.clone(), ToString::to_string);
+    if artifact_type != ARTIFACT_TYPE || config_type != CONFIG_TYPE {
+        return Err(ManifestError::NoDisk { artifact_type });
+    }
+    if manifest.layers().len() > MAX_PACKS {
+        return Err(ManifestError::Bounds {
+            what: "number of packs",
+        });
+    }
+    let pack = |layer: &Descriptor| {
+        if layer.media_type().to_string() != PACK_TYPE {
+            return Err(ManifestError::Bounds {
+                what: "layers' media type",
+            });
+        }
+        Ok(Pack {
+            digest: blob_digest(layer)?,
+            bytes: layer.size(),
+        })
+    };
+    let packs = manifest
+        .layers()
+        .iter()
+        .map(pack)
+        .collect::<Result<_, _>>()?;
+    Ok((blob_digest(manifest.config())?, packs))
+}
+
+fn blob_digest(descriptor: &Descriptor) -> Result<BlobDigest, ManifestError> {
+    let digest = descriptor.digest().to_string().parse();
+    digest.map_err(|_| ManifestError::Bounds {
+        what: "digest algorithm",
+    })
+}
+
+/// Reads the config of the snapshot `digest`, which keeps its content in `packs`.
+///
+/// # Errors
+/// Any [`ManifestError`].
+pub fn parse_config(
+    bytes: &[u8],
+    digest: SnapshotDigest,
+    packs: Vec<Pack>,
+) -> Result<Snapshot, ManifestError> {
+    let json = |source| ManifestError::Json {
+        document: "config",
+        source,
+    };
+    let ConfigVersion { version } = serde_json::from_slice(bytes).map_err(json)?;
+    if version != CONFIG_VERSION {
+        return Err(ManifestError::Version { found: version });
+    }
+    let config: Config = serde_json::from_slice(bytes).map_err(json)?;
+    let chunk = config.chunk_bytes;
+    if !chunk.is_power_of_two() || !(MIN_CHUNK_BYTES..=MAX_CHUNK_BYTES).contains(&chunk) {
+        return Err(ManifestError::Bounds { what: "chunk size" });
+    }
+    let whole = config.disk_bytes.is_multiple_of(u64::from(chunk));
+    if config.disk_bytes == 0 || config.disk_bytes > MAX_DISK_BYTES || !whole {
+        return Err(ManifestError::Bounds { what: "disk size" });
+    }
+    if config
+        .index
+        .is_some_and(|root| packs.iter().all(|pack| pack.digest != root.pack))
+    {
+        return Err(ManifestError::Bounds {
+            what: "index root's pack",
+        });
+    }
+    Ok(Snapshot {
+        digest,
+        disk_bytes: config.disk_bytes,
+        chunk_bytes: chunk,
+        image: config.image,
+        parent: config.parent,
+        machine: config.machine,
+        packs,
+        root: config.index,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+//! Frames of a pack's file.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+use super::table::{FOOTER_BYTES, Footer, MAX_FRAME_BYTES, PackError};
+use crate::store::StoreError;
+
+/// An open pack whose footer was verified.
+#[derive(Debug)]
+pub(crate) struct PackFile {
+    file: File,
+    path: PathBuf,
+    bytes: u64,
+}
+
+impl PackFile {
+    /// Opens the pack at `path`.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], or [`StoreError::Pack`] if it is none that can be read.
+    pub(crate) fn open(path: PathBuf) -> Result<Self, StoreError> {
+        let io_error = |source| StoreError::Io {
+            action: "open pack",
+            path: path.clone(),
+            source,
+        };
+        let file = File::open(&path).map_err(io_error)?;
+        let bytes = file.metadata().map_err(io_error)?.len();
+        let fault = |source| StoreError::Pack {
+            path: path.clone(),
+            source,
+        };
+        let start = bytes
+            .checked_sub(FOOTER_BYTES as u64)
+            .ok_or_else(|| fault(PackError::NoPack))?;
+        let mut footer = [0; FOOTER_BYTES];
+        file.read_exact_at(&mut footer, start).map_err(io_error)?;
+        Footer::parse(&footer, bytes).map_err(fault)?;
+        Ok(Self { file, path, bytes })
+    }
+
+    /// Reads the frame at `offset`, compressed as it is.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the pack has no such bytes.
+    pub(crate) fn frame(&self, offset: u64, len: u32) -> Result<Vec<u8>, StoreError> {
+        let io_error = |source| StoreError::Io {
+            action: "read pack",
+            path: self.path.clone(),
+            source,
+        };
+        let inside = offset
+            .checked_add(u64::from(len))
+            .is_some_and(|end| end <= self.bytes);
+        if len > MAX_FRAME_BYTES || !inside {
+            return Err(io_error(io::ErrorKind::UnexpectedEof.into()));
+        }
+        let mut frame = vec![0; len as usize];
+        self.file
+            .read_exact_at(&mut frame, offset)
+            .map_err(io_error)?;
+        Ok(frame)
+    }
+}

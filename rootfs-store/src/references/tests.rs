@@ -1,0 +1,105 @@
+use super::*;
+
+fn digest(n: u8) -> SnapshotDigest {
+    SnapshotDigest::from_bytes([n; 32])
+}
+
+fn named(name: &str, n: u8) -> NamedSnapshot {
+    NamedSnapshot {
+        name: name.to_owned(),
+        digest: digest(n),
+    }
+}
+
+#[test]
+fn names_are_kept_sorted_and_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let references = References::open(dir.path()).unwrap();
+    assert_eq!(references.names().unwrap(), []);
+    references.set_name("debian:12", digest(1), 10).unwrap();
+    references.set_name("busybox", digest(2), 10).unwrap();
+    references.set_name("debian:12", digest(3), 10).unwrap();
+    let reopened = References::open(dir.path()).unwrap();
+    assert_eq!(
+        reopened.names().unwrap(),
+        [named("busybox", 2), named("debian:12", 3)]
+    );
+    assert!(reopened.remove_name("busybox").unwrap());
+    assert!(!reopened.remove_name("busybox").unwrap());
+    assert_eq!(references.names().unwrap(), [named("debian:12", 3)]);
+}
+
+#[test]
+fn imports_are_found_by_source_and_have_no_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let references = References::open(dir.path()).unwrap();
+    references.set_imported("image", digest(1), 10).unwrap();
+    assert_eq!(references.imported("image").unwrap(), Some(digest(1)));
+    assert_eq!(references.imported("other").unwrap(), None);
+    assert_eq!(references.names().unwrap(), []);
+}
+
+#[test]
+fn names_that_could_mean_something_else_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let references = References::open(dir.path()).unwrap();
+    let long = "a".repeat(129);
+    for name in [
+        "",
+        "-a",
+        ".a",
+        "a b",
+        "a\n",
+        "sha256:00",
+        "oci:dir",
+        "docker://a",
+        &long,
+        "ä",
+    ] {
+        let result = references.set_name(name, digest(1), 10);
+        assert!(matches!(result, Err(StoreError::BadName { .. })), "{name}");
+    }
+}
+
+#[test]
+fn entries_of_others_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let references = References::open(dir.path()).unwrap();
+    let other = r#"{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json",
+        "digest":"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","size":3,
+        "annotations":{"org.opencontainers.image.ref.name":"theirs"}}]}"#;
+    std::fs::remove_file(dir.path().join(INDEX)).unwrap();
+    std::fs::write(dir.path().join(INDEX), other).unwrap();
+    references.set_name("ours", digest(1), 10).unwrap();
+    assert_eq!(references.names().unwrap(), [named("ours", 1)]);
+    let index = std::fs::read_to_string(dir.path().join(INDEX)).unwrap();
+    assert!(index.contains("theirs"));
+}
+
+#[test]
+fn damaged_index_is_an_error_and_stays_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let references = References::open(dir.path()).unwrap();
+    std::fs::remove_file(dir.path().join(INDEX)).unwrap();
+    std::fs::write(dir.path().join(INDEX), "{").unwrap();
+    let result = references.set_name("ours", digest(1), 10);
+    assert!(matches!(result, Err(StoreError::Index { .. })));
+    assert_eq!(std::fs::read(dir.path().join(INDEX)).unwrap(), b"{");
+}
+
+#[test]
+fn many_writers_at_once_lose_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let references = References::open(dir.path()).unwrap();
+    std::thread::scope(|scope| {
+        for n in 0..8 {
+            let references = &references;
+            scope.spawn(move || {
+                references
+                    .set_name(&format!("n{n}"), digest(n), 10)
+                    .unwrap()
+            });
+        }
+    });
+    assert_eq!(references.names().unwrap().len(), 8);
+}

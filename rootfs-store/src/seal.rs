@@ -1,0 +1,178 @@
+//! Turns changed chunks of a disk into packs and index pages.
+//!
+//! Invariant: the same chunks over the same base make the same packs, whatever the number of threads.
+
+use std::collections::HashMap;
+
+use crate::chunk::{self, Encoder};
+use crate::chunk_source::ChunkSource;
+use crate::digest::ChunkDigest;
+use crate::index::{Change, Index, Locator, PackRef, Root, update};
+use crate::manifest::Pack;
+use crate::ordered::ordered;
+use crate::pack::PackSet;
+use crate::progress::{Progress, Stage};
+use crate::store::StoreError;
+
+/// Fills the buffer with the plain bytes of the chunk of this number.
+pub(crate) type ReadChunk<'a, E> = &'a (dyn Fn(u64, &mut [u8]) -> Result<(), E> + Sync);
+
+/// Chunks that may have changed.
+pub(crate) struct Dirty<'a, N, E> {
+    /// Their numbers, ascending.
+    pub(crate) numbers: N,
+    /// How many there are.
+    pub(crate) count: u64,
+    /// Size of each in bytes.
+    pub(crate) chunk_bytes: u32,
+    /// Reads a chunk's plain bytes.
+    pub(crate) read: ReadChunk<'a, E>,
+}
+
+/// What [`seal`] wrote.
+#[derive(Debug, Default)]
+pub(crate) struct Sealed {
+    /// Root of the new index; nothing if the disk is all zero.
+    pub(crate) root: Option<Root>,
+    /// The packs that were written, durable but for their names.
+    pub(crate) packs: Vec<Pack>,
+    /// Chunks that differ from the base.
+    pub(crate) changed_chunks: u64,
+    /// Chunks that the store did not have.
+    pub(crate) new_chunks: u64,
+    /// Plain bytes of these.
+    pub(crate) new_bytes: u64,
+    /// Bytes of the packs that the store did not have.
+    pub(crate) stored_bytes: u64,
+}
+
+/// What a worker found out about a chunk.
+enum Outcome {
+    Unchanged,
+    Zero {
+        chunk: u64,
+    },
+    Data {
+        chunk: u64,
+        digest: ChunkDigest,
+        frame: Vec<u8>,
+    },
+}
+
+struct Worker {
+    buffer: Vec<u8>,
+    encoder: Encoder,
+}
+
+/// Writes what differs from `base`: new chunks once each, then the index pages that they dirty.
+pub(crate) fn seal<N, E>(
+    source: &ChunkSource,
+    base: &Index,
+    dirty: Dirty<'_, N, E>,
+    progress: &dyn Progress,
+) -> Result<Sealed, E>
+where
+    N: Iterator<Item = u64> + Send,
+    E: From<StoreError> + Send,
+{
+    let Dirty {
+        numbers,
+        count,
+        chunk_bytes,
+        read,
+    } = dirty;
+    let mut packs = PackSet::new(&source.blobs);
+    let mut written: HashMap<ChunkDigest, Locator> = HashMap::new();
+    let mut changes = Vec::new();
+    let (mut done, chunk_len) = (0, u64::from(chunk_bytes));
+    let state = || {
+        Ok(Worker {
+            buffer: vec![0; chunk_bytes as usize],
+            encoder: new_encoder()?,
+        })
+    };
+    let work = |worker: &mut Worker, chunk| examine(source, base, worker, chunk, read);
+    ordered(numbers, state, work, |outcome| {
+        done += chunk_len;
+        progress.advance(Stage::Chunks, done, count * chunk_len);
+        let (chunk, to) = match outcome {
+            Outcome::Unchanged => return Ok(()),
+            Outcome::Zero { chunk } => (chunk, None),
+            Outcome::Data {
+                chunk,
+                digest,
+                frame,
+            } => {
+                let known = written.get(&digest).copied();
+                let at = known.map_or_else(|| packs.add_chunk(digest, &frame), Ok)?;
+                written.insert(digest, at);
+                (chunk, Some(at))
+            }
+        };
+        changes.push(Change { chunk, to });
+        Ok(())
+    })?;
+    let root = update(base, &changes, source, &mut packs, &mut new_encoder()?)?;
+    let published = packs.finish()?;
+    let mut sealed = Sealed {
+        changed_chunks: changes.len() as u64,
+        ..Sealed::default()
+    };
+    for pack in &published {
+        sealed.packs.push(Pack {
+            digest: pack.digest,
+            bytes: pack.bytes,
+        });
+        sealed.stored_bytes += if pack.new { pack.bytes } else { 0 };
+    }
+    for at in written.values() {
+        let new = matches!(at.pack, PackRef::New(number) if published[number].new);
+        sealed.new_chunks += u64::from(new);
+    }
+    sealed.new_bytes = sealed.new_chunks * chunk_len;
+    sealed.root = root.map(|at| Root {
+        digest: at.digest,
+        pack: match at.pack {
+            PackRef::Complete(digest) => digest,
+            PackRef::New(number) => published[number].digest,
+        },
+        offset: at.offset,
+        length: at.len,
+    });
+    Ok(sealed)
+}
+
+fn examine<E: From<StoreError>>(
+    source: &ChunkSource,
+    base: &Index,
+    worker: &mut Worker,
+    chunk: u64,
+    read: ReadChunk<'_, E>,
+) -> Result<Outcome, E> {
+    read(chunk, &mut worker.buffer)?;
+    let before = base.get(source, chunk)?;
+    if chunk::is_zero(&worker.buffer) {
+        return Ok(if before.is_some() {
+            Outcome::Zero { chunk }
+        } else {
+            Outcome::Unchanged
+        });
+    }
+    let digest = ChunkDigest::of(&worker.buffer);
+    if before.is_some_and(|before| before.digest == digest) {
+        return Ok(Outcome::Unchanged);
+    }
+    let frame = worker
+        .encoder
+        .encode(&worker.buffer)
+        .map_err(|source| StoreError::Compress { source })?;
+    Ok(Outcome::Data {
+        chunk,
+        digest,
+        frame,
+    })
+}
+
+fn new_encoder() -> Result<Encoder, StoreError> {
+    Encoder::new().map_err(|source| StoreError::Compress { source })
+}

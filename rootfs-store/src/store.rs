@@ -1,0 +1,178 @@
+//! The store: a folder that is an OCI image layout, with writable disks beside it.
+
+mod error;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::blobs::{Blobs, io_error};
+use crate::chunk_source::ChunkSource;
+use crate::digest::{BlobDigest, SnapshotDigest};
+use crate::image::MAX_DOCUMENT_BYTES;
+use crate::manifest::{Snapshot, parse_manifest};
+use crate::references::{NamedSnapshot, References};
+pub use error::StoreError;
+
+/// Fewest digits of a digest that stand for a snapshot.
+const MIN_PREFIX_DIGITS: usize = 6;
+
+/// A folder of snapshots and writable disks.
+///
+/// Clones are the same store and share its caches. Several processes may have the same folder open.
+///
+/// | path | content |
+/// |---|---|
+/// | `oci-layout`, `index.json`, `blobs/sha256/` | an OCI image layout: snapshots, and the names of some |
+/// | `disks/ID/` | a writable disk |
+/// | `staging/` | what is being written; left-overs of a crash are removed by the next [`Store::open`] |
+/// | `lock` | held while `index.json` changes |
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) root: PathBuf,
+    pub(crate) source: ChunkSource,
+    pub(crate) references: References,
+}
+
+impl Store {
+    /// Opens the store in `root`; makes an empty one if there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the folder can't be read or written.
+    pub fn open(root: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let root = root.as_ref();
+        fs::create_dir_all(root).map_err(io_error("create", root))?;
+        let blobs = Blobs::open(root)?;
+        let references = References::open(root)?;
+        let inner = Inner {
+            root: root.to_owned(),
+            source: ChunkSource::new(blobs),
+            references,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// The store's folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.inner.root
+    }
+
+    pub(crate) fn blobs(&self) -> &Blobs {
+        &self.inner.source.blobs
+    }
+
+    /// Describes a snapshot and makes sure that all of its blobs are there.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if there is no such snapshot; others if it is not whole.
+    pub fn snapshot(&self, digest: &SnapshotDigest) -> Result<Snapshot, StoreError> {
+        Snapshot::read(self.blobs(), *digest)
+    }
+
+    /// The snapshot that `text` means: a name, a digest, or the first digits (6 at least) of a single one.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] or [`StoreError::AmbiguousPrefix`].
+    pub fn resolve(&self, text: &str) -> Result<SnapshotDigest, StoreError> {
+        if let Some(named) = self.names()?.into_iter().find(|named| named.name == text) {
+            return Ok(named.digest);
+        }
+        let not_found = || StoreError::NotFound {
+            text: text.to_owned(),
+        };
+        let digits = text.strip_prefix("sha256:").unwrap_or(text);
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if digits.len() < MIN_PREFIX_DIGITS || !digits.bytes().all(hex) {
+            return Err(not_found());
+        }
+        let mut found = self.snapshots_with_prefix(digits)?.into_iter();
+        match (found.next(), found.next()) {
+            (Some(digest), None) => Ok(digest),
+            (None, _) => Err(not_found()),
+            (Some(_), Some(_)) => Err(StoreError::AmbiguousPrefix {
+                text: text.to_owned(),
+            }),
+        }
+    }
+
+    fn snapshots_with_prefix(&self, digits: &str) -> Result<Vec<SnapshotDigest>, StoreError> {
+        let any = self.blobs().path(&BlobDigest::of(b""));
+        let dir = any.parent().unwrap_or(&self.inner.root);
+        let mut found = Vec::new();
+        for entry in fs::read_dir(dir).map_err(io_error("list", dir))? {
+            let entry = entry.map_err(io_error("list", dir))?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str().filter(|name| name.starts_with(digits)) else {
+                continue;
+            };
+            let small = entry
+                .metadata()
+                .is_ok_and(|metadata| metadata.len() <= MAX_DOCUMENT_BYTES);
+            let Ok(digest) = format!("sha256:{name}").parse::<BlobDigest>() else {
+                continue;
+            };
+            if small
+                && self
+                    .blobs()
+                    .document(&digest)?
+                    .is_some_and(|bytes| parse_manifest(&bytes).is_ok())
+            {
+                found.push(digest.into());
+            }
+        }
+        Ok(found)
+    }
+
+    /// All snapshots that have names, sorted by name.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] or [`StoreError::Index`].
+    pub fn names(&self) -> Result<Vec<NamedSnapshot>, StoreError> {
+        self.inner.references.names()
+    }
+
+    /// Names a snapshot, durably; another one may have had the name before.
+    ///
+    /// # Errors
+    /// [`StoreError::BadName`], or [`StoreError::NotFound`] if there is no such snapshot.
+    pub fn set_name(&self, name: &str, digest: &SnapshotDigest) -> Result<(), StoreError> {
+        let manifest_bytes = self.manifest_bytes(digest)?;
+        self.inner
+            .references
+            .set_name(name, *digest, manifest_bytes)
+    }
+
+    /// Takes a name away, durably; the snapshot stays.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if there is no such name.
+    pub fn remove_name(&self, name: &str) -> Result<(), StoreError> {
+        match self.inner.references.remove_name(name)? {
+            true => Ok(()),
+            false => Err(StoreError::NotFound {
+                text: name.to_owned(),
+            }),
+        }
+    }
+
+    pub(crate) fn manifest_bytes(&self, digest: &SnapshotDigest) -> Result<u64, StoreError> {
+        let path = self.blobs().path(&BlobDigest::from(*digest));
+        match path.metadata() {
+            Ok(metadata) => Ok(metadata.len()),
+            Err(_) => Err(StoreError::NotFound {
+                text: digest.to_string(),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

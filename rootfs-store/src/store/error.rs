@@ -1,0 +1,149 @@
+//! What can be wrong with a store.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::chunk::FrameError;
+use crate::digest::{BlobDigest, ChunkDigest, SnapshotDigest};
+use crate::index::PageError;
+use crate::manifest::ManifestError;
+use crate::pack::PackError;
+
+/// Why a store could not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Nothing is called like this.
+    #[error("no snapshot is called `{text}`")]
+    NotFound {
+        /// The name or digest that was asked for.
+        text: String,
+    },
+    /// More than one digest begins like this.
+    #[error("several snapshots begin with `{text}`: give more digits")]
+    AmbiguousPrefix {
+        /// The digits that were given.
+        text: String,
+    },
+    /// A name breaks the rules of names.
+    #[error(
+        "`{name}` can't be a snapshot's name: use up to 128 letters, digits, `.`, `_`, `-`, `/` and `:`, \
+         beginning with a letter or digit, and no prefix like `sha256:` or `oci:`"
+    )]
+    BadName {
+        /// The name.
+        name: String,
+    },
+    /// The operating system refused.
+    #[error("could not {action} {path}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// `index.json` is not what an OCI image layout has.
+    #[error("{path} is no valid index of an OCI image layout: restore it from a copy")]
+    Index {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+    /// A document's bytes don't hash to its name.
+    #[error("blob {digest} is damaged: {path} holds other bytes")]
+    BlobDamaged {
+        /// Digest of the blob.
+        digest: BlobDigest,
+        /// Its file.
+        path: PathBuf,
+    },
+    /// A blob that a snapshot needs is not there, or has another size.
+    #[error("snapshot {snapshot} is not whole: blob {digest} is missing or cut off")]
+    BlobMissing {
+        /// The snapshot.
+        snapshot: SnapshotDigest,
+        /// Digest of the blob.
+        digest: BlobDigest,
+    },
+    /// A snapshot's documents can't be used.
+    #[error("snapshot {digest} can't be read")]
+    Manifest {
+        /// The snapshot.
+        digest: SnapshotDigest,
+        /// What is wrong.
+        source: ManifestError,
+    },
+    /// A pack can't be used.
+    #[error("pack {path} can't be read")]
+    Pack {
+        /// The file of the pack.
+        path: PathBuf,
+        /// What is wrong.
+        source: PackError,
+    },
+    /// An index page can't be used.
+    #[error("index page {digest} in pack {pack} can't be read")]
+    Page {
+        /// Digest of the page.
+        digest: ChunkDigest,
+        /// The pack that holds it.
+        pack: BlobDigest,
+        /// What is wrong.
+        source: PageError,
+    },
+    /// A frame of a pack is not the chunk or page that the index says.
+    #[error("pack {pack} is damaged at byte {offset}")]
+    Frame {
+        /// The pack.
+        pack: BlobDigest,
+        /// Where the frame starts.
+        offset: u64,
+        /// What is wrong.
+        source: FrameError,
+    },
+    /// A chunk has not the size that all of its disk's chunks have.
+    #[error("chunk {digest} has {len} bytes, but the disk's chunks have {chunk_bytes}")]
+    ChunkLength {
+        /// Digest of the chunk.
+        digest: ChunkDigest,
+        /// Its length in bytes.
+        len: usize,
+        /// The length that it must have.
+        chunk_bytes: usize,
+    },
+    /// An index names chunks past the end of the disk.
+    #[error("the index names chunk {chunk} of a disk of {chunks} chunks")]
+    IndexTooLarge {
+        /// Number of the chunk.
+        chunk: u64,
+        /// Chunks that the disk has.
+        chunks: u64,
+    },
+    /// A defect: something was read from a pack that is not complete.
+    #[error("pack {number} was read before it was complete")]
+    UnfinishedPack {
+        /// Number of the pack among those being written.
+        number: usize,
+    },
+    /// zstd refused to compress.
+    #[error("could not compress")]
+    Compress {
+        /// What zstd said.
+        source: io::Error,
+    },
+    /// A document could not be written as JSON.
+    #[error("could not encode a document")]
+    Encode {
+        /// What the encoder said.
+        source: serde_json::Error,
+    },
+    /// A document could not be put together.
+    #[error("could not build an OCI document")]
+    Oci {
+        /// What the builder said.
+        source: oci_spec::OciSpecError,
+    },
+}

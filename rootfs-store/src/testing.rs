@@ -1,0 +1,38 @@
+//! Snapshots for tests.
+
+use crate::chunk::DEFAULT_CHUNK_BYTES;
+use crate::digest::SnapshotDigest;
+use crate::image::ImageConfig;
+use crate::index::Index;
+use crate::manifest::NewSnapshot;
+use crate::seal::{Dirty, seal};
+use crate::store::{Store, StoreError};
+
+/// A snapshot of a disk with these bytes, as many as whole chunks have.
+pub(crate) fn snapshot_of(store: &Store, bytes: &[u8]) -> SnapshotDigest {
+    let chunk_len = DEFAULT_CHUNK_BYTES as usize;
+    let chunks = (bytes.len() / chunk_len) as u64;
+    let read = |chunk: u64, buffer: &mut [u8]| {
+        let start = chunk as usize * chunk_len;
+        buffer.copy_from_slice(&bytes[start..start + chunk_len]);
+        Ok::<_, StoreError>(())
+    };
+    let dirty = Dirty {
+        numbers: 0..chunks,
+        count: chunks,
+        chunk_bytes: DEFAULT_CHUNK_BYTES,
+        read: &read,
+    };
+    let empty = Index { root: None, chunks };
+    let sealed = seal(&store.inner.source, &empty, dirty, &()).unwrap();
+    let snapshot = NewSnapshot {
+        disk_bytes: bytes.len() as u64,
+        chunk_bytes: DEFAULT_CHUNK_BYTES,
+        image: None,
+        parent: None,
+        machine: ImageConfig::default(),
+        packs: sealed.packs,
+        root: sealed.root,
+    };
+    snapshot.write(store.blobs()).unwrap().0
+}
