@@ -70,7 +70,11 @@ impl Encoder {
 ///
 /// # Errors
 /// Any [`FrameError`].
-pub(crate) fn decode(digest: &ChunkDigest, frame: &[u8], limit: usize) -> Result<Vec<u8>, FrameError> {
+pub(crate) fn decode(
+    digest: &ChunkDigest,
+    frame: &[u8],
+    limit: usize,
+) -> Result<Vec<u8>, FrameError> {
     let plain = zstd::bulk::decompress(frame, limit).map_err(|source| FrameError::Decompress {
         digest: *digest,
         limit,

@@ -2,10 +2,14 @@
 
 use crate::digest::SnapshotDigest;
 use crate::disk::{DiskError, WritableDisk};
-use crate::manifest::{NewSnapshot, Snapshot};
+use crate::index::{Index, Root};
+use crate::manifest::{NewSnapshot, Pack, Snapshot};
 use crate::progress::Progress;
 use crate::seal::{Dirty, seal};
 use crate::store::{Store, StoreError};
+
+/// Most packs of a snapshot that is committed on: registries refuse manifests with many layers, some above 500.
+const MAX_PACKS: usize = 99;
 
 /// What a commit made.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +43,8 @@ pub enum CommitError {
 impl Store {
     /// Makes a snapshot of a disk that nobody writes to any more.
     ///
-    /// The work is proportional to the chunks that were written to. What it returns is durable; the disk stays until
+    /// The work is proportional to the chunks that were written to, but for each hundredth commit in a row, which
+    /// gathers what is live of so many packs in a new one. What it returns is durable; the disk stays until
     /// it is removed.
     ///
     /// # Errors
@@ -52,45 +57,92 @@ impl Store {
         disk.flush()?;
         let base = self.snapshot(&disk.base())?;
         let touched = disk.touched_chunks();
-        let touched_chunks = touched.len() as u64;
+        let mut committed = Committed::unchanged(base.digest, touched.len() as u64);
+        if touched.is_empty() {
+            return Ok(committed);
+        }
+        let (index, mut packs) = self.roomy(&base, &mut committed)?;
         let dirty = Dirty {
+            count: touched.len() as u64,
             numbers: touched.into_iter(),
-            count: touched_chunks,
             chunk_bytes: base.chunk_bytes,
             read: &|chunk, buffer: &mut [u8]| {
                 disk.read_chunk(chunk, buffer).map_err(CommitError::from)
             },
         };
-        let sealed = seal(&self.inner.source, &base.index(), dirty, progress)?;
-        let mut committed = Committed {
-            snapshot: base.digest,
-            touched_chunks,
-            changed_chunks: sealed.changed_chunks,
-            new_chunks: sealed.new_chunks,
-            new_bytes: sealed.new_bytes,
-            stored_bytes: sealed.stored_bytes,
-        };
+        let sealed = seal(&self.inner.source, &index, dirty, progress)?;
+        committed.changed_chunks = sealed.changed_chunks;
+        committed.new_chunks = sealed.new_chunks;
+        committed.new_bytes = sealed.new_bytes;
+        committed.stored_bytes += sealed.stored_bytes;
         if sealed.root == base.root {
             return Ok(committed);
         }
-        let mut packs = base.packs.clone();
-        for pack in sealed.packs {
-            if !packs.contains(&pack) {
-                packs.push(pack);
-            }
-        }
+        let more: Vec<_> = sealed
+            .packs
+            .iter()
+            .filter(|pack| !packs.contains(pack))
+            .copied()
+            .collect();
+        packs.extend(more);
         let (snapshot, grown) = new_snapshot(base, packs, sealed.root).write(self.blobs())?;
         committed.snapshot = snapshot;
         committed.stored_bytes += grown;
         Ok(committed)
     }
+
+    /// The base's index and packs; where there are too many of these, all that is live in new ones.
+    fn roomy(
+        &self,
+        base: &Snapshot,
+        committed: &mut Committed,
+    ) -> Result<(Index, Vec<Pack>), StoreError> {
+        let index = base.index();
+        if base.packs.len() < MAX_PACKS {
+            return Ok((index, base.packs.clone()));
+        }
+        let source = &self.inner.source;
+        let mut live = Vec::new();
+        index.for_each(source, &mut |chunk, _| {
+            live.push(chunk);
+            Ok(())
+        })?;
+        let dirty = Dirty {
+            count: live.len() as u64,
+            numbers: live.into_iter(),
+            chunk_bytes: base.chunk_bytes,
+            read: &|chunk, buffer: &mut [u8]| {
+                if let Some(at) = index.get(source, chunk)? {
+                    buffer.copy_from_slice(&source.read_chunk(&at, buffer.len())?);
+                }
+                Ok::<_, StoreError>(())
+            },
+        };
+        let empty = Index {
+            root: None,
+            ..index
+        };
+        let sealed = seal(source, &empty, dirty, &())?;
+        committed.stored_bytes += sealed.stored_bytes;
+        let root = sealed.root.map(Into::into);
+        Ok((Index { root, ..index }, sealed.packs))
+    }
 }
 
-fn new_snapshot(
-    base: Snapshot,
-    packs: Vec<crate::manifest::Pack>,
-    root: Option<crate::index::Root>,
-) -> NewSnapshot {
+impl Committed {
+    fn unchanged(base: SnapshotDigest, touched_chunks: u64) -> Self {
+        Self {
+            snapshot: base,
+            touched_chunks,
+            changed_chunks: 0,
+            new_chunks: 0,
+            new_bytes: 0,
+            stored_bytes: 0,
+        }
+    }
+}
+
+fn new_snapshot(base: Snapshot, packs: Vec<Pack>, root: Option<Root>) -> NewSnapshot {
     NewSnapshot {
         disk_bytes: base.disk_bytes,
         chunk_bytes: base.chunk_bytes,

@@ -314,3 +314,22 @@ fn discarded_space_is_given_back() {
     let after = disk.allocated_bytes().unwrap();
     assert!(after <= before / 3, "{before} bytes before, {after} after");
 }
+
+#[test]
+fn long_line_of_commits_keeps_its_content_in_few_packs() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut disk) = new_disk(dir.path());
+    let mut model = pattern();
+    for round in 0..101 {
+        let at = round * 9_973;
+        disk.write_at(&[round as u8; 100], at as u64).unwrap();
+        model[at..at + 100].fill(round as u8);
+        let snapshot = store.commit(&disk, &()).unwrap().snapshot;
+        drop(disk);
+        store.remove_disk("d").unwrap();
+        disk = store.create_disk("d", &snapshot).unwrap();
+        assert!(store.snapshot(&snapshot).unwrap().packs.len() <= 100);
+    }
+    assert!(all(&disk) == model);
+    assert!(store.snapshot(&disk.base()).unwrap().packs.len() < 10);
+}
