@@ -8,6 +8,7 @@ mod commit;
 mod digest;
 mod disk;
 mod export;
+pub mod ext4;
 pub mod image;
 mod index;
 mod manifest;

@@ -25,7 +25,7 @@ pub use node::{
     Attributes, BLOCK, Content, Device, Directory, Inode, InodeId, Kind, Run, Time, Xattrs,
 };
 pub(crate) use path::printable;
-pub(crate) use spool::Spool;
+use spool::Spool;
 use tar_stream::Entries;
 
 /// What an image may cost, over all its layers.
@@ -90,8 +90,9 @@ impl Tree {
         self.spool.read_at(spool_offset, buf)
     }
 
-    pub(crate) fn into_parts(self) -> (Vec<Inode>, Spool) {
-        (self.inodes, self.spool)
+    /// How many inodes there are, those that no path leads to any more among them.
+    pub(crate) fn inode_count(&self) -> usize {
+        self.inodes.len()
     }
 }
 

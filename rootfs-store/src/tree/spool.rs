@@ -53,7 +53,7 @@ impl Spool {
 
     /// Appends `count` zero bytes, less than a block.
     pub(crate) fn append_zeros(&mut self, count: usize) -> io::Result<()> {
-        const ZEROS: [u8; super::node::BLOCK as usize] = [0; super::node::BLOCK as usize];
+        const ZEROS: [u8; 4096] = [0; 4096];
         self.append(&ZEROS[..count])
     }
 

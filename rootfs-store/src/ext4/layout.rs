@@ -1,0 +1,235 @@
+//! A disk that is computed where it is read.
+//!
+//! Invariant: outside of the placed parts and extents, which are sorted and apart, the disk is zero.
+
+use std::io;
+use std::ops::Range;
+
+use super::error::LayoutError;
+use super::format::{BLOCK, BLOCKS_PER_GROUP, JOURNAL_INO};
+use super::geometry::{Geometry, MAX_DISK_BYTES, MIN_GROUP_BLOCKS, chunk_blocks};
+use super::groups::Groups;
+use super::placement::{Part, Placed, Placement};
+use super::superblock::Totals;
+use super::survey::Survey;
+use crate::tree::Tree;
+
+/// A disk with an ext4 file system that holds a tree, computed on demand.
+///
+/// Memory holds what the tree's metadata takes; contents are read from the tree's spool each time.
+#[derive(Debug)]
+pub struct Layout {
+    pub(super) tree: Tree,
+    pub(super) survey: Survey,
+    pub(super) geometry: Geometry,
+    pub(super) placement: Placement,
+    pub(super) groups: Groups,
+    pub(super) totals: Totals,
+    disk_bytes: u64,
+}
+
+impl Layout {
+    /// Size in bytes of the smallest disk that holds `tree`, a multiple of `chunk_bytes`; it has no room to spare.
+    ///
+    /// # Errors
+    /// Any [`LayoutError`] but [`LayoutError::DiskTooSmall`].
+    pub fn minimum_bytes(tree: &Tree, chunk_bytes: u32) -> Result<u64, LayoutError> {
+        chunk_blocks(chunk_bytes)?;
+        minimum_bytes(tree, &Survey::of(tree)?, chunk_bytes)
+    }
+
+    /// Places everything of `tree` on a disk of `disk_bytes`, of which at most the last 2 MiB are left unused.
+    ///
+    /// The disk's bytes depend on the arguments and on nothing else.
+    ///
+    /// # Errors
+    /// [`LayoutError::DiskTooSmall`] says which size would do; the others, what ext4 can't hold.
+    pub fn plan(tree: Tree, disk_bytes: u64, chunk_bytes: u32) -> Result<Self, LayoutError> {
+        chunk_blocks(chunk_bytes)?;
+        let survey = Survey::of(&tree)?;
+        let placed = place(&tree, &survey, disk_bytes, chunk_bytes)?;
+        let Some((geometry, mut placement)) = placed.filter(|(g, p)| p.end <= g.blocks) else {
+            let needed = minimum_bytes(&tree, &survey, chunk_bytes)?;
+            return Err(LayoutError::DiskTooSmall { disk_bytes, needed });
+        };
+        let groups = Groups::new(&geometry, &survey, &placement);
+        place_copies_and_bitmaps(&geometry, &groups, &mut placement);
+        let totals = Totals {
+            free_blocks: groups.free_blocks,
+            free_inodes: groups.free_inodes,
+            value_inodes: survey.records.iter().any(|r| r.first_value != 0),
+            journal: super::render::journal_body(&geometry, &placement),
+        };
+        Ok(Self {
+            tree,
+            survey,
+            geometry,
+            placement,
+            groups,
+            totals,
+            disk_bytes,
+        })
+    }
+
+    /// The disk's size in bytes.
+    #[must_use]
+    pub fn disk_bytes(&self) -> u64 {
+        self.disk_bytes
+    }
+
+    /// Fills `buf` with the disk's bytes from `offset` on, which may be any number. Several threads may read at once.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] if the range passes the end of the disk; else what reading the spool says.
+    pub fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        let end = offset.checked_add(buf.len() as u64);
+        let Some(end) = end.filter(|end| *end <= self.disk_bytes) else {
+            let message = format!(
+                "{} bytes at {offset} pass the end of a disk of {} bytes",
+                buf.len(),
+                self.disk_bytes
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        };
+        buf.fill(0);
+        self.read_extents(buf, offset..end)?;
+        self.read_parts(buf, &(offset..end));
+        Ok(())
+    }
+
+    /// Ranges of bytes outside of which the disk is all zero: sorted, apart, and made of whole blocks of 4096 bytes.
+    pub fn occupied(&self) -> impl Iterator<Item = Range<u64>> {
+        let mut parts = self.placement.parts.iter().map(|p| p.blocks.clone());
+        let mut extents = self.placement.extents.iter().map(|e| e.start..e.end());
+        let (mut part, mut extent) = (parts.next(), extents.next());
+        let mut next = move || match (&part, &extent) {
+            (Some(p), Some(e)) if p.start > e.start => {
+                std::mem::replace(&mut extent, extents.next())
+            }
+            (None, _) => std::mem::replace(&mut extent, extents.next()),
+            _ => std::mem::replace(&mut part, parts.next()),
+        };
+        let mut pending = next();
+        std::iter::from_fn(move || {
+            let mut range = pending.take()?;
+            while let Some(following) = next() {
+                if following.start > range.end {
+                    pending = Some(following);
+                    break;
+                }
+                range.end = following.end;
+            }
+            Some(range.start * BLOCK..range.end * BLOCK)
+        })
+    }
+
+    /// Copies contents of files into `buf`, which stands for `bytes` of the disk.
+    fn read_extents(&self, buf: &mut [u8], bytes: Range<u64>) -> io::Result<()> {
+        let extents = &self.placement.extents;
+        let first = extents.partition_point(|e| e.end() * BLOCK <= bytes.start);
+        for extent in &extents[first..] {
+            let start = extent.start * BLOCK;
+            if start >= bytes.end {
+                break;
+            }
+            let wanted = start.max(bytes.start)..(start + u64::from(extent.bytes)).min(bytes.end);
+            if wanted.start < wanted.end {
+                let spool_offset = extent.spool_offset + (wanted.start - start);
+                let piece = slice(buf, bytes.start, &wanted);
+                self.tree.read_spool(spool_offset, piece)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Renders metadata into `buf`, which stands for `bytes` of the disk.
+    fn read_parts(&self, buf: &mut [u8], bytes: &Range<u64>) {
+        let parts = &self.placement.parts;
+        let first = parts.partition_point(|p| p.blocks.end * BLOCK <= bytes.start);
+        for placed in &parts[first..] {
+            if placed.blocks.start * BLOCK >= bytes.end {
+                break;
+            }
+            let from = placed.blocks.start.max(bytes.start / BLOCK);
+            let to = placed.blocks.end.min(bytes.end.div_ceil(BLOCK));
+            for number in from..to {
+                let mut block = [0; BLOCK as usize];
+                self.render(placed, number, &mut block);
+                let start = number * BLOCK;
+                let wanted = start.max(bytes.start)..(start + BLOCK).min(bytes.end);
+                let piece = slice(buf, bytes.start, &wanted);
+                piece.copy_from_slice(slice(&mut block, start, &wanted));
+            }
+        }
+    }
+}
+
+/// The bytes of a buffer, which starts at `start` of the disk, that stand for `wanted`.
+fn slice<'a>(buf: &'a mut [u8], start: u64, wanted: &Range<u64>) -> &'a mut [u8] {
+    // What is wanted lies within the buffer, so that the distances fit.
+    let distance = |at: u64| usize::try_from(at - start).unwrap_or(usize::MAX);
+    &mut buf[distance(wanted.start)..distance(wanted.end)]
+}
+
+/// Places everything, be the disk large enough or not; nothing if it has not enough inodes.
+fn place(
+    tree: &Tree,
+    survey: &Survey,
+    disk_bytes: u64,
+    chunk_bytes: u32,
+) -> Result<Option<(Geometry, Placement)>, LayoutError> {
+    let geometry = Geometry::new(disk_bytes, survey.last_ino(), chunk_bytes)?;
+    Ok(geometry.map(|geometry| {
+        let placement = Placement::of(tree, survey, &geometry);
+        (geometry, placement)
+    }))
+}
+
+/// Tries sizes from below until one is enough. Each is what the one before lacked, and a larger disk needs but a
+/// little more metadata, so that few are tried.
+fn minimum_bytes(tree: &Tree, survey: &Survey, chunk_bytes: u32) -> Result<u64, LayoutError> {
+    let chunk = u64::from(chunk_bytes);
+    let mut disk_bytes = Geometry::lower_bound(survey.last_ino()).next_multiple_of(chunk);
+    while disk_bytes <= MAX_DISK_BYTES {
+        let missing = match place(tree, survey, disk_bytes, chunk_bytes)? {
+            Some((geometry, placement)) if placement.end <= geometry.blocks => {
+                return Ok(disk_bytes);
+            }
+            Some((geometry, placement)) => placement.end.max(geometry.blocks + MIN_GROUP_BLOCKS),
+            None => disk_bytes / BLOCK + BLOCKS_PER_GROUP,
+        };
+        disk_bytes = (missing * BLOCK)
+            .max(disk_bytes + 1)
+            .next_multiple_of(chunk);
+    }
+    let limit = MAX_DISK_BYTES;
+    Err(LayoutError::DiskTooLarge { disk_bytes, limit })
+}
+
+/// Adds the parts that are known only when everything else is placed.
+fn place_copies_and_bitmaps(geometry: &Geometry, groups: &Groups, placement: &mut Placement) {
+    let mut add = |start: u64, blocks: u64, part: Part| {
+        let blocks = start..start + blocks;
+        placement.parts.push(Placed { blocks, part });
+    };
+    let copy_blocks = 1 + u64::from(geometry.descriptor_blocks);
+    for group in std::iter::once(0).chain(geometry.backup_groups()) {
+        let start = u64::from(group) * BLOCKS_PER_GROUP;
+        add(start, copy_blocks, Part::Copy { group });
+    }
+    if geometry.groups > 1 {
+        let reserved = u64::from(geometry.reserved_descriptor_blocks);
+        add(copy_blocks, reserved, Part::ReservedDescriptors);
+    }
+    for &group in &groups.with_block_bitmap {
+        let start = placement.block_bitmaps[group as usize];
+        add(start, 1, Part::BlockBitmap { group });
+    }
+    for &group in &groups.with_inode_bitmap {
+        let start = placement.inode_bitmaps[group as usize];
+        add(start, 1, Part::InodeBitmap { group });
+    }
+    placement.parts.sort_unstable_by_key(|p| p.blocks.start);
+}
+
+const _: () = assert!(JOURNAL_INO < super::format::FIRST_INO);

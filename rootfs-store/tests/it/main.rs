@@ -1,0 +1,3 @@
+//! Tests of the store through its public face, with tools of others as oracles.
+
+mod ext4;
