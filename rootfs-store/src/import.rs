@@ -112,18 +112,29 @@ impl Store {
         progress: &dyn Progress,
     ) -> Result<Imported, ImportError> {
         let size = options.disk_bytes.map(round_up).transpose()?;
-        let image_error = |source| ImportError::Image { reference: reference.to_string(), source };
+        let image_error = |source| ImportError::Image {
+            reference: reference.to_string(),
+            source,
+        };
         let image = image::open(reference, &options.platform).map_err(image_error)?;
         let key = import_key(&image, size);
         if let Some(snapshot) = self.inner.references.imported(&key)?
             && let Ok(found) = self.snapshot(&snapshot)
         {
             let disk_bytes = found.disk_bytes;
-            return Ok(Imported { snapshot, disk_bytes, new_chunks: 0, new_bytes: 0, stored_bytes: 0 });
+            return Ok(Imported {
+                snapshot,
+                disk_bytes,
+                new_chunks: 0,
+                new_bytes: 0,
+                stored_bytes: 0,
+            });
         }
         let imported = self.import_new(reference, image, size, options, progress)?;
         let manifest_bytes = self.manifest_bytes(&imported.snapshot)?;
-        self.inner.references.set_imported(&key, imported.snapshot, manifest_bytes)?;
+        self.inner
+            .references
+            .set_imported(&key, imported.snapshot, manifest_bytes)?;
         Ok(imported)
     }
 
@@ -141,7 +152,10 @@ impl Store {
         let staging = self.blobs().staging();
         let read = |chunk: u64, buffer: &mut [u8]| {
             let read = layout.read_at(buffer, chunk * chunk_len);
-            read.map_err(|source| ImportError::Spool { path: staging.to_owned(), source })
+            read.map_err(|source| ImportError::Spool {
+                path: staging.to_owned(),
+                source,
+            })
         };
         let dirty = Dirty {
             count: numbers.len() as u64,
@@ -150,7 +164,10 @@ impl Store {
             read: &read,
         };
         let disk_bytes = layout.disk_bytes();
-        let empty = Index { root: None, chunks: disk_bytes / chunk_len };
+        let empty = Index {
+            root: None,
+            chunks: disk_bytes / chunk_len,
+        };
         let sealed = seal(&self.inner.source, &empty, dirty, progress)?;
         let snapshot = NewSnapshot {
             disk_bytes,
@@ -179,17 +196,25 @@ impl Store {
         options: &ImportOptions,
         progress: &dyn Progress,
     ) -> Result<Layout, ImportError> {
-        let tree = tree::build(image, self.blobs().staging(), &options.limits, progress)
-            .map_err(|source| ImportError::Tree { reference: reference.to_string(), source })?;
+        let tree = tree::build(image, self.blobs().staging(), &options.limits, progress).map_err(
+            |source| ImportError::Tree {
+                reference: reference.to_string(),
+                source,
+            },
+        )?;
+        let layout_error = |source| ImportError::Layout {
+            reference: reference.to_string(),
+            source,
+        };
         let size = match size {
             Some(size) => size,
             None => {
-                let needed = Layout::minimum_bytes(&tree, DEFAULT_CHUNK_BYTES);
+                let needed =
+                    Layout::minimum_bytes(&tree, DEFAULT_CHUNK_BYTES).map_err(layout_error)?;
                 round_up(needed.saturating_mul(DEFAULT_ROOM).max(DEFAULT_DISK_BYTES))?
             }
         };
-        Layout::plan(tree, size, DEFAULT_CHUNK_BYTES)
-            .map_err(|source| ImportError::Layout { reference: reference.to_string(), source })
+        Layout::plan(tree, size, DEFAULT_CHUNK_BYTES).map_err(layout_error)
     }
 }
 
@@ -203,7 +228,10 @@ fn round_up(disk_bytes: u64) -> Result<u64, ImportError> {
 /// Everything that the snapshot follows from.
 fn import_key(image: &Image, size: Option<u64>) -> String {
     let size = size.map_or("auto".to_owned(), |size| size.to_string());
-    format!("{} size={size} chunk={DEFAULT_CHUNK_BYTES} layout={LAYOUT_VERSION}", image.manifest_digest)
+    format!(
+        "{} size={size} chunk={DEFAULT_CHUNK_BYTES} layout={LAYOUT_VERSION}",
+        image.manifest_digest
+    )
 }
 
 /// Numbers of the chunks that may hold something, ascending.

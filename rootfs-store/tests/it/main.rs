@@ -1,3 +1,4 @@
 //! Tests of the store through its public face, with tools of others as oracles.
 
-mod ext4;
+mod import;
+mod sample_image;
