@@ -1,3 +1,5 @@
+#![expect(clippy::cast_possible_truncation, reason = "patterns of test data wrap")]
+
 use super::*;
 
 fn encoded(plain: &[u8]) -> Vec<u8> {

@@ -1,3 +1,5 @@
+#![expect(clippy::cast_possible_truncation, reason = "patterns of test data wrap")]
+
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;

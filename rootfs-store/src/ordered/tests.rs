@@ -7,7 +7,7 @@ use super::*;
 fn results_arrive_in_the_order_of_the_items() {
     let mut seen = Vec::new();
     let work = |_: &mut (), item: u32| {
-        if item % 7 == 0 {
+        if item.is_multiple_of(7) {
             thread::sleep(Duration::from_millis(1));
         }
         Ok::<_, ()>(item * 2)

@@ -1,3 +1,5 @@
+#![expect(clippy::cast_possible_truncation, reason = "patterns of test data wrap")]
+
 use super::*;
 use crate::testing::snapshot_of;
 
