@@ -16,7 +16,7 @@ use crate::index::Index;
 use crate::store::{Inner, StoreError};
 pub use error::DiskError;
 use map::BLOCK_LEN;
-pub use map::{BLOCK_BYTES, Header as MapHeader, MapError, open_sector};
+pub use map::{BLOCK_BYTES, Header as MapHeader, MapError, open_sector, seal_sector};
 use overlay::Overlay;
 
 /// A writable disk: a snapshot, and the blocks that were written since.

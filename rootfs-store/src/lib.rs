@@ -26,7 +26,7 @@ pub mod tree;
 
 /// The formats on disk and in registries, read from bytes that nobody vouches for.
 pub mod formats {
-    pub use crate::disk::{MapHeader, open_sector};
+    pub use crate::disk::{MapHeader, open_sector, seal_sector};
     pub use crate::index::{Locator, PackRef, Page};
     pub use crate::manifest::{parse_config, parse_manifest};
     pub use crate::pack::{Table, TableEntry};

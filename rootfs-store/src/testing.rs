@@ -1,6 +1,9 @@
 //! Snapshots for tests.
 
-#![expect(clippy::cast_possible_truncation, reason = "patterns of test data wrap")]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "patterns of test data wrap"
+)]
 
 use crate::chunk::DEFAULT_CHUNK_BYTES;
 use crate::digest::SnapshotDigest;

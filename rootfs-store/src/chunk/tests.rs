@@ -1,4 +1,7 @@
-#![expect(clippy::cast_possible_truncation, reason = "patterns of test data wrap")]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "patterns of test data wrap"
+)]
 
 use super::*;
 

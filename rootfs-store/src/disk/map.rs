@@ -144,7 +144,8 @@ pub(crate) fn file_len(disk_bytes: u64) -> u64 {
 }
 
 /// A sector of bits, sealed with its checksum; `number` counts the sectors of bits from 0.
-pub(crate) fn seal_sector(number: u64, bits: &[u8; CRC_AT]) -> [u8; SECTOR_BYTES] {
+#[must_use]
+pub fn seal_sector(number: u64, bits: &[u8; CRC_AT]) -> [u8; SECTOR_BYTES] {
     let mut bytes = [0; SECTOR_BYTES];
     bytes[..CRC_AT].copy_from_slice(bits);
     bytes[CRC_AT..].copy_from_slice(&sector_crc(number, bits).to_le_bytes());

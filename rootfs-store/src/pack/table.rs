@@ -112,7 +112,8 @@ impl Footer {
 
 impl Table {
     /// The skippable frame that ends a pack.
-    pub(super) fn to_tail(&self) -> Vec<u8> {
+    #[must_use]
+    pub fn to_tail(&self) -> Vec<u8> {
         let count = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
         let mut table = Vec::with_capacity(self.entries.len() * ENTRY_BYTES);
         for entry in &self.entries {
