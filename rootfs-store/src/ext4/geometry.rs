@@ -53,12 +53,15 @@ impl Geometry {
         let blocks = usable_blocks(disk_bytes / BLOCK);
         let groups = low_u32(blocks.div_ceil(BLOCKS_PER_GROUP));
         let by_size = low_u32((blocks * BLOCK / BYTES_PER_INODE).div_ceil(u64::from(groups)));
-        let inodes_per_group = by_size
-            .max(inodes.div_ceil(groups))
-            .next_multiple_of(INODES_PER_BLOCK);
-        if inodes_per_group > MAX_INODES_PER_GROUP {
+        let needed = inodes.div_ceil(groups);
+        if needed > MAX_INODES_PER_GROUP {
             return Ok(None);
         }
+        // A disk of many small files has inodes left for more of them.
+        let inodes_per_group = by_size
+            .max(needed + by_size / 2)
+            .min(MAX_INODES_PER_GROUP)
+            .next_multiple_of(INODES_PER_BLOCK);
         Ok(Some(Self {
             blocks,
             groups,
@@ -75,6 +78,14 @@ impl Geometry {
         let full_groups = u64::from((inodes.saturating_sub(1)) / MAX_INODES_PER_GROUP);
         let last = if full_groups > 0 { MIN_GROUP_BLOCKS } else { 0 };
         ((full_groups * BLOCKS_PER_GROUP + last) * BLOCK).max(MIN_DISK_BYTES)
+    }
+
+    /// Fewest blocks of a disk of which `end` blocks are used, too few in the last group being none.
+    pub(super) fn enough_blocks(end: u64) -> u64 {
+        match end % BLOCKS_PER_GROUP {
+            0 => end,
+            rest => end - rest + rest.max(MIN_GROUP_BLOCKS),
+        }
     }
 
     pub(super) fn inodes(&self) -> u32 {

@@ -6,8 +6,8 @@ use std::io;
 use std::ops::Range;
 
 use super::error::LayoutError;
-use super::format::{BLOCK, BLOCKS_PER_GROUP, JOURNAL_INO};
-use super::geometry::{Geometry, MAX_DISK_BYTES, MIN_GROUP_BLOCKS, chunk_blocks};
+use super::format::{BLOCK, BLOCK_BYTES, BLOCKS_PER_GROUP, JOURNAL_INO};
+use super::geometry::{Geometry, MAX_DISK_BYTES, chunk_blocks};
 use super::groups::Groups;
 use super::placement::{Part, Placed, Placement};
 use super::superblock::Totals;
@@ -153,7 +153,7 @@ impl Layout {
             let from = placed.blocks.start.max(bytes.start / BLOCK);
             let to = placed.blocks.end.min(bytes.end.div_ceil(BLOCK));
             for number in from..to {
-                let mut block = [0; BLOCK as usize];
+                let mut block = [0; BLOCK_BYTES];
                 self.render(placed, number, &mut block);
                 let start = number * BLOCK;
                 let wanted = start.max(bytes.start)..(start + BLOCK).min(bytes.end);
@@ -195,7 +195,7 @@ fn minimum_bytes(tree: &Tree, survey: &Survey, chunk_bytes: u32) -> Result<u64, 
             Some((geometry, placement)) if placement.end <= geometry.blocks => {
                 return Ok(disk_bytes);
             }
-            Some((geometry, placement)) => placement.end.max(geometry.blocks + MIN_GROUP_BLOCKS),
+            Some((_, placement)) => Geometry::enough_blocks(placement.end),
             None => disk_bytes / BLOCK + BLOCKS_PER_GROUP,
         };
         disk_bytes = (missing * BLOCK)

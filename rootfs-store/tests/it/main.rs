@@ -1,5 +1,9 @@
 //! Tests of the store through its public face, with tools of others as oracles.
+
 #![expect(clippy::unwrap_used, reason = "a test that can not go on may panic")]
 
+mod disk;
+mod ext4;
 mod import;
+mod layer;
 mod sample_image;
