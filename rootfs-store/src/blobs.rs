@@ -2,13 +2,13 @@
 //!
 //! Invariant: a file in `blobs/sha256` is complete. It is written in `staging`, synced, then renamed.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::digest::BlobDigest;
 use crate::image::MAX_DOCUMENT_BYTES;
@@ -16,6 +16,10 @@ use crate::store::StoreError;
 
 const BLOBS: &str = "blobs/sha256";
 const STAGING: &str = "staging";
+/// How everything in `staging` that is ours begins.
+const STAGED_PREFIX: &str = "vms-";
+/// A file of every disk; locked while the disk is open, in `staging` too.
+const DISK_LOCK: &str = crate::disk::MAP_FILE;
 /// Bytes gathered before they are written.
 const BUFFER_BYTES: usize = 1 << 20;
 /// A staged file that nobody holds is left over from a crash once it is older than this; before, its writer may not
@@ -45,9 +49,9 @@ impl Blobs {
             dir: root.join(BLOBS),
             staging: root.join(STAGING),
         };
-        for dir in [&blobs.dir, &blobs.staging] {
-            fs::create_dir_all(dir).map_err(io_error("create", dir))?;
-        }
+        create_dir(root, "blobs")?;
+        create_dir(&root.join("blobs"), "sha256")?;
+        create_dir(root, STAGING)?;
         blobs
             .remove_leftovers()
             .map_err(io_error("clean", &blobs.staging))?;
@@ -63,9 +67,19 @@ impl Blobs {
         &self.staging
     }
 
+    /// A new folder in `staging`, removed when it is dropped.
+    pub(crate) fn staged_dir(&self) -> Result<TempDir, StoreError> {
+        let dir = tempfile::Builder::new()
+            .prefix(STAGED_PREFIX)
+            .tempdir_in(&self.staging);
+        dir.map_err(io_error("create a folder in", &self.staging))
+    }
+
     pub(crate) fn create(&self) -> Result<NewBlob<'_>, StoreError> {
-        let file = NamedTempFile::new_in(&self.staging)
-            .map_err(io_error("create a file in", &self.staging))?;
+        let file = tempfile::Builder::new()
+            .prefix(STAGED_PREFIX)
+            .tempfile_in(&self.staging);
+        let file = file.map_err(io_error("create a file in", &self.staging))?;
         file.as_file()
             .try_lock()
             .map_err(|error| io_error("lock", file.path())(error.into()))?;
@@ -82,7 +96,7 @@ impl Blobs {
     pub(crate) fn put(&self, bytes: &[u8]) -> Result<Published, StoreError> {
         let mut blob = self.create()?;
         blob.write(bytes)?;
-        blob.publish()
+        blob.finish()?.publish()
     }
 
     /// Makes sure that published blobs stay published when the power fails.
@@ -93,38 +107,85 @@ impl Blobs {
     /// Reads and verifies a JSON document; nothing if there is no such blob.
     pub(crate) fn document(&self, digest: &BlobDigest) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.path(digest);
-        let file = match File::open(&path) {
-            Ok(file) => file,
+        let metadata = match path.metadata() {
+            Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(io_error("open", &path)(error)),
+            Err(error) => return Err(io_error("inspect", &path)(error)),
         };
-        let mut bytes = Vec::new();
-        file.take(MAX_DOCUMENT_BYTES)
-            .read_to_end(&mut bytes)
-            .map_err(io_error("read", &path))?;
-        let actual = BlobDigest::of(&bytes);
-        if actual != *digest {
-            return Err(StoreError::BlobDamaged {
+        if !metadata.is_file() || metadata.len() > MAX_DOCUMENT_BYTES {
+            return Err(StoreError::NoDocument {
                 digest: *digest,
                 path,
             });
         }
-        Ok(Some(bytes))
+        let mut bytes = Vec::new();
+        File::open(&path)
+            .and_then(|file| file.take(MAX_DOCUMENT_BYTES).read_to_end(&mut bytes))
+            .map_err(io_error("read", &path))?;
+        match BlobDigest::of(&bytes) == *digest {
+            true => Ok(Some(bytes)),
+            false => Err(StoreError::BlobDamaged {
+                digest: *digest,
+                path,
+            }),
+        }
     }
 
+    /// Removes what crashed processes left: nothing that is not ours, nor what somebody holds.
     fn remove_leftovers(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.staging)? {
-            let path = entry?.path();
-            // Another process may have finished with it in the meantime.
-            let Ok(file) = File::open(&path) else {
+            let entry = entry?;
+            // Another process may be done with it in the meantime.
+            let Ok(metadata) = entry.metadata() else {
                 continue;
             };
-            let age = file.metadata()?.modified()?.elapsed().unwrap_or_default();
-            if age > LEFTOVER_AGE && file.try_lock().is_ok() {
-                let _ = fs::remove_file(&path);
+            let ours = entry
+                .file_name()
+                .as_encoded_bytes()
+                .starts_with(STAGED_PREFIX.as_bytes());
+            if !ours || metadata.modified()?.elapsed().unwrap_or_default() <= LEFTOVER_AGE {
+                continue;
+            }
+            let path = entry.path();
+            let removed = match metadata.is_dir() {
+                true if is_held(&path.join(DISK_LOCK)) => Ok(()),
+                true => fs::remove_dir_all(&path),
+                false if !metadata.is_file() || is_held(&path) => Ok(()),
+                false => fs::remove_file(&path),
+            };
+            if let Err(error) = removed {
+                tracing::warn!(path = %path.display(), %error, "could not remove a left-over");
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a process has locked the file.
+fn is_held(path: &Path) -> bool {
+    matches!(
+        File::open(path).map(|file| file.try_lock()),
+        Ok(Err(TryLockError::WouldBlock))
+    )
+}
+
+/// Makes sure that a store has the folder `name`, durably; a link to elsewhere is refused.
+pub(crate) fn create_dir(parent: &Path, name: &str) -> Result<(), StoreError> {
+    let path = parent.join(name);
+    match fs::create_dir(&path) {
+        Ok(()) => return sync_dir(parent),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(io_error("create", &path)(error)),
+    }
+    match path
+        .symlink_metadata()
+        .map_err(io_error("inspect", &path))?
+        .is_dir()
+    {
+        true => Ok(()),
+        false => Err(io_error("use as a folder", &path)(
+            io::ErrorKind::NotADirectory.into(),
+        )),
     }
 }
 
@@ -136,7 +197,7 @@ pub(crate) struct NewBlob<'a> {
     len: u64,
 }
 
-impl NewBlob<'_> {
+impl<'a> NewBlob<'a> {
     /// Bytes written so far.
     pub(crate) fn len(&self) -> u64 {
         self.len
@@ -150,39 +211,59 @@ impl NewBlob<'_> {
             .map_err(io_error("write a blob to", &self.blobs.staging))
     }
 
-    /// Syncs the blob's bytes and gives it its name; [`Blobs::sync`] makes the name durable.
-    pub(crate) fn publish(self) -> Result<Published, StoreError> {
+    /// Syncs the blob's bytes, so that it can be published.
+    pub(crate) fn finish(self) -> Result<StagedBlob<'a>, StoreError> {
         let staging = &self.blobs.staging;
+        let file = self
+            .file
+            .into_inner()
+            .map_err(|error| io_error("write a blob to", staging)(error.into_error()))?;
+        // Temporary files are the owner's alone; blobs are as public as the folder that they are in.
+        set_mode(file.as_file(), 0o444).map_err(io_error("set the mode of a blob in", staging))?;
+        file.as_file()
+            .sync_all()
+            .map_err(io_error("sync a blob in", staging))?;
         let digest = BlobDigest::from_bytes(self.hasher.finalize().into());
-        let path = self.blobs.path(&digest);
-        let new = !path
-            .metadata()
-            .is_ok_and(|metadata| metadata.len() == self.len);
-        if new {
-            let file = self
-                .file
-                .into_inner()
-                .map_err(|error| io_error("write a blob to", staging)(error.into_error()))?;
-            file.as_file()
-                .sync_all()
-                .map_err(io_error("sync a blob in", staging))?;
-            make_readable(file.as_file())
-                .map_err(io_error("set the mode of a blob in", staging))?;
-            file.persist(&path)
-                .map_err(|error| io_error("rename a blob to", &path)(error.error))?;
-        }
-        Ok(Published {
+        Ok(StagedBlob {
+            blobs: self.blobs,
+            file,
             digest,
             bytes: self.len,
+        })
+    }
+}
+
+/// A blob that is complete and durable, but has no name yet; dropping it leaves nothing.
+pub(crate) struct StagedBlob<'a> {
+    blobs: &'a Blobs,
+    file: NamedTempFile,
+    pub(crate) digest: BlobDigest,
+    bytes: u64,
+}
+
+impl StagedBlob<'_> {
+    /// Gives the blob its name; [`Blobs::sync`] makes that durable.
+    ///
+    /// A file that has the name already is replaced: its bytes may have been damaged since it was written.
+    pub(crate) fn publish(self) -> Result<Published, StoreError> {
+        let path = self.blobs.path(&self.digest);
+        let new = !path
+            .metadata()
+            .is_ok_and(|metadata| metadata.len() == self.bytes);
+        self.file
+            .persist(&path)
+            .map_err(|error| io_error("rename a blob to", &path)(error.error))?;
+        Ok(Published {
+            digest: self.digest,
+            bytes: self.bytes,
             new,
         })
     }
 }
 
-/// Temporary files are the owner's alone, blobs are as public as the folder that they are in.
-fn make_readable(file: &File) -> io::Result<()> {
+fn set_mode(file: &File, mode: u32) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    file.set_permissions(fs::Permissions::from_mode(0o444))
+    file.set_permissions(fs::Permissions::from_mode(mode))
 }
 
 /// Makes names in `dir` durable.
@@ -193,13 +274,23 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
 }
 
 /// Writes `bytes` to `path` so that after a crash there is the old file or the new one, and then the new one for good.
-pub(crate) fn replace_file(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+///
+/// `staging` is on the same file system.
+pub(crate) fn replace_file(
+    staging: &Path,
+    dir: &Path,
+    name: &str,
+    bytes: &[u8],
+) -> Result<(), StoreError> {
     let path = dir.join(name);
     let write = || -> io::Result<()> {
-        let mut file = NamedTempFile::new_in(dir)?;
+        let mut file = tempfile::Builder::new()
+            .prefix(STAGED_PREFIX)
+            .tempfile_in(staging)?;
         file.write_all(bytes)?;
+        // As other tools leave such files, which rewrite them in place.
+        set_mode(file.as_file(), 0o644)?;
         file.as_file().sync_all()?;
-        make_readable(file.as_file())?;
         file.persist(&path)?;
         Ok(())
     };

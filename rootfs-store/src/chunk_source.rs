@@ -53,16 +53,9 @@ impl ChunkSource {
 
     /// The plain bytes of a chunk of exactly `chunk_bytes`.
     pub(crate) fn chunk(&self, at: &Locator, chunk_bytes: usize) -> Result<Arc<[u8]>, StoreError> {
-        let chunk = self.chunks.get_or_insert_with(&at.digest, || {
-            self.read_chunk(at, chunk_bytes).map(Arc::from)
-        })?;
-        if chunk.len() != chunk_bytes {
-            return Err(StoreError::ChunkLength {
-                digest: at.digest,
-                len: chunk.len(),
-                chunk_bytes,
-            });
-        }
+        let read = || self.plain(at, chunk_bytes).map(Arc::from);
+        let chunk = self.chunks.get_or_insert_with(&at.digest, read)?;
+        check_len(at, chunk.len(), chunk_bytes)?;
         Ok(chunk)
     }
 
@@ -72,7 +65,9 @@ impl ChunkSource {
         at: &Locator,
         chunk_bytes: usize,
     ) -> Result<Vec<u8>, StoreError> {
-        self.plain(at, chunk_bytes)
+        let chunk = self.plain(at, chunk_bytes)?;
+        check_len(at, chunk.len(), chunk_bytes)?;
+        Ok(chunk)
     }
 
     /// The index page at `at`, which must have this level.
@@ -102,7 +97,7 @@ impl ChunkSource {
     }
 
     /// The frame at `at` as it is stored, not verified.
-    pub(crate) fn frame(&self, at: &Locator) -> Result<Vec<u8>, StoreError> {
+    fn frame(&self, at: &Locator) -> Result<Vec<u8>, StoreError> {
         let pack = complete(at.pack)?;
         let file = self.packs.get_or_insert_with(&pack, || {
             PackFile::open(self.blobs.path(&pack)).map(Arc::new)
@@ -128,6 +123,17 @@ impl std::fmt::Debug for ChunkSource {
         f.debug_struct("ChunkSource")
             .field("blobs", &self.blobs)
             .finish_non_exhaustive()
+    }
+}
+
+fn check_len(at: &Locator, len: usize, chunk_bytes: usize) -> Result<(), StoreError> {
+    match len == chunk_bytes {
+        true => Ok(()),
+        false => Err(StoreError::ChunkLength {
+            digest: at.digest,
+            len,
+            chunk_bytes,
+        }),
     }
 }
 

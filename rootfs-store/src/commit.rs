@@ -4,12 +4,13 @@ use crate::digest::SnapshotDigest;
 use crate::disk::{DiskError, WritableDisk};
 use crate::index::{Index, Root};
 use crate::manifest::{NewSnapshot, Pack, Snapshot};
+use crate::pack::PACK_BYTES;
 use crate::progress::Progress;
-use crate::seal::{Dirty, seal};
+use crate::seal::{Dirty, Sealed, seal};
 use crate::store::{Store, StoreError};
 
-/// Most packs of a snapshot that is committed on: registries refuse manifests with many layers, some above 500.
-const MAX_PACKS: usize = 99;
+/// Most packs of a snapshot, unless it is very large: registries refuse manifests with many layers, some above 500.
+const MAX_PACKS: usize = 100;
 
 /// What a commit made.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +21,7 @@ pub struct Committed {
     pub touched_chunks: u64,
     /// Chunks that differ from the base.
     pub changed_chunks: u64,
-    /// Chunks that the store did not have.
+    /// Chunks in packs that the store did not have.
     pub new_chunks: u64,
     /// Plain bytes of these.
     pub new_bytes: u64,
@@ -61,16 +62,17 @@ impl Store {
         if touched.is_empty() {
             return Ok(committed);
         }
-        let (index, mut packs) = self.roomy(&base, &mut committed)?;
+        let index = base.index();
         let dirty = Dirty {
-            count: touched.len() as u64,
-            numbers: touched.into_iter(),
+            count: committed.touched_chunks,
+            numbers: touched.into_iter().map(Ok),
+            pack_bytes: PACK_BYTES,
             chunk_bytes: base.chunk_bytes,
             read: &|chunk, buffer: &mut [u8]| {
                 disk.read_chunk(chunk, buffer).map_err(CommitError::from)
             },
         };
-        let sealed = seal(&self.inner.source, &index, dirty, progress)?;
+        let mut sealed = seal(&self.inner.source, &index, dirty, progress)?;
         committed.changed_chunks = sealed.changed_chunks;
         committed.new_chunks = sealed.new_chunks;
         committed.new_bytes = sealed.new_bytes;
@@ -78,39 +80,41 @@ impl Store {
         if sealed.root == base.root {
             return Ok(committed);
         }
-        let more: Vec<_> = sealed
+        let more = sealed
             .packs
             .iter()
-            .filter(|pack| !packs.contains(pack))
-            .copied()
-            .collect();
-        packs.extend(more);
+            .filter(|pack| !base.packs.contains(pack));
+        let mut packs: Vec<_> = base.packs.iter().chain(more).copied().collect();
+        if is_worth_gathering(&packs) {
+            let index = Index {
+                root: sealed.root.map(Into::into),
+                ..index
+            };
+            sealed = self.gather(&index, base.chunk_bytes, progress)?;
+            committed.stored_bytes += sealed.stored_bytes;
+            packs = sealed.packs;
+        }
         let (snapshot, grown) = new_snapshot(base, packs, sealed.root).write(self.blobs())?;
         committed.snapshot = snapshot;
         committed.stored_bytes += grown;
         Ok(committed)
     }
 
-    /// The base's index and packs; where there are too many of these, all that is live in new ones.
-    fn roomy(
+    /// Writes all that is live in an index into new packs.
+    fn gather(
         &self,
-        base: &Snapshot,
-        committed: &mut Committed,
-    ) -> Result<(Index, Vec<Pack>), StoreError> {
-        let index = base.index();
-        if base.packs.len() < MAX_PACKS {
-            return Ok((index, base.packs.clone()));
-        }
+        index: &Index,
+        chunk_bytes: u32,
+        progress: &dyn Progress,
+    ) -> Result<Sealed, StoreError> {
         let source = &self.inner.source;
-        let mut live = Vec::new();
-        index.for_each(source, &mut |chunk, _| {
-            live.push(chunk);
-            Ok(())
-        })?;
         let dirty = Dirty {
-            count: live.len() as u64,
-            numbers: live.into_iter(),
-            chunk_bytes: base.chunk_bytes,
+            count: index.chunks,
+            numbers: index
+                .iter(source)
+                .map(|found| found.map(|(chunk, _)| chunk)),
+            pack_bytes: PACK_BYTES,
+            chunk_bytes,
             read: &|chunk, buffer: &mut [u8]| {
                 if let Some(at) = index.get(source, chunk)? {
                     buffer.copy_from_slice(&source.read_chunk(&at, buffer.len())?);
@@ -118,15 +122,22 @@ impl Store {
                 Ok::<_, StoreError>(())
             },
         };
-        let empty = Index {
-            root: None,
-            ..index
-        };
-        let sealed = seal(source, &empty, dirty, &())?;
-        committed.stored_bytes += sealed.stored_bytes;
-        let root = sealed.root.map(Into::into);
-        Ok((Index { root, ..index }, sealed.packs))
+        seal(
+            source,
+            &Index {
+                root: None,
+                ..*index
+            },
+            dirty,
+            progress,
+        )
     }
+}
+
+/// Whether there are too many packs, and gathering them would leave far fewer.
+fn is_worth_gathering(packs: &[Pack]) -> bool {
+    let bytes: u64 = packs.iter().map(|pack| pack.bytes).sum();
+    packs.len() > MAX_PACKS && bytes / PACK_BYTES < MAX_PACKS as u64 / 2
 }
 
 impl Committed {

@@ -17,6 +17,7 @@ use crate::store::{Inner, StoreError};
 pub use error::DiskError;
 use map::BLOCK_LEN;
 pub use map::{BLOCK_BYTES, Header as MapHeader, MapError, open_sector, seal_sector};
+pub(crate) use overlay::MAP as MAP_FILE;
 use overlay::Overlay;
 
 /// A writable disk: a snapshot, and the blocks that were written since.
@@ -64,10 +65,11 @@ impl WritableDisk {
         let mut rest = buf;
         while !rest.is_empty() {
             let blocks = blocks_over(at..at + rest.len() as u64);
-            let run_end = self.overlay.blocks.run_end(blocks.start, blocks.end) * BLOCK_BYTES;
+            let (in_overlay, run_end) = self.overlay.blocks.run(blocks);
+            let run_end = run_end * BLOCK_BYTES;
             let len = usize::try_from(run_end - at).map_or(rest.len(), |len| len.min(rest.len()));
             let (run, after) = rest.split_at_mut(len);
-            match self.overlay.blocks.get(blocks.start) {
+            match in_overlay {
                 true => self.overlay.read(run, at)?,
                 false => self.read_base(run, at)?,
             }
@@ -135,6 +137,7 @@ impl WritableDisk {
         self.clear(whole)
     }
 
+    /// Whole blocks become holes of the overlay; those that are zero in the base anyway need not be named in the map.
     fn clear(&self, whole: Range<u64>) -> Result<(), DiskError> {
         if whole.is_empty() {
             return Ok(());
@@ -145,7 +148,16 @@ impl WritableDisk {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         self.overlay.clear(whole.clone())?;
-        self.overlay.blocks.set(blocks_over(whole), &mut dirty);
+        let chunk_bytes = u64::from(self.chunk_bytes);
+        let mut start = whole.start;
+        while start < whole.end {
+            let chunk = start / chunk_bytes;
+            let end = ((chunk + 1) * chunk_bytes).min(whole.end);
+            if self.index.get(&self.store.source, chunk)?.is_some() {
+                self.overlay.blocks.set(blocks_over(start..end), &mut dirty);
+            }
+            start = end;
+        }
         Ok(())
     }
 

@@ -5,10 +5,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
-
 use crate::blobs::sync_dir;
 use crate::digest::SnapshotDigest;
+use crate::index::Locator;
 use crate::manifest::Snapshot;
 use crate::ordered::ordered;
 use crate::progress::{Progress, Stage};
@@ -74,7 +73,13 @@ impl Store {
             .parent()
             .filter(|dir| !dir.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
-        let file = NamedTempFile::new_in(dir).map_err(|error| io_error("create", error))?;
+        // As any other new file; the umask takes off what it should.
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+        let file = tempfile::Builder::new()
+            .prefix(".export-")
+            .permissions(mode)
+            .tempfile_in(dir);
+        let file = file.map_err(|error| io_error("create", error))?;
         file.as_file()
             .set_len(snapshot.disk_bytes)
             .map_err(|error| io_error("size", error))?;
@@ -104,32 +109,29 @@ impl Store {
         progress: &dyn Progress,
     ) -> Result<u64, ExportError> {
         let (source, chunk_bytes) = (&self.inner.source, snapshot.chunk_bytes as usize);
-        let mut chunks = Vec::new();
-        snapshot.index().for_each(source, &mut |number, at| {
-            chunks.push((number, at));
-            Ok(())
-        })?;
-        let total = chunks.len() as u64 * chunk_bytes as u64;
-        let mut done = 0;
-        let copy = |(): &mut (), (number, at)| {
+        let mut written_bytes = 0;
+        let copy = |(): &mut (), found: Result<(u64, Locator), StoreError>| {
+            let (number, at) = found?;
             let plain = source.read_chunk(&at, chunk_bytes)?;
-            file.write_all_at(&plain, number * chunk_bytes as u64)
-                .map_err(|source| ExportError::Io {
-                    action: "write",
-                    path: path.to_owned(),
-                    source,
-                })
+            let offset = number * chunk_bytes as u64;
+            let io_error = |source| ExportError::Io {
+                action: "write",
+                path: path.to_owned(),
+                source,
+            };
+            file.write_all_at(&plain, offset).map_err(io_error)?;
+            Ok::<_, ExportError>(offset + chunk_bytes as u64)
         };
         ordered(
-            chunks.into_iter(),
+            snapshot.index().iter(source),
             || Ok(()),
             copy,
-            |()| {
-                done += chunk_bytes as u64;
-                progress.advance(Stage::Export, done, total);
+            |end| {
+                written_bytes += chunk_bytes as u64;
+                progress.advance(Stage::Export, end, snapshot.disk_bytes);
                 Ok(())
             },
         )?;
-        Ok(total)
+        Ok(written_bytes)
     }
 }

@@ -8,6 +8,7 @@ use crate::ext4::{Layout, LayoutError};
 use crate::image::{self, Image, ImageError, Platform};
 use crate::index::Index;
 use crate::manifest::{MAX_DISK_BYTES, NewSnapshot};
+use crate::pack::PACK_BYTES;
 use crate::progress::Progress;
 use crate::reference::ImageReference;
 use crate::seal::{Dirty, seal};
@@ -42,7 +43,7 @@ pub struct Imported {
     pub snapshot: SnapshotDigest,
     /// Size of the disk in bytes.
     pub disk_bytes: u64,
-    /// Chunks that the store did not have.
+    /// Chunks in packs that the store did not have.
     pub new_chunks: u64,
     /// Plain bytes of these.
     pub new_bytes: u64,
@@ -120,6 +121,8 @@ impl Store {
         let key = import_key(&image, size);
         if let Some(snapshot) = self.inner.references.imported(&key)?
             && let Ok(found) = self.snapshot(&snapshot)
+            && found.image.as_ref() == Some(&image.manifest_digest)
+            && size.is_none_or(|size| size == found.disk_bytes)
         {
             let disk_bytes = found.disk_bytes;
             return Ok(Imported {
@@ -159,7 +162,8 @@ impl Store {
         };
         let dirty = Dirty {
             count: numbers.len() as u64,
-            numbers: numbers.into_iter(),
+            numbers: numbers.into_iter().map(Ok),
+            pack_bytes: PACK_BYTES,
             chunk_bytes: DEFAULT_CHUNK_BYTES,
             read: &read,
         };

@@ -3,8 +3,8 @@
 //! Level 0 pages name chunks, pages of higher levels name pages; each has [`FANOUT`] slots. A slot that is absent
 //! stands for chunks that are all zero. Chunk `n` hangs on slot `n / FANOUT^level % FANOUT` of the page on its way.
 //!
-//! Invariant: a snapshot's tree has the height that its number of chunks needs, so two disks of the same content
-//! have the same root.
+//! Invariant: a tree has the height that its disk's number of chunks needs, and an entry leads at least one level down,
+//! so walks end.
 
 mod page;
 mod reader;

@@ -18,10 +18,10 @@ use oci_spec::image::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::blobs::Blobs;
+use crate::blobs::{Blobs, Published};
 use crate::chunk::{MAX_CHUNK_BYTES, MIN_CHUNK_BYTES};
 use crate::digest::{BlobDigest, SnapshotDigest};
-use crate::image::ImageConfig;
+use crate::image::{ImageConfig, MAX_DOCUMENT_BYTES};
 use crate::index::{Index, Root};
 use crate::store::StoreError;
 
@@ -33,8 +33,8 @@ pub(crate) const CONFIG_TYPE: &str = "application/vnd.vm-sessions.disk.config.v1
 pub(crate) const PACK_TYPE: &str = "application/vnd.vm-sessions.pack.v1";
 /// The version of configs that is written and read here.
 pub(crate) const CONFIG_VERSION: u32 = 1;
-/// Largest disk, in bytes: what ext4 can hold.
-pub(crate) const MAX_DISK_BYTES: u64 = 1 << 50;
+/// Largest disk, in bytes: what ext4 can hold in blocks of 4 KiB without special means.
+pub(crate) const MAX_DISK_BYTES: u64 = 1 << 44;
 /// Most packs of a snapshot that is read.
 const MAX_PACKS: usize = 4096;
 
@@ -188,7 +188,7 @@ impl NewSnapshot {
             machine: self.machine,
         };
         let json = |source| StoreError::Encode { source };
-        let config = blobs.put(&serde_json::to_vec(&config).map_err(json)?)?;
+        let config = put_document(blobs, &serde_json::to_vec(&config).map_err(json)?)?;
         let layers = self
             .packs
             .iter()
@@ -204,7 +204,7 @@ impl NewSnapshot {
         let manifest = serde_json::to_vec(&manifest).map_err(json)?;
         // What a manifest names must be there before it.
         blobs.sync()?;
-        let manifest = blobs.put(&manifest)?;
+        let manifest = put_document(blobs, &manifest)?;
         blobs.sync()?;
         let grown = [config, manifest]
             .iter()
@@ -212,6 +212,14 @@ impl NewSnapshot {
             .map(|blob| blob.bytes)
             .sum();
         Ok((manifest.digest.into(), grown))
+    }
+}
+
+/// Stores a document that [`Blobs::document`] will read.
+fn put_document(blobs: &Blobs, bytes: &[u8]) -> Result<Published, StoreError> {
+    match bytes.len() as u64 <= MAX_DOCUMENT_BYTES {
+        true => blobs.put(bytes),
+        false => Err(StoreError::DocumentTooLarge { bytes: bytes.len() }),
     }
 }
 

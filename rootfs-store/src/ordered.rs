@@ -5,10 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-
-use crossbeam_channel::{Receiver, Sender, bounded};
 
 /// Items in flight.
 pub(crate) const IN_FLIGHT: usize = 64;
@@ -23,66 +22,166 @@ pub(crate) fn ordered<I, S, O, E>(
     consume: impl FnMut(O) -> Result<(), E>,
 ) -> Result<(), E>
 where
-    I: Send,
     O: Send,
     E: Send,
 {
-    let items = Mutex::new(items.enumerate());
-    let (give_ticket, tickets) = bounded(IN_FLIGHT);
-    let (send_result, results) = bounded(IN_FLIGHT);
-    for _ in 0..IN_FLIGHT {
-        // There is room: the channel was made for this many.
-        let _ = give_ticket.try_send(());
-    }
+    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    ordered_on(threads.min(IN_FLIGHT), items, state, work, consume)
+}
+
+fn ordered_on<I, S, O, E>(
+    threads: usize,
+    items: impl Iterator<Item = I> + Send,
+    state: impl Fn() -> Result<S, E> + Sync,
+    work: impl Fn(&mut S, I) -> Result<O, E> + Sync,
+    mut consume: impl FnMut(O) -> Result<(), E>,
+) -> Result<(), E>
+where
+    O: Send,
+    E: Send,
+{
+    let queue = Queue::new(items);
+    let (results, arriving) = channel();
     thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, NonZeroUsize::get) {
-            let (tickets, send_result) = (tickets.clone(), send_result.clone());
-            scope.spawn(|| work_on(&items, tickets, send_result, &state, &work));
+        let _no_more = Close(&queue);
+        let (queue, state, work) = (&queue, &state, &work);
+        let spawned = (0..threads).filter(|_| {
+            let results = results.clone();
+            let run = move || work_on(queue, &results, state, work);
+            thread::Builder::new().spawn_scoped(scope, run).is_ok()
+        });
+        if spawned.count() == 0 {
+            // The host gives no thread: one after the other will do.
+            return one_by_one(queue, state, work, &mut consume);
         }
-        drop((tickets, send_result));
-        consume_in_order(results, give_ticket, consume)
+        drop(results);
+        consume_in_order(&arriving, queue, consume)
     })
 }
 
-/// Ends when there is nothing to do, or when nobody listens any more.
-fn work_on<I, S, O, E>(
-    items: &Mutex<impl Iterator<Item = (usize, I)>>,
-    tickets: Receiver<()>,
-    results: Sender<(usize, Result<O, E>)>,
-    state: &(impl Fn() -> Result<S, E> + Sync),
-    work: &(impl Fn(&mut S, I) -> Result<O, E> + Sync),
+/// Items that are waiting for a thread, and how many are on their way.
+struct Queue<T> {
+    state: Mutex<QueueState<T>>,
+    changed: Condvar,
+}
+
+struct QueueState<T> {
+    items: T,
+    taken: usize,
+    consumed: usize,
+    closed: bool,
+}
+
+impl<I, T: Iterator<Item = I>> Queue<T> {
+    fn new(items: T) -> Self {
+        let state = QueueState {
+            items,
+            taken: 0,
+            consumed: 0,
+            closed: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// The next item and its number, as soon as there is room for one in flight; nothing at the end.
+    fn take(&self) -> Option<(usize, I)> {
+        let state = self.lock();
+        let full =
+            |state: &mut QueueState<T>| !state.closed && state.taken - state.consumed >= IN_FLIGHT;
+        let mut state = self
+            .changed
+            .wait_while(state, full)
+            .unwrap_or_else(PoisonError::into_inner);
+        if state.closed {
+            return None;
+        }
+        let Some(item) = state.items.next() else {
+            state.closed = true;
+            self.changed.notify_all();
+            return None;
+        };
+        state.taken += 1;
+        Some((state.taken - 1, item))
+    }
+}
+
+impl<T> Queue<T> {
+    fn consumed(&self) {
+        self.lock().consumed += 1;
+        self.changed.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, QueueState<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Closes the queue when a side of it leaves early, by an error or a panic, so that no other waits for it.
+struct Close<'a, T>(&'a Queue<T>);
+
+impl<T> Drop for Close<'_, T> {
+    fn drop(&mut self) {
+        self.0.lock().closed = true;
+        self.0.changed.notify_all();
+    }
+}
+
+/// What a thread found: the number of an item and what became of it.
+type Found<O, E> = (usize, Result<O, E>);
+
+fn work_on<I, S, O, E, T: Iterator<Item = I>>(
+    queue: &Queue<T>,
+    results: &Sender<Found<O, E>>,
+    state: &impl Fn() -> Result<S, E>,
+    work: &impl Fn(&mut S, I) -> Result<O, E>,
 ) {
+    let _ends_all = Close(queue);
     let mut state = match state() {
         Ok(state) => state,
         Err(error) => {
+            // Whoever does not listen any more has failed already.
             let _ = results.send((usize::MAX, Err(error)));
             return;
         }
     };
-    while tickets.recv().is_ok() {
-        let next = items.lock().unwrap_or_else(PoisonError::into_inner).next();
-        let Some((number, item)) = next else { return };
+    while let Some((number, item)) = queue.take() {
         if results.send((number, work(&mut state, item))).is_err() {
             return;
         }
     }
 }
 
-fn consume_in_order<O, E>(
-    results: Receiver<(usize, Result<O, E>)>,
-    give_ticket: Sender<()>,
+fn consume_in_order<O, E, T>(
+    arriving: &Receiver<Found<O, E>>,
+    queue: &Queue<T>,
     mut consume: impl FnMut(O) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut early = BTreeMap::new();
     let mut next = 0;
-    for (number, result) in results {
+    for (number, result) in arriving {
         early.insert(number, result?);
         while let Some(result) = early.remove(&next) {
             consume(result)?;
             next += 1;
-            // A thread that has ended left its ticket unused, then there may be no room, and no need.
-            let _ = give_ticket.try_send(());
+            queue.consumed();
         }
+    }
+    Ok(())
+}
+
+fn one_by_one<I, S, O, E, T: Iterator<Item = I>>(
+    queue: &Queue<T>,
+    state: &impl Fn() -> Result<S, E>,
+    work: &impl Fn(&mut S, I) -> Result<O, E>,
+    consume: &mut impl FnMut(O) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut state = state()?;
+    while let Some((_, item)) = queue.take() {
+        consume(work(&mut state, item)?)?;
+        queue.consumed();
     }
     Ok(())
 }

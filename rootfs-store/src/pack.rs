@@ -24,4 +24,4 @@ mod writer;
 pub(crate) use reader::PackFile;
 pub(crate) use table::MAX_FRAME_BYTES;
 pub use table::{PackError, Table, TableEntry};
-pub(crate) use writer::PackSet;
+pub(crate) use writer::{PACK_BYTES, PackSet};

@@ -8,7 +8,7 @@ pub enum Stage {
     Layers,
     /// Disk bytes turned into chunks.
     Chunks,
-    /// Disk bytes written to an exported file.
+    /// How far an export has come on the disk; holes are passed over at once.
     Export,
 }
 

@@ -10,13 +10,14 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use oci_spec::image::{
-    Descriptor, DescriptorBuilder, ImageIndex, ImageIndexBuilder, MediaType, OciLayoutBuilder,
+    Descriptor, DescriptorBuilder, ImageIndex, ImageIndexBuilder, MediaType, OciLayout,
+    OciLayoutBuilder,
 };
 
 use crate::blobs::{io_error, replace_file};
 use crate::digest::{BlobDigest, SnapshotDigest};
 use crate::manifest::ARTIFACT_TYPE;
-use crate::store::StoreError;
+use crate::store::{MIN_PREFIX_DIGITS, StoreError};
 
 const INDEX: &str = "index.json";
 const LAYOUT: &str = "oci-layout";
@@ -44,52 +45,77 @@ pub struct NamedSnapshot {
 #[derive(Debug)]
 pub(crate) struct References {
     root: PathBuf,
+    staging: PathBuf,
 }
 
 impl References {
-    /// Opens the layout in `root`, or makes an empty one.
-    pub(crate) fn open(root: &Path) -> Result<Self, StoreError> {
+    /// Opens the layout in `root`, or makes an empty one; `staging` is a folder on the same file system.
+    pub(crate) fn open(root: &Path, staging: &Path) -> Result<Self, StoreError> {
         let references = Self {
             root: root.to_owned(),
+            staging: staging.to_owned(),
         };
         let _lock = references.lock()?;
-        let layout = root.join(LAYOUT);
-        if !layout.exists() {
-            let document = OciLayoutBuilder::default()
-                .image_layout_version(LAYOUT_VERSION)
-                .build();
-            let document = document.map_err(|source| StoreError::Oci { source })?;
-            replace_file(root, LAYOUT, &encode(&document)?)?;
+        let path = root.join(LAYOUT);
+        if path.try_exists().map_err(io_error("find", &path))? {
+            references.check_layout(path)?;
+            return Ok(references);
         }
-        if !root.join(INDEX).exists() {
-            references.write(Vec::new())?;
+        // The index comes first: a layout without one has lost it, and is not taken for an empty one.
+        let index = root.join(INDEX);
+        if !index.try_exists().map_err(io_error("find", &index))? {
+            let empty = ImageIndexBuilder::default()
+                .schema_version(2u32)
+                .media_type(MediaType::ImageIndex)
+                .manifests(Vec::new())
+                .build()
+                .map_err(|source| StoreError::Oci { source })?;
+            references.write(&empty)?;
         }
+        let document = OciLayoutBuilder::default()
+            .image_layout_version(LAYOUT_VERSION)
+            .build();
+        let document = document.map_err(|source| StoreError::Oci { source })?;
+        replace_file(staging, root, LAYOUT, &encode(&document)?)?;
         Ok(references)
+    }
+
+    fn check_layout(&self, path: PathBuf) -> Result<(), StoreError> {
+        let bytes = read_bounded(&path)?;
+        let layout: OciLayout =
+            serde_json::from_slice(&bytes).map_err(|source| StoreError::Index {
+                path: path.clone(),
+                source,
+            })?;
+        if layout.image_layout_version() != LAYOUT_VERSION {
+            let found = layout.image_layout_version().clone();
+            return Err(StoreError::LayoutVersion { path, found });
+        }
+        self.read().map(drop)
     }
 
     /// All snapshots that have names, sorted by name.
     pub(crate) fn names(&self) -> Result<Vec<NamedSnapshot>, StoreError> {
-        let mut names: Vec<_> = self
-            .read()?
-            .iter()
-            .filter_map(|entry| {
-                let name = annotation(entry, NAME)?.to_owned();
-                Some(NamedSnapshot {
-                    name,
-                    digest: snapshot(entry)?,
-                })
+        let index = self.read()?;
+        let named = index.manifests().iter().filter_map(|entry| {
+            let name = annotation(entry, NAME)
+                .filter(|name| is_name(name))?
+                .to_owned();
+            Some(NamedSnapshot {
+                name,
+                digest: snapshot(entry)?,
             })
-            .collect();
+        });
+        let mut names: Vec<_> = named.collect();
         names.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(names)
     }
 
     /// The snapshot that an import of `source` made.
     pub(crate) fn imported(&self, source: &str) -> Result<Option<SnapshotDigest>, StoreError> {
-        let entries = self.read()?;
-        let found = entries
-            .iter()
-            .find(|entry| annotation(entry, SOURCE) == Some(source));
+        let index = self.read()?;
+        let mut entries = index.manifests().iter();
+        let found = entries.find(|entry| annotation(entry, SOURCE) == Some(source));
         Ok(found.and_then(snapshot))
     }
 
@@ -103,27 +129,32 @@ impl References {
         self.set(SOURCE, source, digest, manifest_bytes)
     }
 
-    /// Names the snapshot, whatever had the name before.
+    /// Names the snapshot, whichever snapshot had the name before.
     pub(crate) fn set_name(
         &self,
         name: &str,
         digest: SnapshotDigest,
         manifest_bytes: u64,
     ) -> Result<(), StoreError> {
-        check_name(name)?;
-        self.set(NAME, name, digest, manifest_bytes)
+        match is_name(name) {
+            true => self.set(NAME, name, digest, manifest_bytes),
+            false => Err(StoreError::BadName {
+                name: name.to_owned(),
+            }),
+        }
     }
 
-    /// Takes the name away; whether there was one.
+    /// Takes the name away; whether a snapshot had it.
     pub(crate) fn remove_name(&self, name: &str) -> Result<bool, StoreError> {
         let _lock = self.lock()?;
-        let mut entries = self.read()?;
-        let before = entries.len();
-        entries.retain(|entry| annotation(entry, NAME) != Some(name));
-        if entries.len() == before {
+        let mut index = self.read()?;
+        let mut entries = index.manifests().clone();
+        entries.retain(|entry| annotation(entry, NAME) != Some(name) || snapshot(entry).is_none());
+        if entries.len() == index.manifests().len() {
             return Ok(false);
         }
-        self.write(entries).map(|()| true)
+        index.set_manifests(entries);
+        self.write(&index).map(|()| true)
     }
 
     fn set(
@@ -136,31 +167,30 @@ impl References {
         let entry = descriptor(digest, manifest_bytes, key, value)
             .map_err(|source| StoreError::Oci { source })?;
         let _lock = self.lock()?;
-        let mut entries = self.read()?;
-        entries.retain(|entry| annotation(entry, key) != Some(value));
+        let mut index = self.read()?;
+        let mut entries = index.manifests().clone();
+        entries.retain(|entry| annotation(entry, key) != Some(value) || snapshot(entry).is_none());
+        if entries
+            .iter()
+            .any(|entry| annotation(entry, key) == Some(value))
+        {
+            return Err(StoreError::NameTaken {
+                name: value.to_owned(),
+            });
+        }
         entries.push(entry);
-        self.write(entries)
+        index.set_manifests(entries);
+        self.write(&index)
     }
 
-    fn read(&self) -> Result<Vec<Descriptor>, StoreError> {
+    fn read(&self) -> Result<ImageIndex, StoreError> {
         let path = self.root.join(INDEX);
-        let mut bytes = Vec::new();
-        File::open(&path)
-            .and_then(|file| file.take(MAX_INDEX_BYTES).read_to_end(&mut bytes))
-            .map_err(io_error("read", &path))?;
-        let index: ImageIndex =
-            serde_json::from_slice(&bytes).map_err(|source| StoreError::Index { path, source })?;
-        Ok(index.manifests().clone())
+        let bytes = read_bounded(&path)?;
+        serde_json::from_slice(&bytes).map_err(|source| StoreError::Index { path, source })
     }
 
-    fn write(&self, entries: Vec<Descriptor>) -> Result<(), StoreError> {
-        let index = ImageIndexBuilder::default()
-            .schema_version(2u32)
-            .media_type(MediaType::ImageIndex)
-            .manifests(entries)
-            .build()
-            .map_err(|source| StoreError::Oci { source })?;
-        replace_file(&self.root, INDEX, &encode(&index)?)
+    fn write(&self, index: &ImageIndex) -> Result<(), StoreError> {
+        replace_file(&self.staging, &self.root, INDEX, &encode(index)?)
     }
 
     /// Waits for other writers; the lock is released when the file is dropped.
@@ -177,6 +207,14 @@ impl References {
         };
         open().map_err(io_error("lock", &path))
     }
+}
+
+fn read_bounded(path: &Path) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_INDEX_BYTES).read_to_end(&mut bytes))
+        .map_err(io_error("read", path))?;
+    Ok(bytes)
 }
 
 fn encode(document: &impl serde::Serialize) -> Result<Vec<u8>, StoreError> {
@@ -212,24 +250,20 @@ fn snapshot(entry: &Descriptor) -> Option<SnapshotDigest> {
 }
 
 /// Names are short, printable, and can be taken neither for a digest nor for an image's reference.
-fn check_name(name: &str) -> Result<(), StoreError> {
+fn is_name(name: &str) -> bool {
     let allowed =
         |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/' | b':');
-    let good = name.len() <= MAX_NAME_LEN
+    let digits = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    name.len() <= MAX_NAME_LEN
         && name
             .bytes()
             .next()
             .is_some_and(|b| b.is_ascii_alphanumeric())
         && name.bytes().all(allowed)
+        && !(name.len() >= MIN_PREFIX_DIGITS && name.bytes().all(digits))
         && !["sha256:", "oci:", "docker:", "docker-archive:"]
             .iter()
-            .any(|prefix| name.starts_with(prefix));
-    match good {
-        true => Ok(()),
-        false => Err(StoreError::BadName {
-            name: name.to_owned(),
-        }),
-    }
+            .any(|prefix| name.starts_with(prefix))
 }
 
 #[cfg(test)]

@@ -19,10 +19,12 @@ pub(crate) type ReadChunk<'a, E> = &'a (dyn Fn(u64, &mut [u8]) -> Result<(), E> 
 
 /// Chunks that may have changed.
 pub(crate) struct Dirty<'a, N, E> {
-    /// Their numbers, ascending.
+    /// Their numbers, ascending, as far as they can be found out.
     pub(crate) numbers: N,
-    /// How many there are.
+    /// How many there are at most, for the progress.
     pub(crate) count: u64,
+    /// Where packs are closed, in bytes.
+    pub(crate) pack_bytes: u64,
     /// Size of each in bytes.
     pub(crate) chunk_bytes: u32,
     /// Reads a chunk's plain bytes.
@@ -38,7 +40,7 @@ pub(crate) struct Sealed {
     pub(crate) packs: Vec<Pack>,
     /// Chunks that differ from the base.
     pub(crate) changed_chunks: u64,
-    /// Chunks that the store did not have.
+    /// Chunks in packs that the store did not have.
     pub(crate) new_chunks: u64,
     /// Plain bytes of these.
     pub(crate) new_bytes: u64,
@@ -72,16 +74,17 @@ pub(crate) fn seal<N, E>(
     progress: &dyn Progress,
 ) -> Result<Sealed, E>
 where
-    N: Iterator<Item = u64> + Send,
+    N: Iterator<Item = Result<u64, StoreError>> + Send,
     E: From<StoreError> + Send,
 {
     let Dirty {
         numbers,
         count,
+        pack_bytes,
         chunk_bytes,
         read,
     } = dirty;
-    let mut packs = PackSet::new(&source.blobs);
+    let mut packs = PackSet::new(&source.blobs, pack_bytes);
     let mut written: HashMap<ChunkDigest, Locator> = HashMap::new();
     let mut changes = Vec::new();
     let (mut done, chunk_len) = (0, u64::from(chunk_bytes));
@@ -91,7 +94,8 @@ where
             encoder: new_encoder()?,
         })
     };
-    let work = |worker: &mut Worker, chunk| examine(source, base, worker, chunk, read);
+    let work =
+        |worker: &mut Worker, chunk: Result<u64, _>| examine(source, base, worker, chunk?, read);
     ordered(numbers, state, work, |outcome| {
         done += chunk_len;
         progress.advance(Stage::Chunks, done, count * chunk_len);

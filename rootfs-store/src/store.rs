@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::blobs::{Blobs, io_error};
+use crate::blobs::{Blobs, io_error, sync_dir};
 use crate::chunk_source::ChunkSource;
 use crate::digest::{BlobDigest, SnapshotDigest};
 use crate::image::MAX_DOCUMENT_BYTES;
@@ -15,7 +15,7 @@ use crate::references::{NamedSnapshot, References};
 pub use error::StoreError;
 
 /// Fewest digits of a digest that stand for a snapshot.
-const MIN_PREFIX_DIGITS: usize = 6;
+pub(crate) const MIN_PREFIX_DIGITS: usize = 6;
 
 /// A folder of snapshots and writable disks.
 ///
@@ -25,7 +25,7 @@ const MIN_PREFIX_DIGITS: usize = 6;
 /// |---|---|
 /// | `oci-layout`, `index.json`, `blobs/sha256/` | an OCI image layout: snapshots, and the names of some |
 /// | `disks/ID/` | a writable disk |
-/// | `staging/` | what is being written; left-overs of a crash are removed by the next [`Store::open`] |
+/// | `staging/` | what is being written; left-overs of a crash are removed by a later [`Store::open`] |
 /// | `lock` | held while `index.json` changes |
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -46,9 +46,16 @@ impl Store {
     /// [`StoreError::Io`] if the folder can't be read or written.
     pub fn open(root: impl AsRef<Path>) -> Result<Self, StoreError> {
         let root = root.as_ref();
-        fs::create_dir_all(root).map_err(io_error("create", root))?;
+        if !root.is_dir() {
+            fs::create_dir_all(root).map_err(io_error("create", root))?;
+            // A new folder is only certain once the one that it is in was synced.
+            root.canonicalize()
+                .map_err(io_error("find", root))?
+                .parent()
+                .map_or(Ok(()), sync_dir)?;
+        }
         let blobs = Blobs::open(root)?;
-        let references = References::open(root)?;
+        let references = References::open(root, blobs.staging())?;
         let inner = Inner {
             root: root.to_owned(),
             source: ChunkSource::new(blobs),
@@ -82,12 +89,16 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`] or [`StoreError::AmbiguousPrefix`].
     pub fn resolve(&self, text: &str) -> Result<SnapshotDigest, StoreError> {
-        if let Some(named) = self.names()?.into_iter().find(|named| named.name == text) {
-            return Ok(named.digest);
-        }
         let not_found = || StoreError::NotFound {
             text: text.to_owned(),
         };
+        // A digest means itself, whatever names there are.
+        if let Ok(digest) = text.parse::<SnapshotDigest>() {
+            return Ok(self.snapshot(&digest)?.digest);
+        }
+        if let Some(named) = self.names()?.into_iter().find(|named| named.name == text) {
+            return Ok(named.digest);
+        }
         let digits = text.strip_prefix("sha256:").unwrap_or(text);
         let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
         if digits.len() < MIN_PREFIX_DIGITS || !digits.bytes().all(hex) {
@@ -144,6 +155,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::BadName`], or [`StoreError::NotFound`] if there is no such snapshot.
     pub fn set_name(&self, name: &str, digest: &SnapshotDigest) -> Result<(), StoreError> {
+        self.snapshot(digest)?;
         let manifest_bytes = self.manifest_bytes(digest)?;
         self.inner
             .references
@@ -165,12 +177,8 @@ impl Store {
 
     pub(crate) fn manifest_bytes(&self, digest: &SnapshotDigest) -> Result<u64, StoreError> {
         let path = self.blobs().path(&BlobDigest::from(*digest));
-        match path.metadata() {
-            Ok(metadata) => Ok(metadata.len()),
-            Err(_) => Err(StoreError::NotFound {
-                text: digest.to_string(),
-            }),
-        }
+        let metadata = path.metadata().map_err(io_error("inspect", &path))?;
+        Ok(metadata.len())
     }
 }
 

@@ -13,6 +13,9 @@ use crate::manifest::NewSnapshot;
 use crate::seal::{Dirty, seal};
 use crate::store::{Store, StoreError};
 
+/// Small enough that a snapshot of a megabyte may need several packs.
+const TEST_PACK_BYTES: u64 = 200 << 10;
+
 /// A snapshot of a disk with these bytes, as many as whole chunks have.
 pub(crate) fn snapshot_of(store: &Store, bytes: &[u8]) -> SnapshotDigest {
     let chunk_len = DEFAULT_CHUNK_BYTES as usize;
@@ -23,7 +26,8 @@ pub(crate) fn snapshot_of(store: &Store, bytes: &[u8]) -> SnapshotDigest {
         Ok::<_, StoreError>(())
     };
     let dirty = Dirty {
-        numbers: 0..chunks,
+        numbers: (0..chunks).map(Ok),
+        pack_bytes: TEST_PACK_BYTES,
         count: chunks,
         chunk_bytes: DEFAULT_CHUNK_BYTES,
         read: &read,

@@ -15,7 +15,7 @@ fn blob_appears_under_its_digest_when_it_is_published() {
     blob.write(b"ab").unwrap();
     blob.write(b"c").unwrap();
     assert!(names(&blobs.dir).is_empty());
-    let published = blob.publish().unwrap();
+    let published = blob.finish().unwrap().publish().unwrap();
     assert_eq!(published.digest, BlobDigest::of(b"abc"));
     assert_eq!((published.bytes, published.new), (3, true));
     assert_eq!(fs::read(blobs.path(&published.digest)).unwrap(), b"abc");
@@ -44,17 +44,17 @@ fn open_removes_what_a_crash_left_but_not_what_is_being_written() {
     let dir = tempfile::tempdir().unwrap();
     let blobs = Blobs::open(dir.path()).unwrap();
     let old = std::time::SystemTime::now() - 2 * LEFTOVER_AGE;
-    let leftover = blobs.staging.join("leftover");
+    let leftover = blobs.staging.join("vms-leftover");
     File::create(&leftover).unwrap().set_modified(old).unwrap();
     let mut busy = blobs.create().unwrap();
     busy.write(b"abc").unwrap();
     busy.file.get_ref().as_file().set_modified(old).unwrap();
-    let young = blobs.staging.join("young");
+    let young = blobs.staging.join("vms-young");
     File::create(&young).unwrap();
 
     Blobs::open(dir.path()).unwrap();
     assert!(!leftover.exists() && young.exists());
-    busy.publish().unwrap();
+    busy.finish().unwrap().publish().unwrap();
 }
 
 #[test]
@@ -67,5 +67,27 @@ fn damaged_document_is_an_error() {
     assert!(matches!(
         blobs.document(&digest),
         Err(StoreError::BlobDamaged { .. })
+    ));
+}
+
+#[test]
+fn damaged_blob_is_replaced_when_it_is_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = Blobs::open(dir.path()).unwrap();
+    let digest = BlobDigest::of(b"{}");
+    fs::write(blobs.path(&digest), b"[]").unwrap();
+    blobs.put(b"{}").unwrap();
+    assert_eq!(blobs.document(&digest).unwrap().unwrap(), b"{}");
+}
+
+#[test]
+fn folder_in_the_place_of_a_document_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = Blobs::open(dir.path()).unwrap();
+    let digest = BlobDigest::of(b"{}");
+    fs::create_dir(blobs.path(&digest)).unwrap();
+    assert!(matches!(
+        blobs.document(&digest),
+        Err(StoreError::NoDocument { .. })
     ));
 }

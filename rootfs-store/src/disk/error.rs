@@ -11,7 +11,7 @@ use crate::store::StoreError;
 #[non_exhaustive]
 pub enum DiskError {
     /// Another process, or another handle of this one, has the disk open.
-    #[error("disk `{id}` is in use")]
+    #[error("disk `{id}` is in use: stop the session that uses it first")]
     InUse {
         /// The disk.
         id: String,
@@ -57,9 +57,7 @@ pub enum DiskError {
         source: io::Error,
     },
     /// An earlier flush failed.
-    #[error(
-        "an earlier flush of {dir} failed, so nothing is certain about what it holds: open the disk again"
-    )]
+    #[error("an earlier flush of {dir} failed: what was written since the one before may be lost")]
     FlushFailed {
         /// The disk's folder.
         dir: PathBuf,
@@ -71,6 +69,18 @@ pub enum DiskError {
         path: PathBuf,
         /// What is wrong.
         source: MapError,
+    },
+    /// The file of written blocks was cut off or replaced.
+    #[error(
+        "{path} has {found} bytes, but its disk needs {expected}: restore the disk's folder from a copy, or remove the disk"
+    )]
+    OverlayLength {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes.
+        found: u64,
+        /// The length that it must have.
+        expected: u64,
     },
     /// The disk says that it has another size than its base.
     #[error("disk `{id}` has {disk_bytes} bytes, but its base has {base_bytes}")]

@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::map::Header;
-use super::overlay::{Overlay, io_error};
+use super::overlay::{Overlay, io_error, lock};
 use super::{DiskError, WritableDisk};
-use crate::blobs::sync_dir;
+use crate::blobs::{create_dir, sync_dir};
 use crate::digest::SnapshotDigest;
+use crate::manifest::Snapshot;
 use crate::store::Store;
 
 const DISKS: &str = "disks";
@@ -26,26 +27,24 @@ impl Store {
     pub fn create_disk(&self, id: &str, base: &SnapshotDigest) -> Result<WritableDisk, DiskError> {
         let place = self.disk_dir(id)?;
         let snapshot = self.snapshot(base)?;
-        let disks = self.dir().join(DISKS);
-        fs::create_dir_all(&disks).map_err(io_error("create", &disks))?;
-        let staging = self.blobs().staging();
-        let dir = tempfile::tempdir_in(staging).map_err(io_error("create a folder in", staging))?;
-        Overlay::create(
-            dir.path(),
-            Header {
-                disk_bytes: snapshot.disk_bytes,
-                base: *base,
-            },
-        )?;
-        match fs::rename(dir.path(), &place) {
+        create_dir(self.dir(), DISKS)?;
+        let staged = self.blobs().staged_dir()?;
+        let header = Header {
+            disk_bytes: snapshot.disk_bytes,
+            base: *base,
+        };
+        Overlay::create(staged.path(), header)?;
+        // Opened and locked before it can be seen, so that nobody else gets it.
+        let (overlay, _) = Overlay::open(staged.path(), id)?;
+        match fs::rename(staged.path(), &place) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+            Err(error) if is_taken(error.kind()) => {
                 return Err(DiskError::Exists { id: id.to_owned() });
             }
             Err(error) => return Err(io_error("create", &place)(error)),
         }
-        sync_dir(&disks)?;
-        self.open_disk(id)
+        sync_dir(&self.dir().join(DISKS))?;
+        Ok(self.disk(&snapshot, overlay.at(place)))
     }
 
     /// Opens the disk `id`, which holds at least all that was flushed to it.
@@ -63,14 +62,18 @@ impl Store {
                 base_bytes: base.disk_bytes,
             });
         }
-        Ok(WritableDisk {
+        Ok(self.disk(&base, overlay))
+    }
+
+    fn disk(&self, base: &Snapshot, overlay: Overlay) -> WritableDisk {
+        WritableDisk {
             store: Arc::clone(&self.inner),
-            base: header.base,
+            base: base.digest,
             index: base.index(),
             chunk_bytes: base.chunk_bytes,
-            size: header.disk_bytes,
+            size: base.disk_bytes,
             overlay,
-        })
+        }
     }
 
     /// Removes the disk `id`, durably; does nothing if there is none.
@@ -83,15 +86,18 @@ impl Store {
             Err(DiskError::NotFound { .. }) => return Ok(()),
             Err(error) => return Err(error),
         };
-        // A disk that can't be read can be removed all the same.
-        if let Err(error @ DiskError::InUse { .. }) = Overlay::open(&dir, id) {
-            return Err(error);
-        }
-        let staging = self.blobs().staging();
-        let grave =
-            tempfile::tempdir_in(staging).map_err(io_error("create a folder in", staging))?;
+        // Held until the disk is out of the way, so that nobody opens it meanwhile.
+        let _lock = match lock(&dir, id) {
+            Ok(map) => Some(map),
+            // Without a map it is no disk any more.
+            Err(DiskError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let grave = self.blobs().staged_dir()?;
         fs::rename(&dir, grave.path()).map_err(io_error("remove", &dir))?;
-        Ok(sync_dir(&self.dir().join(DISKS))?)
+        sync_dir(&self.dir().join(DISKS))?;
+        let path = grave.path().to_owned();
+        grave.close().map_err(io_error("remove", &path))
     }
 
     /// Whether there is a disk `id`.
@@ -118,4 +124,12 @@ impl Store {
             false => Err(DiskError::BadId { id: id.to_owned() }),
         }
     }
+}
+
+/// File systems differ in what they say about a folder that is not empty.
+fn is_taken(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+    )
 }

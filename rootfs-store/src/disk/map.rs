@@ -28,9 +28,10 @@ pub const BLOCK_BYTES: u64 = BLOCK_LEN as u64;
 const MAGIC: [u8; 8] = *b"VMS-DISK";
 /// The version of maps that is written and read here.
 pub(crate) const MAP_VERSION: u32 = 1;
-const CRC_AT: usize = SECTOR_BYTES - 4;
+/// Bytes of a sector that hold bits.
+pub(crate) const BITS_BYTES: usize = SECTOR_BYTES - 4;
 /// Blocks that one sector of bits stands for.
-pub(crate) const SECTOR_BLOCKS: u64 = CRC_AT as u64 * 8;
+pub(crate) const SECTOR_BLOCKS: u64 = BITS_BYTES as u64 * 8;
 
 // Maps of this version belong to users' sessions: a change of their form needs a new version.
 const _: () = assert!(SECTOR_BLOCKS == 4064 && BLOCK_BYTES == 4096 && MAP_VERSION == 1);
@@ -91,8 +92,8 @@ impl Header {
         bytes[12..16].copy_from_slice(&4096u32.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.disk_bytes.to_le_bytes());
         bytes[24..24 + DIGEST_BYTES].copy_from_slice(self.base.as_bytes());
-        let crc = crc32c::crc32c(&bytes[..CRC_AT]);
-        bytes[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes[..BITS_BYTES]);
+        bytes[BITS_BYTES..].copy_from_slice(&crc.to_le_bytes());
         bytes
     }
 
@@ -108,7 +109,7 @@ impl Header {
         if version != MAP_VERSION {
             return Err(MapError::Version { found: version });
         }
-        if crc32c::crc32c(&bytes[..CRC_AT]) != u32_at(bytes, CRC_AT) {
+        if crc32c::crc32c(&bytes[..BITS_BYTES]) != u32_at(bytes, BITS_BYTES) {
             return Err(MapError::Checksum { sector: 0 });
         }
         let disk_bytes = u64::from(u32_at(bytes, 16)) | u64::from(u32_at(bytes, 20)) << 32;
@@ -145,10 +146,10 @@ pub(crate) fn file_len(disk_bytes: u64) -> u64 {
 
 /// A sector of bits, sealed with its checksum; `number` counts the sectors of bits from 0.
 #[must_use]
-pub fn seal_sector(number: u64, bits: &[u8; CRC_AT]) -> [u8; SECTOR_BYTES] {
+pub fn seal_sector(number: u64, bits: &[u8; BITS_BYTES]) -> [u8; SECTOR_BYTES] {
     let mut bytes = [0; SECTOR_BYTES];
-    bytes[..CRC_AT].copy_from_slice(bits);
-    bytes[CRC_AT..].copy_from_slice(&sector_crc(number, bits).to_le_bytes());
+    bytes[..BITS_BYTES].copy_from_slice(bits);
+    bytes[BITS_BYTES..].copy_from_slice(&sector_crc(number, bits).to_le_bytes());
     bytes
 }
 
@@ -156,16 +157,16 @@ pub fn seal_sector(number: u64, bits: &[u8; CRC_AT]) -> [u8; SECTOR_BYTES] {
 ///
 /// # Errors
 /// [`MapError::Checksum`].
-pub fn open_sector(number: u64, bytes: &[u8; SECTOR_BYTES]) -> Result<[u8; CRC_AT], MapError> {
-    let mut bits = [0; CRC_AT];
-    bits.copy_from_slice(&bytes[..CRC_AT]);
-    if *bytes != [0; SECTOR_BYTES] && sector_crc(number, &bits) != u32_at(bytes, CRC_AT) {
+pub fn open_sector(number: u64, bytes: &[u8; SECTOR_BYTES]) -> Result<[u8; BITS_BYTES], MapError> {
+    let mut bits = [0; BITS_BYTES];
+    bits.copy_from_slice(&bytes[..BITS_BYTES]);
+    if *bytes != [0; SECTOR_BYTES] && sector_crc(number, &bits) != u32_at(bytes, BITS_BYTES) {
         return Err(MapError::Checksum { sector: number + 1 });
     }
     Ok(bits)
 }
 
-fn sector_crc(number: u64, bits: &[u8; CRC_AT]) -> u32 {
+fn sector_crc(number: u64, bits: &[u8; BITS_BYTES]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&number.to_le_bytes()[..4]), bits)
 }
 

@@ -3,7 +3,7 @@
 //! Invariant: the map on disk never names a block whose bytes are not on disk.
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -18,7 +18,8 @@ use super::blocks::Blocks;
 use super::map::{self, BLOCK_BYTES, Header, SECTOR_BYTES, open_sector, seal_sector};
 
 const DATA: &str = "overlay";
-const MAP: &str = "map";
+/// The map, which is locked while the disk is open.
+pub(crate) const MAP: &str = "map";
 /// Bytes of the buffer that writes zeros where holes can't be punched, and that reads a map.
 const BUFFER_BYTES: usize = 128 * SECTOR_BYTES;
 
@@ -57,24 +58,24 @@ impl Overlay {
 
     /// Opens and locks the overlay in `dir` with all that was flushed to it.
     pub(super) fn open(dir: &Path, id: &str) -> Result<(Self, Header), DiskError> {
-        let open = |name: &str| {
-            let path = dir.join(name);
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .open(&path)
-                .map_err(io_error("open", &path))
-        };
-        let map = open(MAP)?;
-        match map.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(DiskError::InUse { id: id.to_owned() }),
-            Err(TryLockError::Error(error)) => return Err(io_error("lock", &dir.join(MAP))(error)),
-        }
+        let map = lock(dir, id)?;
         let (header, blocks) = load(&map, &dir.join(MAP))?;
+        let data = open_file(&dir.join(DATA))?;
+        let found = data
+            .metadata()
+            .map_err(io_error("inspect", &dir.join(DATA)))?
+            .len();
+        if found != header.disk_bytes {
+            let path = dir.join(DATA);
+            return Err(DiskError::OverlayLength {
+                path,
+                found,
+                expected: header.disk_bytes,
+            });
+        }
         let overlay = Self {
             dir: dir.to_owned(),
-            data: open(DATA)?,
+            data,
             map,
             blocks,
             writing: Mutex::new(BTreeSet::new()),
@@ -82,6 +83,11 @@ impl Overlay {
             failed: AtomicBool::new(false),
         };
         Ok((overlay, header))
+    }
+
+    /// The same overlay after its folder was renamed.
+    pub(super) fn at(self, dir: PathBuf) -> Self {
+        Self { dir, ..self }
     }
 
     /// Bytes that the written blocks take on the host.
@@ -145,7 +151,12 @@ impl Overlay {
         // Taken before the blocks are synced: bits that are set meanwhile may belong to blocks that this misses.
         let sectors: Vec<_> = dirty
             .into_iter()
-            .map(|number| (number, seal_sector(number, &self.blocks.sector(number))))
+            .map(|number| {
+                (
+                    number,
+                    seal_sector(number, &self.blocks.save_sector(number)),
+                )
+            })
             .collect();
         self.data.sync_data().map_err(self.data_error("sync"))?;
         if sectors.is_empty() {
@@ -164,6 +175,36 @@ impl Overlay {
     fn data_error(&self, action: &'static str) -> impl FnOnce(io::Error) -> DiskError + use<> {
         io_error(action, &self.dir.join(DATA))
     }
+}
+
+/// Locks the map of the disk in `dir`: whoever holds it may use the disk, or remove it.
+pub(super) fn lock(dir: &Path, id: &str) -> Result<File, DiskError> {
+    let path = dir.join(MAP);
+    let map = open_file(&path)?;
+    let in_use = || DiskError::InUse { id: id.to_owned() };
+    match map.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(in_use()),
+        Err(TryLockError::Error(error)) => return Err(io_error("lock", &path)(error)),
+    }
+    // Between being opened and locked, the disk may have been removed, and another one made.
+    let inode = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let held = map
+        .metadata()
+        .map(inode)
+        .map_err(io_error("inspect", &path))?;
+    match path.metadata().map(inode) {
+        Ok(there) if there == held => Ok(map),
+        _ => Err(in_use()),
+    }
+}
+
+fn open_file(path: &Path) -> Result<File, DiskError> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(io_error("open", path))
 }
 
 fn load(map: &File, path: &Path) -> Result<(Header, Blocks), DiskError> {

@@ -1,8 +1,10 @@
 //! Finds chunks in a snapshot's index.
 
+use std::sync::Arc;
+
 use crate::chunk_source::ChunkSource;
 use crate::digest::ChunkDigest;
-use crate::index::{Locator, PackRef, levels, slot_chunks};
+use crate::index::{Locator, PackRef, Page, levels, slot_chunks};
 use crate::store::StoreError;
 
 /// The root page of an index, which a snapshot's config names.
@@ -54,41 +56,72 @@ impl Index {
         Ok(at)
     }
 
-    /// Calls `visit` for every chunk that is not all zero, in order.
-    pub(crate) fn for_each(
-        &self,
-        source: &ChunkSource,
-        visit: &mut dyn FnMut(u64, Locator) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        match self.root {
-            Some(root) => self.visit_page(source, &root, levels(self.chunks) - 1, 0, visit),
-            None => Ok(()),
+    /// All chunks that are not all zero, in order, found as they are asked for.
+    pub(crate) fn iter(self, source: &ChunkSource) -> Chunks<'_> {
+        Chunks {
+            source,
+            index: self,
+            path: Vec::new(),
+            started: false,
         }
     }
+}
 
-    fn visit_page(
-        &self,
-        source: &ChunkSource,
-        at: &Locator,
-        level: u8,
-        first: u64,
-        visit: &mut dyn FnMut(u64, Locator) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let page = source.page(at, level)?;
-        for (slot, entry) in &page.entries {
-            let number = first + u64::from(*slot) * slot_chunks(level);
-            if number >= self.chunks {
+/// The chunks of an index that are not all zero, by number. Holds one page of each level.
+pub(crate) struct Chunks<'a> {
+    source: &'a ChunkSource,
+    index: Index,
+    /// From the root down: a page, the first chunk that it stands for, and its next entry.
+    path: Vec<(Arc<Page>, u64, usize)>,
+    started: bool,
+}
+
+impl Chunks<'_> {
+    fn enter(&mut self, at: &Locator, level: u8, first: u64) -> Result<(), StoreError> {
+        let page = self.source.page(at, level)?;
+        self.path.push((page, first, 0));
+        Ok(())
+    }
+
+    fn advance(&mut self) -> Result<Option<(u64, Locator)>, StoreError> {
+        if !std::mem::replace(&mut self.started, true)
+            && let Some(root) = self.index.root
+        {
+            self.enter(&root, levels(self.index.chunks) - 1, 0)?;
+        }
+        while let Some((page, first, next)) = self.path.last_mut() {
+            let Some((slot, entry)) = page.entries.get(*next).copied() else {
+                self.path.pop();
+                continue;
+            };
+            *next += 1;
+            let number = *first + u64::from(slot) * slot_chunks(page.level);
+            if number >= self.index.chunks {
+                let chunks = self.index.chunks;
                 return Err(StoreError::IndexTooLarge {
                     chunk: number,
-                    chunks: self.chunks,
+                    chunks,
                 });
             }
-            match level {
-                0 => visit(number, *entry)?,
-                _ => self.visit_page(source, entry, level - 1, number, visit)?,
+            match page.level {
+                0 => return Ok(Some((number, entry))),
+                level => self.enter(&entry, level - 1, number)?,
             }
         }
-        Ok(())
+        Ok(None)
+    }
+}
+
+impl Iterator for Chunks<'_> {
+    type Item = Result<(u64, Locator), StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.advance();
+        if next.is_err() {
+            // What follows a page that can't be read is not known.
+            self.path.clear();
+        }
+        next.transpose()
     }
 }
 

@@ -102,7 +102,7 @@ fn config_that_is_out_of_bounds_is_refused() {
         ("chunk_bytes", 65_535),
         ("disk_bytes", 0),
         ("disk_bytes", (1 << 20) + 4096),
-        ("disk_bytes", 1u64 << 51),
+        ("disk_bytes", 1u64 << 45),
     ] {
         let result = config(|json| json[member] = value.into());
         assert!(

@@ -67,3 +67,37 @@ fn items_in_flight_are_bounded() {
     .unwrap();
     assert_eq!(consumed.load(Ordering::SeqCst), 1000);
 }
+
+#[test]
+fn any_number_of_threads_comes_to_an_end() {
+    for threads in [0, 1, 2, 63, 64, 65, 200] {
+        for items in [0, 1, 64, 65, 1000] {
+            let mut sum = 0;
+            ordered_on(
+                threads,
+                0..items,
+                || Ok::<_, ()>(()),
+                |(), n: u64| Ok(n),
+                |n| {
+                    sum += n;
+                    Ok(())
+                },
+            )
+            .unwrap();
+            assert_eq!(sum, (0..items).sum::<u64>());
+        }
+    }
+}
+
+#[test]
+fn panic_of_the_work_is_passed_on() {
+    let work = |_: &mut (), item: u32| {
+        if item == 100 {
+            panic!("as expected")
+        } else {
+            Ok::<_, ()>(item)
+        }
+    };
+    let run = std::panic::AssertUnwindSafe(|| ordered_on(3, 0.., || Ok(()), work, |_| Ok(())));
+    assert!(std::panic::catch_unwind(run).is_err());
+}

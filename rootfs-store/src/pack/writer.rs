@@ -2,7 +2,7 @@
 //!
 //! Invariant: the same frames in the same order make the same packs.
 
-use crate::blobs::{Blobs, NewBlob, Published};
+use crate::blobs::{Blobs, NewBlob, Published, StagedBlob};
 use crate::digest::{BlobDigest, ChunkDigest};
 use crate::index::{Locator, PackRef};
 use crate::store::StoreError;
@@ -10,12 +10,13 @@ use crate::store::StoreError;
 use super::table::{MAX_ENTRIES, Table, TableEntry};
 
 /// A pack is closed at this size: far below what registries refuse, and few enough for a large disk.
-const PACK_BYTES: u64 = 512 << 20;
+pub(crate) const PACK_BYTES: u64 = 512 << 20;
 
-/// Packs under way: those that are full, and one that takes frames.
+/// Packs under way: those that are full, and one that takes frames. Dropping them leaves nothing.
 pub(crate) struct PackSet<'a> {
     blobs: &'a Blobs,
-    finished: Vec<Published>,
+    pack_bytes: u64,
+    finished: Vec<StagedBlob<'a>>,
     current: Option<Current<'a>>,
 }
 
@@ -25,9 +26,11 @@ struct Current<'a> {
 }
 
 impl<'a> PackSet<'a> {
-    pub(crate) fn new(blobs: &'a Blobs) -> Self {
+    /// Packs that are closed at `pack_bytes`: [`PACK_BYTES`], but for tests.
+    pub(crate) fn new(blobs: &'a Blobs, pack_bytes: u64) -> Self {
         Self {
             blobs,
+            pack_bytes,
             finished: Vec::new(),
             current: None,
         }
@@ -40,7 +43,7 @@ impl<'a> PackSet<'a> {
         frame: &[u8],
     ) -> Result<Locator, StoreError> {
         let full = self.current.as_ref().is_some_and(|pack| {
-            pack.blob.len() >= PACK_BYTES
+            pack.blob.len() >= self.pack_bytes
                 || pack.table.entries.len() as u64 >= u64::from(MAX_ENTRIES / 2)
         });
         if full {
@@ -89,16 +92,16 @@ impl<'a> PackSet<'a> {
         self.finished.get(number).map(|pack| pack.digest)
     }
 
-    /// Closes the last pack; all packs are then on disk, but not yet certain to stay: see [`Blobs::sync`].
+    /// Publishes all packs; they are then on disk, but not yet certain to stay: see [`Blobs::sync`].
     pub(crate) fn finish(mut self) -> Result<Vec<Published>, StoreError> {
         self.close()?;
-        Ok(self.finished)
+        self.finished.into_iter().map(StagedBlob::publish).collect()
     }
 
     fn close(&mut self) -> Result<(), StoreError> {
         if let Some(mut pack) = self.current.take() {
             pack.blob.write(&pack.table.to_tail())?;
-            self.finished.push(pack.blob.publish()?);
+            self.finished.push(pack.blob.finish()?);
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::chunk::FrameError;
 use crate::digest::{BlobDigest, ChunkDigest, SnapshotDigest};
+use crate::image::MAX_DOCUMENT_BYTES;
 use crate::index::PageError;
 use crate::manifest::ManifestError;
 use crate::pack::PackError;
@@ -28,7 +29,7 @@ pub enum StoreError {
     /// A name breaks the rules of names.
     #[error(
         "`{name}` can't be a snapshot's name: use up to 128 letters, digits, `.`, `_`, `-`, `/` and `:`, \
-         beginning with a letter or digit, and no prefix like `sha256:` or `oci:`"
+         beginning with a letter or digit; not what looks like a digest, nor a prefix like `oci:`"
     )]
     BadName {
         /// The name.
@@ -53,15 +54,49 @@ pub enum StoreError {
         source: serde_json::Error,
     },
     /// A document's bytes don't hash to its name.
-    #[error("blob {digest} is damaged: {path} holds other bytes")]
+    #[error(
+        "blob {digest} is damaged, {path} holds other bytes: import the image again, or restore the file from a copy"
+    )]
     BlobDamaged {
         /// Digest of the blob.
         digest: BlobDigest,
         /// Its file.
         path: PathBuf,
     },
+    /// What should be a document is something else, or larger than any document is.
+    #[error("blob {digest} at {path} is no file of a document's size")]
+    NoDocument {
+        /// Digest of the blob.
+        digest: BlobDigest,
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// What the image says about running it does not fit into a document that registries take.
+    #[error(
+        "a snapshot's document would have {bytes} bytes, more than {MAX_DOCUMENT_BYTES}: the image's config is too large"
+    )]
+    DocumentTooLarge {
+        /// Its size in bytes.
+        bytes: usize,
+    },
+    /// The store's folder is a layout of a version that can't be read.
+    #[error("{path} is an OCI layout of version {found}; this version reads 1.0.0")]
+    LayoutVersion {
+        /// The `oci-layout` file.
+        path: PathBuf,
+        /// The version that it names.
+        found: String,
+    },
+    /// Another tool's entry in the layout has the name.
+    #[error("`{name}` is the name of something that is no snapshot; choose another one")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
     /// A blob that a snapshot needs is not there, or has another size.
-    #[error("snapshot {snapshot} is not whole: blob {digest} is missing or cut off")]
+    #[error(
+        "snapshot {snapshot} is not whole, blob {digest} is missing or cut off: import the image again, or restore the file from a copy"
+    )]
     BlobMissing {
         /// The snapshot.
         snapshot: SnapshotDigest,
@@ -95,7 +130,9 @@ pub enum StoreError {
         source: PageError,
     },
     /// A frame of a pack is not the chunk or page that the index says.
-    #[error("pack {pack} is damaged at byte {offset}")]
+    #[error(
+        "pack {pack} is damaged at byte {offset}: import the image again, or restore the file from a copy"
+    )]
     Frame {
         /// The pack.
         pack: BlobDigest,

@@ -31,9 +31,10 @@ fn blobs_that_are_no_snapshots_are_not_resolved() {
     let digest = snapshot_of(&store, &[7; 1 << 20]);
     let pack = store.snapshot(&digest).unwrap().packs[0].digest;
     assert!(matches!(
-        store.resolve(&pack.to_string()),
+        store.resolve(&pack.to_string()[..20]),
         Err(StoreError::NotFound { .. })
     ));
+    store.resolve(&pack.to_string()).unwrap_err();
 }
 
 #[test]
@@ -70,4 +71,49 @@ fn content_does_not_depend_on_the_store_nor_on_what_is_in_it() {
     );
     snapshot_of(&two, &bytes[..1 << 20]);
     assert_eq!(snapshot_of(&one, &bytes), snapshot_of(&two, &bytes));
+}
+
+#[test]
+fn names_never_stand_for_another_digest() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let (one, two) = (
+        snapshot_of(&store, &[1; 1 << 20]),
+        snapshot_of(&store, &[2; 1 << 20]),
+    );
+    store.set_name("placeholder", &two).unwrap();
+    // A layout that came from elsewhere may hold any name.
+    let index = dir.path().join("index.json");
+    let text = fs::read_to_string(&index)
+        .unwrap()
+        .replace("placeholder", &one.to_string());
+    fs::write(&index, text).unwrap();
+    assert_eq!(store.resolve(&one.to_string()).unwrap(), one);
+    assert_eq!(store.names().unwrap(), []);
+}
+
+#[test]
+fn files_of_others_in_staging_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    Store::open(dir.path()).unwrap();
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    let theirs = dir.path().join("staging/theirs");
+    fs::File::create(&theirs)
+        .unwrap()
+        .set_modified(old)
+        .unwrap();
+    let folder = dir.path().join("staging/vms-folder");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("overlay"), b"left by a crash").unwrap();
+    fs::File::open(&folder).unwrap().set_modified(old).unwrap();
+    Store::open(dir.path()).unwrap();
+    assert!(theirs.exists() && !folder.exists());
+}
+
+#[test]
+fn links_to_other_folders_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), dir.path().join("staging")).unwrap();
+    assert!(Store::open(dir.path()).is_err());
 }

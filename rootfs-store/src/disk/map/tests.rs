@@ -9,16 +9,16 @@ const HEADER: Header = Header {
 fn header_and_sectors_read_as_they_were_written() {
     let len = file_len(HEADER.disk_bytes);
     assert_eq!(Header::parse(&HEADER.to_bytes(), len), Ok(HEADER));
-    let mut bits = [0; CRC_AT];
+    let mut bits = [0; BITS_BYTES];
     bits[5] = 0x81;
     assert_eq!(open_sector(9, &seal_sector(9, &bits)), Ok(bits));
-    assert_eq!(open_sector(9, &[0; SECTOR_BYTES]), Ok([0; CRC_AT]));
+    assert_eq!(open_sector(9, &[0; SECTOR_BYTES]), Ok([0; BITS_BYTES]));
 }
 
 #[test]
 fn format_has_not_changed() {
     let mut all = HEADER.to_bytes().to_vec();
-    all.extend(seal_sector(3, &[0xa5; CRC_AT]));
+    all.extend(seal_sector(3, &[0xa5; BITS_BYTES]));
     let golden = include_bytes!("../../../golden/disk-map-v1.bin");
     assert_eq!(&all, golden, "maps of version 1 can't be read any more");
 }
@@ -34,7 +34,7 @@ fn any_changed_bit_is_noticed() {
             "bit {bit}"
         );
     }
-    let good = seal_sector(1, &[1; CRC_AT]);
+    let good = seal_sector(1, &[1; BITS_BYTES]);
     for bit in 0..SECTOR_BYTES * 8 {
         let mut bad = good;
         bad[bit / 8] ^= 1 << (bit % 8);
@@ -48,7 +48,7 @@ fn any_changed_bit_is_noticed() {
 
 #[test]
 fn sector_in_a_wrong_place_is_noticed() {
-    let sector = seal_sector(1, &[1; CRC_AT]);
+    let sector = seal_sector(1, &[1; BITS_BYTES]);
     assert_eq!(
         open_sector(2, &sector),
         Err(MapError::Checksum { sector: 3 })

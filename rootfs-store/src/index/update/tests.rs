@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::blobs::Blobs;
 use crate::index::{PackRef, Root};
+use crate::pack::PACK_BYTES;
 
 fn source(dir: &tempfile::TempDir) -> ChunkSource {
     ChunkSource::new(Blobs::open(dir.path()).unwrap())
@@ -12,7 +13,7 @@ fn source(dir: &tempfile::TempDir) -> ChunkSource {
 
 /// Writes each chunk of `changes` with its number and a seed as its content, or takes it away.
 fn apply(source: &ChunkSource, index: Index, changes: &BTreeMap<u64, Option<u8>>) -> Index {
-    let mut packs = PackSet::new(&source.blobs);
+    let mut packs = PackSet::new(&source.blobs, PACK_BYTES);
     let mut encoder = Encoder::new().unwrap();
     let changes: Vec<_> = changes
         .iter()
@@ -42,14 +43,10 @@ fn content(chunk: u64, seed: u8) -> Vec<u8> {
 }
 
 fn contents(source: &ChunkSource, index: &Index) -> BTreeMap<u64, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    index
-        .for_each(source, &mut |chunk, at| {
-            found.insert(chunk, source.read_chunk(&at, 9)?);
-            Ok(())
-        })
-        .unwrap();
-    found
+    let chunks = index.iter(source).map(Result::unwrap);
+    chunks
+        .map(|(chunk, at)| (chunk, source.read_chunk(&at, 9).unwrap()))
+        .collect()
 }
 
 proptest! {
@@ -97,7 +94,7 @@ fn change_that_is_none_writes_no_page() {
         &BTreeMap::from([(7, Some(1))]),
     );
     let at = index.get(&source, 7).unwrap();
-    let mut packs = PackSet::new(&source.blobs);
+    let mut packs = PackSet::new(&source.blobs, PACK_BYTES);
     let changes = [Change { chunk: 7, to: at }, Change { chunk: 8, to: None }];
     let root = update(
         &index,
@@ -127,7 +124,7 @@ fn pages_of_a_larger_disk_are_refused() {
         chunks: 100,
         ..index
     };
-    let result = smaller.for_each(&source, &mut |_, _| Ok(()));
+    let result = smaller.iter(&source).collect::<Result<Vec<_>, _>>();
     assert!(matches!(
         result,
         Err(StoreError::IndexTooLarge {
