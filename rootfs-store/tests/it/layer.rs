@@ -105,6 +105,28 @@ impl Layer {
         self.file("GNUSparseFile.0/piece", &data)
     }
 
+    /// Adds an entry of which only the header's name, type and data are given, in GNU's format.
+    pub(crate) fn gnu(&mut self, name: &[u8], kind: u8, data: &[u8]) -> &mut Self {
+        let mut header = tar::Header::new_gnu();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name);
+        header.set_entry_type(tar::EntryType::new(kind));
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(self.mtime);
+        header.set_size(data.len() as u64);
+        header.set_cksum();
+        self.builder.append(&header, data).unwrap();
+        self
+    }
+
+    /// The stream so far, with its end.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut bytes = self.builder.get_ref().clone();
+        bytes.resize(bytes.len() + 1024, 0);
+        bytes
+    }
+
     pub(crate) fn finish(&mut self) -> Vec<u8> {
         let builder = std::mem::replace(&mut self.builder, tar::Builder::new(Vec::new()));
         builder.into_inner().unwrap()

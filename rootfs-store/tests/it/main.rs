@@ -7,3 +7,4 @@ mod ext4;
 mod import;
 mod layer;
 mod sample_image;
+mod tree;
