@@ -21,6 +21,7 @@ mod htree;
 mod inode;
 mod journal;
 mod layout;
+mod metadata;
 mod names;
 mod placement;
 mod render;

@@ -28,3 +28,6 @@ pub(super) fn to_disk(value: &[u8]) -> Option<Vec<u8>> {
     }
     Some(disk)
 }
+
+#[cfg(test)]
+mod tests;

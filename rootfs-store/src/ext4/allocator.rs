@@ -87,3 +87,6 @@ impl Allocator {
         start..start.saturating_add(self.copy_blocks)
     }
 }
+
+#[cfg(test)]
+mod tests;

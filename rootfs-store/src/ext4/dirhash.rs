@@ -1,8 +1,10 @@
-//! The hash that orders names in an indexed directory: half MD4 over unsigned bytes (Linux: `fs/ext4/hash.c`).
+//! The hash that orders names in an indexed directory: half MD4 over signed bytes (Linux: `fs/ext4/hash.c`).
+//!
+//! Signed, like mke2fs on most machines, because `ext4-view` knows no other.
 
 use super::format::HASH_SEED;
 
-/// `s_def_hash_version` of that hash; the flag for unsigned bytes is kept apart.
+/// `s_def_hash_version` of that hash; the flag for signed bytes is kept apart.
 pub(super) const HALF_MD4: u8 = 1;
 
 /// Hash and second hash of a name. The lowest bit of the first is always clear.
@@ -31,7 +33,8 @@ fn words(rest: &[u8]) -> [u32; 8] {
     for (word, bytes) in words.iter_mut().zip(rest.chunks(4)) {
         *word = bytes
             .iter()
-            .fold(pad, |word, byte| (word << 8).wrapping_add(u32::from(*byte)));
+            .map(|byte| i32::from(byte.cast_signed()).cast_unsigned())
+            .fold(pad, |word, byte| (word << 8).wrapping_add(byte));
     }
     words
 }
@@ -72,3 +75,6 @@ fn transform(state: &mut [u32; 4], words: &[u32; 8]) {
         *state = state.wrapping_add(value);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,7 @@
 //! The blocks of a tree follow each other on the disk: all leaves, then the level above them, and so on.
 
 use super::checksum::{crc, inode_seed};
-use super::format::{BLOCK_BYTES, low_u16, put_split_u48, put_u16, put_u32};
-use super::placement::Extent;
+use super::format::{BLOCK, BLOCK_BYTES, low_u16, put_split_u48, put_u16, put_u32};
 
 const MAGIC: u16 = 0xf30a;
 const HEADER_BYTES: usize = 12;
@@ -13,6 +12,29 @@ const ENTRY_BYTES: usize = 12;
 const INODE_LIMIT: usize = 4;
 /// Extents or references in a block, which ends with a checksum.
 const BLOCK_LIMIT: usize = (BLOCK_BYTES - HEADER_BYTES) / ENTRY_BYTES;
+
+/// Blocks of a file in a row on the disk.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Extent {
+    /// First block on the disk.
+    pub(super) start: u64,
+    /// Where the bytes are in the spool.
+    pub(super) spool_offset: u64,
+    /// First block in the file.
+    pub(super) logical: u32,
+    /// Bytes of content; the rest of the last block is zero.
+    pub(super) bytes: u32,
+}
+
+impl Extent {
+    pub(super) fn blocks(&self) -> u64 {
+        u64::from(self.bytes).div_ceil(BLOCK)
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.start + self.blocks()
+    }
+}
 
 /// How many blocks the tree of so many extents has.
 pub(super) fn tree_blocks(extents: usize) -> usize {
@@ -145,3 +167,6 @@ fn put_header(block: &mut [u8], entries: usize, limit: usize, depth: u16) {
     put_u16(block, 4, small(limit));
     put_u16(block, 6, depth);
 }
+
+#[cfg(test)]
+mod tests;

@@ -175,3 +175,6 @@ fn journal_blocks(blocks: u64) -> u32 {
         _ => 32768,
     }
 }
+
+#[cfg(test)]
+mod tests;

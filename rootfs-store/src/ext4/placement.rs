@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::allocator::Allocator;
-use super::extent::tree_blocks;
+use super::extent::{Extent, tree_blocks};
 use super::format::{BLOCK, INODES_PER_BLOCK, low_u32};
 use super::geometry::Geometry;
 use super::survey::{Node, Survey};
@@ -54,29 +54,6 @@ pub(super) enum Part {
 pub(super) struct Placed {
     pub(super) blocks: Range<u64>,
     pub(super) part: Part,
-}
-
-/// Blocks of a file in a row on the disk.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Extent {
-    /// First block on the disk.
-    pub(super) start: u64,
-    /// Where the bytes are in the spool.
-    pub(super) spool_offset: u64,
-    /// First block in the file.
-    pub(super) logical: u32,
-    /// Bytes of content; the rest of the last block is zero.
-    pub(super) bytes: u32,
-}
-
-impl Extent {
-    pub(super) fn blocks(&self) -> u64 {
-        u64::from(self.bytes).div_ceil(BLOCK)
-    }
-
-    pub(super) fn end(&self) -> u64 {
-        self.start + self.blocks()
-    }
 }
 
 /// Where the blocks of a record are.

@@ -3,7 +3,7 @@
 use std::iter;
 
 use super::directory::render_single;
-use super::extent;
+use super::extent::{self, Extent};
 use super::format::{
     BLOCK, BLOCK_BYTES, DESCRIPTOR_BYTES, DESCRIPTORS_PER_BLOCK, INODE_BYTES, INODES_PER_BLOCK,
     JOURNAL_INO, RESIZE_INO, flag, mode,
@@ -12,8 +12,9 @@ use super::geometry::Geometry;
 use super::groups::{render_block_bitmap, render_inode_bitmap};
 use super::inode::{BODY_BYTES, Fields, Times, device_body, put_unused};
 use super::layout::Layout;
-use super::placement::{Extent, Home, Part, Placed, Placement};
-use super::survey::{Body, MAX_LINKS, Node, Record, SLOW_SYMLINK_BYTES, plan_of};
+use super::metadata::plan_of;
+use super::placement::{Home, Part, Placed, Placement};
+use super::survey::{Body, MAX_LINKS, Node, Record, SLOW_SYMLINK_BYTES};
 use super::xattr::{self, Plan};
 use super::{journal, resize, superblock};
 use crate::tree::{InodeId, Kind, Time};

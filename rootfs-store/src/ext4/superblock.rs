@@ -68,8 +68,8 @@ pub(super) fn render(geometry: &Geometry, totals: &Totals, group: u32) -> [u8; B
         put_u32(out, at, *word);
     }
     out[0xfc] = super::dirhash::HALF_MD4;
-    // Names are hashed as unsigned bytes.
-    put_u32(out, 0x160, 2);
+    // Names are hashed as signed bytes.
+    put_u32(out, 0x160, 1);
     // Mount options by default: extended attributes and access control lists.
     put_u32(out, 0x100, 0xc);
     put_journal(out, totals);

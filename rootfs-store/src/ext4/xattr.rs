@@ -92,6 +92,11 @@ impl<'a> Plan<'a> {
     }
 
     fn move_large_values_out(&mut self) -> Result<(), XattrFault> {
+        // Checked first, because it leaves so few attributes that looking for the largest again and again is cheap.
+        let names = self.in_block.iter().map(|a| a.room() - a.value_room());
+        if names.sum::<usize>() > BLOCK_ROOM {
+            return Err(XattrFault::TooLarge);
+        }
         let mut total: usize = self.in_block.iter().map(Attribute::room).sum();
         let mut moved = 0;
         while total > BLOCK_ROOM {
@@ -243,3 +248,6 @@ fn block_hash(hashes: &[u32]) -> u32 {
         .iter()
         .fold(0u32, |hash, entry| hash.rotate_left(16) ^ entry)
 }
+
+#[cfg(test)]
+mod tests;

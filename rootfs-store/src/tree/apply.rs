@@ -3,25 +3,25 @@
 //! Invariant: a whiteout removes what lower layers brought and spares what its own layer brought, in whichever order
 //! the two come.
 
-use std::borrow::Cow;
+mod check;
+mod walk;
+
 use std::io::{self, BufRead};
 use std::mem;
 
 use super::contents::{self, CopyFault};
 use super::error::{EntryFault, TarFault, TreeError};
-use super::node::{
-    Attributes, BLOCK, Content, Device, DirEntry, Directory, Inode, InodeId, Kind, Run, Xattrs,
-};
-use super::path::{LayerPath, MAX_DEPTH, MAX_NAME_LEN, MAX_PATH_LEN, MAX_SYMLINK_HOPS, printable};
+use super::node::{Attributes, Content, DirEntry, Directory, Inode, InodeId, Kind, Run, Xattrs};
+use super::path::{LayerPath, MAX_DEPTH, printable};
 use super::tar_stream::{Entries, Entry, EntryKind};
 use super::{Limits, Tree};
+use check::{attributes_of, check_len, checked_target, device};
+use walk::Missing;
 
 const WHITEOUT: &[u8] = b".wh.";
 /// Prefix of what AUFS kept for itself; the opaque marker is the only such name with a meaning.
 const AUFS: &[u8] = b".wh..wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
-/// Longest file that ext4's 32-bit block numbers can address.
-const MAX_FILE_BYTES: u64 = (u32::MAX as u64) * BLOCK;
 
 /// Why one entry was not applied.
 #[derive(Debug)]
@@ -54,13 +54,6 @@ impl Fault {
             Self::Spool(source, dir) => TreeError::Spool { dir, source },
         }
     }
-}
-
-/// What to do about directories that are not there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Missing {
-    Create,
-    Stop,
 }
 
 /// Applies layer after layer to one tree.
@@ -252,91 +245,6 @@ impl<'a> Applier<'a> {
         Ok(())
     }
 
-    fn link_target(&mut self, target: &[u8]) -> Result<InodeId, EntryFault> {
-        let missing = || EntryFault::MissingTarget {
-            target: printable(target),
-        };
-        let path = LayerPath::parse(checked_target(target)?)?;
-        let Some((name, parents)) = path.split_last() else {
-            let target = printable(target);
-            return Err(EntryFault::TargetIsDirectory { target });
-        };
-        let parent = self
-            .directory(parents, Missing::Stop)?
-            .ok_or_else(missing)?;
-        let entry = self.child(parent, name).ok_or_else(missing)?;
-        match self.tree.inode(entry.inode).kind {
-            Kind::Directory(_) => Err(EntryFault::TargetIsDirectory {
-                target: printable(target),
-            }),
-            _ => Ok(entry.inode),
-        }
-    }
-
-    /// Walks to a directory, through symbolic links that are resolved inside the image.
-    fn directory(
-        &mut self,
-        components: &[&[u8]],
-        missing: Missing,
-    ) -> Result<Option<InodeId>, EntryFault> {
-        let mut here = vec![InodeId::ROOT];
-        let mut ahead: Vec<Cow<'_, [u8]>> =
-            components.iter().rev().map(|c| Cow::Borrowed(*c)).collect();
-        let mut hops = 0;
-        while let Some(name) = ahead.pop() {
-            let current = *here.last().unwrap_or(&InodeId::ROOT);
-            match &*name {
-                b"" | b"." => continue,
-                // Like Linux, `..` of the root is the root.
-                b".." => {
-                    if here.len() > 1 {
-                        here.pop();
-                    }
-                    continue;
-                }
-                name if name.len() > MAX_NAME_LEN => {
-                    return Err(EntryFault::NameTooLong { len: name.len() });
-                }
-                _ => {}
-            }
-            let Some(entry) = self.child(current, &name) else {
-                if missing == Missing::Stop {
-                    return Ok(None);
-                }
-                self.count_entry()?;
-                let attributes = Attributes::implied_directory();
-                here.push(self.make_directory(current, &name, attributes)?);
-                continue;
-            };
-            match &self.tree.inode(entry.inode).kind {
-                Kind::Directory(_) => here.push(entry.inode),
-                Kind::Symlink(target) => {
-                    hops += 1;
-                    if hops > MAX_SYMLINK_HOPS {
-                        return Err(EntryFault::TooManySymlinks);
-                    }
-                    if target.starts_with(b"/") {
-                        here.truncate(1);
-                    }
-                    let parts = target.rsplit(|b| *b == b'/');
-                    ahead.extend(parts.map(|c| Cow::Owned(c.to_vec())));
-                }
-                _ => {
-                    let parent = printable(&name);
-                    return Err(EntryFault::NotADirectory { parent });
-                }
-            }
-        }
-        Ok(here.last().copied())
-    }
-
-    fn child(&self, directory: InodeId, name: &[u8]) -> Option<DirEntry> {
-        match &self.tree.inode(directory).kind {
-            Kind::Directory(directory) => directory.entries.get(name).copied(),
-            _ => None,
-        }
-    }
-
     fn directory_mut(&mut self, id: InodeId) -> &mut Directory {
         match &mut self.tree.inodes[id.index()].kind {
             Kind::Directory(directory) => directory,
@@ -384,45 +292,4 @@ impl<'a> Applier<'a> {
         }
         Ok(())
     }
-}
-
-fn attributes_of(entry: &mut Entry) -> Result<Attributes, EntryFault> {
-    if let Some(fault) = entry.bad_xattr.take() {
-        return Err(fault);
-    }
-    let id =
-        |field, value| u32::try_from(value).map_err(|_| EntryFault::IdTooLarge { field, value });
-    let symlink = matches!(entry.kind, EntryKind::Symlink { .. });
-    Ok(Attributes {
-        // Linux gives every symbolic link this mode, whatever the archive says.
-        mode: if symlink { 0o777 } else { entry.mode },
-        uid: id("uid", entry.uid)?,
-        gid: id("gid", entry.gid)?,
-        mtime: entry.mtime,
-        xattrs: mem::take(&mut entry.xattrs),
-    })
-}
-
-fn checked_target(target: &[u8]) -> Result<&[u8], EntryFault> {
-    match target {
-        b"" => Err(EntryFault::EmptyLink),
-        t if t.len() > MAX_PATH_LEN => Err(EntryFault::PathTooLong { len: t.len() }),
-        t if t.contains(&0) => Err(EntryFault::Nul),
-        t => Ok(t),
-    }
-}
-
-fn check_len(len: u64) -> Result<(), EntryFault> {
-    if len > MAX_FILE_BYTES {
-        let limit = MAX_FILE_BYTES;
-        return Err(EntryFault::FileTooLarge { len, limit });
-    }
-    Ok(())
-}
-
-fn device(major: u32, minor: u32) -> Result<Device, EntryFault> {
-    if major > 0xfff || minor > 0xf_ffff {
-        return Err(EntryFault::Device { major, minor });
-    }
-    Ok(Device { major, minor })
 }

@@ -202,6 +202,26 @@ fn occupied_blocks(layout: &Layout) -> Vec<usize> {
 }
 
 #[test]
+fn threads_may_read_at_once() {
+    let layer = corner_cases();
+    let layout = plan(&[&layer], 16 * MIB);
+    let mut whole = vec![0; 16 << 20];
+    layout.read_at(&mut whole, 0).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (layout, whole) = (&layout, &whole);
+            scope.spawn(move || {
+                for (number, expected) in whole.chunks(1 << 16).enumerate().skip(thread) {
+                    let mut piece = vec![1; 1 << 16];
+                    layout.read_at(&mut piece, (number << 16) as u64).unwrap();
+                    assert!(piece == expected, "piece {number}");
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn reads_past_the_end_are_refused() {
     let layout = plan(&[], 8 * MIB);
     let mut buf = [1; 8];
@@ -232,6 +252,10 @@ fn a_directory_of_100_000_entries_is_indexed() {
     let mut layer = Layer::new();
     for n in 0..100_000 {
         layer.file(&format!("many/a-name-that-takes-some-room-{n}"), b"");
+    }
+    // Bytes above 127 are where signed and unsigned hashes part.
+    for n in 0..100 {
+        layer.file(&format!("many/\u{fc}ml\u{e4}ut-{n}"), b"");
     }
     let layer = layer.finish();
     let disk = round_trip(&[&layer], 8 * GIB);
