@@ -3,6 +3,7 @@
 mod blobs;
 mod formats;
 mod model;
+mod umoci;
 
 use std::collections::BTreeMap;
 
