@@ -1,0 +1,111 @@
+//! Layers, from the bytes of a tar stream to a disk.
+//!
+//! Oracles: e2fsck finds nothing to say about a disk that was planned, the smallest size is enough, and the disk is
+//! the same however it is read. Checksums of tar headers are put right first, or hardly any input would get far.
+#![no_main]
+
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::process::{Command, Stdio};
+
+use libfuzzer_sys::fuzz_target;
+use rootfs_store::ext4::{Layout, LayoutError};
+use rootfs_store::tree::{Limits, Tree, build_from_plain_layers};
+
+const CHUNK_BYTES: u32 = 16 << 10;
+/// Larger disks are planned, but not written.
+const MAX_WRITTEN_BYTES: u64 = 256 << 20;
+const BLOCK: usize = 512;
+
+/// Puts the checksums of all headers right.
+fn fix_checksums(stream: &mut [u8]) {
+    let mut at = 0usize;
+    while let Some(block) = stream.get_mut(at..at.saturating_add(BLOCK)) {
+        if block.iter().all(|b| *b == 0) {
+            return;
+        }
+        block[148..156].fill(b' ');
+        let sum: u32 = block.iter().map(|b| u32::from(*b)).sum();
+        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        let digits = block[124..135].iter().filter(|b| b.is_ascii_digit());
+        let size = digits.fold(0usize, |size, digit| size * 8 + usize::from(digit - b'0'));
+        at = at
+            .saturating_add(BLOCK)
+            .saturating_add(size.next_multiple_of(BLOCK));
+    }
+}
+
+fn build(layers: &[&[u8]]) -> Option<Tree> {
+    let limits = Limits {
+        unpacked_bytes: 16 << 20,
+        entries: 10_000,
+        metadata_bytes: 16 << 20,
+    };
+    build_from_plain_layers(layers, &std::env::temp_dir(), &limits).ok()
+}
+
+fn read(layout: &Layout, start: u64, len: usize) -> Vec<u8> {
+    let mut bytes = vec![1; len];
+    layout
+        .read_at(&mut bytes, start)
+        .expect("the range is within the disk");
+    bytes
+}
+
+/// Writes a disk, and fails unless e2fsck is silent about it.
+fn check(layout: &Layout) {
+    let path = std::env::temp_dir().join(format!("layer_to_ext4.{}", std::process::id()));
+    let file = File::create(&path).expect("a file for the disk");
+    file.set_len(layout.disk_bytes())
+        .expect("room for the disk");
+    for range in layout.occupied() {
+        let len = usize::try_from(range.end - range.start).expect("the disk is small");
+        let bytes = read(layout, range.start, len);
+        file.write_all_at(&bytes, range.start)
+            .expect("room for the disk");
+        assert_eq!(
+            bytes[len / 3..],
+            read(layout, range.start + len as u64 / 3, len - len / 3)
+        );
+    }
+    let output = Command::new("e2fsck")
+        .arg("-fn")
+        .arg(&path)
+        .stdin(Stdio::null())
+        .output()
+        .expect("e2fsck should be installed (Debian: e2fsprogs)");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let quiet = text
+        .lines()
+        .all(|l| l.starts_with("Pass ") || l.ends_with(" blocks"));
+    if !output.status.success() || !quiet {
+        std::io::stderr().write_all(&output.stdout).expect("stderr");
+        panic!("e2fsck objects to the disk");
+    }
+    std::fs::remove_file(&path).expect("the disk can be removed");
+}
+
+fuzz_target!(|input: &[u8]| {
+    // The first byte says how many blocks the lower layer has; whiteouts of the upper one have something to meet.
+    let Some((cut, stream)) = input.split_first() else {
+        return;
+    };
+    let mut stream = stream.to_vec();
+    let cut = (usize::from(*cut) * BLOCK).min(stream.len());
+    let (lower, upper) = stream.split_at_mut(cut);
+    fix_checksums(lower);
+    fix_checksums(upper);
+    let Some(tree) = build(&[lower, upper]) else {
+        return;
+    };
+    let minimum = match Layout::minimum_bytes(&tree, CHUNK_BYTES) {
+        Ok(minimum) => minimum,
+        Err(LayoutError::DiskTooSmall { .. }) => panic!("no disk was asked for"),
+        Err(_) => return,
+    };
+    let layout = Layout::plan(tree, minimum, CHUNK_BYTES).expect("the minimum is enough");
+    if minimum <= MAX_WRITTEN_BYTES {
+        check(&layout);
+    }
+});
