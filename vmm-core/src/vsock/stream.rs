@@ -31,6 +31,7 @@ struct Inner {
     shared: Arc<Shared>,
     id: Id,
     read_timeout: Mutex<Option<Duration>>,
+    write_timeout: Mutex<Option<Duration>>,
 }
 
 impl Drop for Inner {
@@ -48,6 +49,7 @@ impl VsockStream {
                 shared,
                 id,
                 read_timeout: Mutex::new(None),
+                write_timeout: Mutex::new(None),
             }),
         }
     }
@@ -68,15 +70,17 @@ impl VsockStream {
     /// # Errors
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a limit of zero.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        if timeout.is_some_and(|timeout| timeout.is_zero()) {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        *self
-            .inner
-            .read_timeout
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = timeout;
-        Ok(())
+        set_limit(&self.inner.read_timeout, timeout)
+    }
+
+    /// Limits how long a write waits for a guest that takes nothing, for all clones; `None`, as at the start,
+    /// is without end. A write that passes the limit fails with [`TimedOut`](io::ErrorKind::TimedOut), and
+    /// none of its bytes are sent.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a limit of zero.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        set_limit(&self.inner.write_timeout, timeout)
     }
 
     /// Tells the guest that no more will come; it reads to the end of what was written, then an end of file.
@@ -109,15 +113,22 @@ impl VsockStream {
     }
 }
 
+fn limit(limit: &Mutex<Option<Duration>>) -> Option<Duration> {
+    *limit.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn set_limit(limit: &Mutex<Option<Duration>>, value: Option<Duration>) -> io::Result<()> {
+    if value.is_some_and(|value| value.is_zero()) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    *limit.lock().unwrap_or_else(PoisonError::into_inner) = value;
+    Ok(())
+}
+
 impl Read for &VsockStream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let Inner { shared, id, .. } = &*self.inner;
-        let timeout = *self
-            .inner
-            .read_timeout
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let deadline = deadline(timeout);
+        let deadline = deadline(limit(&self.inner.read_timeout));
         let mut mux = shared.lock();
         loop {
             let is_gone = mux.is_gone();
@@ -151,6 +162,7 @@ impl Read for &VsockStream {
 impl Write for &VsockStream {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let Inner { shared, id, .. } = &*self.inner;
+        let deadline = deadline(limit(&self.inner.write_timeout));
         let mut mux = shared.lock();
         loop {
             if mux.is_gone() {
@@ -171,8 +183,11 @@ impl Write for &VsockStream {
                 shared.release(mux);
                 return Ok(count);
             }
+            if is_past(deadline) {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
             let changed = Arc::clone(&connection.changed);
-            mux = wait(&changed, mux, None);
+            mux = wait(&changed, mux, deadline);
         }
     }
 
