@@ -67,10 +67,12 @@ impl VsockDevice {
 
     /// Puts the next packet into a buffer of the driver's.
     fn fill(&mut self, memory: &Memory, chain: &Chain) -> Verdict {
-        let Some(room) = chain.writable.len().checked_sub(HEADER_BYTES as u64) else {
-            return Verdict::Used(0);
-        };
+        // A buffer without room for data would hold up a stream of bytes for ever; the driver keeps it.
+        let room = chain.writable.len().saturating_sub(HEADER_BYTES as u64);
         let room = usize::try_from(room).map_or(MAX_DATA_BYTES, |room| room.min(MAX_DATA_BYTES));
+        if room == 0 {
+            return Verdict::Used(0);
+        }
         let packet = self.shared.lock().next_packet(room, &mut self.data);
         let Some(header) = packet else {
             return Verdict::Later;

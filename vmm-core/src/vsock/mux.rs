@@ -1,7 +1,8 @@
 //! All connections of one VM: the protocol, without I/O or clocks.
 //!
 //! Invariants: at most [`MAX_CONNECTIONS`] connections and [`MAX_RESETS`] answers to stray packets are held;
-//! a connection is dropped when the protocol is through with it and no handle of the host's is left.
+//! a connection is dropped when the protocol is through with it and no handle of the host's is left. `ready`
+//! names each connection at most once, and none that has been dropped, however seldom the guest takes packets.
 
 mod incoming;
 
@@ -181,16 +182,27 @@ impl Mux {
         }
     }
 
+    /// How much waits for the guest to take packets.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn waiting(&self) -> usize {
+        self.resets.len() + self.ready.len()
+    }
+
     /// Whether [`next_packet`](Self::next_packet) may give a packet.
     pub(super) fn has_packets(&self) -> bool {
         !self.resets.is_empty() || !self.ready.is_empty()
     }
 
     /// The next packet for the guest, with at most `room` bytes of data, which replace those in `data`.
+    ///
+    /// A connection that has data to send, but no room for it, stays in line; each gets one turn a call.
     pub(super) fn next_packet(&mut self, room: usize, data: &mut Vec<u8>) -> Option<Header> {
         data.clear();
         let mut header = self.resets.pop_front();
-        while header.is_none() {
+        for _ in 0..self.ready.len() {
+            if header.is_some() {
+                break;
+            }
             let id = self.ready.pop_front()?;
             let Some(connection) = self.connections.get_mut(&id) else {
                 continue;
@@ -257,10 +269,14 @@ impl Mux {
     }
 
     fn remove(&mut self, id: Id) {
-        if let Some(connection) = self.connections.remove(&id)
-            && self.by_ports.get(&connection.ports) == Some(&id)
-        {
+        let Some(connection) = self.connections.remove(&id) else {
+            return;
+        };
+        if self.by_ports.get(&connection.ports) == Some(&id) {
             self.by_ports.remove(&connection.ports);
+        }
+        if connection.queued {
+            self.ready.retain(|ready| *ready != id);
         }
     }
 }

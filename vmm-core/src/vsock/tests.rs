@@ -244,6 +244,21 @@ fn a_writer_waits_for_the_guest_to_take_what_it_wrote() {
 }
 
 #[test]
+fn a_writer_can_limit_how_long_it_waits_for_a_guest_that_takes_nothing() {
+    let (guest, host) = Guest::new();
+    let (mut stream, _) = guest.connected(&host);
+    assert_eq!(
+        kind(stream.set_write_timeout(Some(Duration::ZERO))),
+        ErrorKind::InvalidInput
+    );
+    stream.set_write_timeout(Some(NOW)).unwrap();
+    stream.write_all(&vec![1; SEND_BYTES]).unwrap();
+    assert_eq!(kind(stream.write(b"x")), ErrorKind::TimedOut);
+    assert_eq!(guest.take().unwrap().1.len(), 1 << 16);
+    assert_eq!(stream.write(b"x").unwrap(), 1);
+}
+
+#[test]
 fn the_guest_hears_of_room_as_the_host_reads() {
     let (guest, host) = Guest::new();
     let (mut stream, request) = guest.connected(&host);
@@ -364,6 +379,33 @@ fn connections_are_limited_and_abandoned_ones_make_room() {
     guest.0.lock().disown(ids[0]);
     assert!(guest.0.lock().connect(1).is_ok());
     drop(host);
+}
+
+#[test]
+fn a_buffer_without_room_for_data_does_not_hang_the_host() {
+    let (guest, host) = Guest::new();
+    let (mut stream, _) = guest.connected(&host);
+    stream.write_all(b"data").unwrap();
+    let mut data = Vec::new();
+    assert!(guest.0.lock().next_packet(0, &mut data).is_none());
+    assert_eq!(guest.take().unwrap().1, b"data");
+}
+
+#[test]
+fn a_guest_that_takes_no_packets_makes_no_list_grow() {
+    let (guest, host) = Guest::new();
+    let listener = host.listen(50).unwrap();
+    for _ in 0..2000 {
+        guest.send_with(|header| header.op = op::REQUEST, b"");
+        drop(listener.accept(Some(SOON)).unwrap());
+        guest.send_with(|header| header.op = op::RST, b"");
+    }
+    assert_eq!(guest.0.lock().waiting(), 0);
+    for _ in 0..2000 {
+        assert_eq!(kind(host.connect(9, Duration::ZERO)), ErrorKind::TimedOut);
+    }
+    // Only the resets are left, and they are limited.
+    assert!(guest.0.lock().waiting() <= 256);
 }
 
 /// Runs the device once over a receive and a transmit queue with one chain each.
