@@ -9,6 +9,9 @@ pub(crate) use command_line::check as check_command_line;
 pub use command_line::{CommandLineError, RECOMMENDED_COMMAND_LINE};
 pub(crate) use cpu_tables::{GDT_ENTRIES, write as write_cpu_tables};
 
+use std::fs::File;
+use std::io::Read;
+
 use vm_memory::{Bytes, GuestAddress};
 
 use crate::config::VmConfig;
@@ -51,11 +54,20 @@ fn read_kernel(config: &VmConfig) -> Result<KernelImage, StartError> {
         path: config.kernel.clone(),
         source,
     };
-    let bytes = std::fs::metadata(&config.kernel).map_err(read)?.len();
-    if bytes > MAX_KERNEL_BYTES as u64 {
+    // Opening a pipe or reading a device could last for ever.
+    if !std::fs::metadata(&config.kernel).map_err(read)?.is_file() {
+        return Err(kernel_error(config, KernelError::NotAFile));
+    }
+    let mut bytes = Vec::new();
+    File::open(&config.kernel)
+        .and_then(|file| {
+            file.take(MAX_KERNEL_BYTES as u64 + 1)
+                .read_to_end(&mut bytes)
+        })
+        .map_err(read)?;
+    if bytes.len() > MAX_KERNEL_BYTES {
         return Err(kernel_error(config, KernelError::TooLarge));
     }
-    let bytes = std::fs::read(&config.kernel).map_err(read)?;
     KernelImage::parse(bytes).map_err(|source| kernel_error(config, source))
 }
 

@@ -28,8 +28,13 @@ const ELF_MAGIC: &[u8] = b"\x7fELF";
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KernelError {
+    /// A folder, pipe or device.
+    #[error("it is not a regular file: give the path of a vmlinux or vmlinuz file")]
+    NotAFile,
     /// Neither ELF nor bzImage.
-    #[error("it is not a kernel: neither an x86-64 ELF file (vmlinux) nor a bzImage (vmlinuz)")]
+    #[error(
+        "it is not a kernel: neither an x86-64 vmlinux (an ELF file that loads above 1 MiB) nor a bzImage (vmlinuz)"
+    )]
     NotAKernel,
     /// The file ends before its own headers say.
     #[error(
@@ -141,7 +146,10 @@ impl KernelImage {
         let load = |source| KernelError::Load { source };
         match &self.layout {
             Layout::Elf(layout) => {
-                loader::Elf::load(memory, None, &mut file, floor).map_err(load)?;
+                // An offset, even of zero, keeps the loader from walking the notes for an entry point that
+                // is not used here: a kernel must not fail for notes that it lays out in its own way.
+                let at = Some(GuestAddress(0));
+                loader::Elf::load(memory, at, &mut file, floor).map_err(load)?;
                 Ok(LoadedKernel {
                     entry: layout.entry,
                     end,

@@ -9,7 +9,7 @@ const MACHINE_X86_64: u16 = 62;
 const TYPE_EXECUTABLE: u16 = 2;
 const TYPE_SHARED: u16 = 3;
 const SEGMENT_LOAD: u32 = 1;
-const SEGMENT_NOTE: u32 = 4;
+const SEGMENT_INTERPRETER: u32 = 3;
 const HEADER_BYTES: u64 = 64;
 const SEGMENT_HEADER_BYTES: u16 = 56;
 /// Segments in an ELF kernel; Linux has five.
@@ -48,13 +48,14 @@ impl ElfLayout {
         let mut entry_is_loaded = false;
         for segment in segments(bytes)? {
             match segment.kind {
-                SEGMENT_NOTE => segment.check_file_range(actual)?,
                 SEGMENT_LOAD => {
                     segment.check_file_range(actual)?;
                     let segment_end = segment.end()?;
                     end = end.max(segment_end);
                     entry_is_loaded |= (segment.address..segment_end).contains(&entry);
                 }
+                // Only programs name an interpreter.
+                SEGMENT_INTERPRETER => return Err(KernelError::NotAKernel),
                 _ => {}
             }
         }
@@ -79,17 +80,14 @@ impl Segment {
 
     /// First address after the segment in memory.
     fn end(&self) -> Result<u64, KernelError> {
-        let end = self.address.checked_add(self.memory_bytes);
-        match end {
-            Some(end)
-                if self.address >= HIGH_MEMORY_START
-                    && self.memory_bytes >= self.file_bytes
-                    && self.memory_bytes <= MAX_KERNEL_BYTES as u64 =>
-            {
-                Ok(end)
-            }
-            _ => Err(malformed("ELF segment")),
+        if self.address < HIGH_MEMORY_START {
+            return Err(KernelError::NotAKernel);
         }
+        self.address
+            .checked_add(self.memory_bytes)
+            .filter(|_| self.memory_bytes >= self.file_bytes)
+            .filter(|_| self.memory_bytes <= MAX_KERNEL_BYTES as u64)
+            .ok_or(malformed("ELF segment"))
     }
 }
 

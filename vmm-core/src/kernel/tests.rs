@@ -172,12 +172,47 @@ fn segments_must_make_sense() {
         matches!(error(file), KernelError::Malformed { .. })
     };
     assert!(broken(24, CODE + 4), "entry behind the segment");
-    assert!(broken(88, 0x1000), "address in the first MiB");
     assert!(broken(88, u64::MAX), "address that wraps");
     assert!(broken(104, 3), "less memory than file");
     assert!(broken(104, u64::MAX), "memory that wraps");
     assert!(broken(72, u64::MAX), "offset that wraps");
     assert!(broken(32, 8), "table inside the header");
+}
+
+#[test]
+fn programs_are_not_kernels() {
+    let mut low = elf(b"code", 4);
+    low[88..96].copy_from_slice(&0x1000u64.to_le_bytes());
+    assert!(matches!(error(low), KernelError::NotAKernel));
+    let mut linked = with_second_segment(3, 0x1000, 4);
+    linked[24..32].copy_from_slice(&CODE.to_le_bytes());
+    assert!(matches!(error(linked), KernelError::NotAKernel));
+}
+
+/// An ELF kernel with another segment, of type `kind`, whose bytes are anywhere in the file.
+fn with_second_segment(kind: u32, offset: u64, length: u64) -> Vec<u8> {
+    let mut file = elf(b"the code", 0x3000);
+    file[56..58].copy_from_slice(&2u16.to_le_bytes());
+    file[120..124].copy_from_slice(&kind.to_le_bytes());
+    file[128..136].copy_from_slice(&offset.to_le_bytes());
+    file[152..160].copy_from_slice(&length.to_le_bytes());
+    file
+}
+
+#[test]
+fn a_kernel_boots_whatever_its_notes_are() {
+    // A Xen note that is cut off, a note that passes the segment's end, and a segment past the file's end.
+    let mut xen = with_second_segment(4, 0x800, 16);
+    xen[0x800..0x80c].copy_from_slice(&[4, 0, 0, 0, 1, 0, 0, 0, 18, 0, 0, 0]);
+    xen[0x80c..0x810].copy_from_slice(b"Xen\0");
+    let mut long = with_second_segment(4, 0x800, 0x700);
+    long[0x800..0x80c].fill(0xff);
+    let outside = with_second_segment(4, u64::MAX - 4, 64);
+    for file in [xen, long, outside] {
+        let (loaded, memory) = load(file);
+        assert_eq!(loaded.entry, CODE);
+        assert_eq!(code_in(&memory, 8), b"the code");
+    }
 }
 
 #[test]

@@ -35,7 +35,17 @@ fn a_file_that_is_no_kernel_is_refused() {
     assert!(kernel_error(b"#!/bin/sh\n").contains("not a kernel"));
     assert!(kernel_error(b"").contains("not a kernel"));
     let program = std::fs::read("/proc/self/exe").unwrap();
-    assert!(kernel_error(&program).contains("not valid"));
+    assert!(kernel_error(&program).contains("not a kernel"));
+}
+
+#[test]
+fn what_is_not_even_a_file_is_refused_without_reading_it() {
+    for path in ["/dev/zero", "/proc/self"] {
+        let error = start(Path::new(path), |_| {});
+        assert!(error.to_string().contains(path));
+        let reason = error.source().expect("the reason is the source");
+        assert!(reason.to_string().contains("not a regular file"));
+    }
 }
 
 #[test]
