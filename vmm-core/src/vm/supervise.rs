@@ -35,9 +35,8 @@ impl Parts {
     /// Waits for a reason to end, then takes the VM apart.
     pub(super) fn supervise(self) {
         self.outcome.wait_for_end();
-        let outcome = Arc::clone(&self.outcome);
+        let _guard = FinishGuard(Arc::clone(&self.outcome));
         self.take_apart();
-        outcome.finish();
     }
 
     /// Stops everything; also for a VM that never got to run.
@@ -61,6 +60,15 @@ impl Parts {
         drop(self.machine);
         drop(self.vm);
         drop(self.memory);
+    }
+}
+
+/// Tells waiters of the end, even if the embedder's console panics when it is flushed or dropped.
+struct FinishGuard(Arc<Outcome>);
+
+impl Drop for FinishGuard {
+    fn drop(&mut self) {
+        self.0.finish();
     }
 }
 

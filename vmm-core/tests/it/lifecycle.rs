@@ -142,6 +142,25 @@ fn a_console_that_panics_fails_the_run() {
 }
 
 #[test]
+fn a_console_that_panics_in_the_end_leaves_nobody_waiting() {
+    struct Bomb;
+    impl Write for Bomb {
+        fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+            Ok(buf.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            panic!("on purpose");
+        }
+    }
+    let _turn = TURN.lock();
+    let (_dir, path) = file(&elf(&[out(0x64, 0xfe), spin()]));
+    let mut config = config(path, &Screen::default());
+    config.console = Box::new(Bomb);
+    let vm = Vm::start(config).unwrap();
+    assert!(matches!(vm.wait_timeout(SOON), Some(Exit::Reboot)));
+}
+
+#[test]
 fn vsock_without_a_driver_times_out_and_ends_with_the_vm() {
     let _turn = TURN.lock();
     let (_dir, path) = file(&elf(&[spin()]));
