@@ -12,24 +12,35 @@ use kvm_bindings::{KVM_PIT_SPEAKER_DUMMY, kvm_pit_config, kvm_userspace_memory_r
 use kvm_ioctls::{Kvm, VmFd};
 use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion};
 
+use super::build::host;
 use crate::error::StartError;
 use crate::layout::{KVM_IDENTITY_MAP, KVM_TSS};
 use crate::memory::Memory;
+
+/// How often a VM is asked for while signals interrupt that.
+const CREATE_ATTEMPTS: u32 = 10;
 
 /// Opens the KVM device.
 pub(super) fn open(path: &CStr) -> Result<Kvm, StartError> {
     Kvm::new_with_path(path).map_err(|error| {
         let source = io::Error::from(error);
-        match source.kind() {
-            io::ErrorKind::PermissionDenied => StartError::KvmPermission { source },
-            _ => StartError::NoKvm { source },
+        match source.raw_os_error() {
+            Some(libc::EACCES | libc::EPERM) => StartError::KvmPermission { source },
+            Some(libc::ENOENT | libc::ENODEV | libc::ENXIO | libc::ENOTDIR) => {
+                StartError::NoKvm { source }
+            }
+            Some(libc::EMFILE | libc::ENFILE) => host("open /dev/kvm")(source),
+            _ => StartError::Kvm {
+                action: "be opened",
+                source,
+            },
         }
     })
 }
 
 /// Makes a VM with `memory`, KVM's interrupt controllers and its timer.
 pub(super) fn create_vm(kvm: &Kvm, memory: &Memory) -> Result<VmFd, StartError> {
-    let vm = kvm.create_vm().map_err(kvm_error("create a VM"))?;
+    let vm = create_empty_vm(kvm).map_err(kvm_error("create a VM"))?;
     vm.set_tss_address(KVM_TSS)
         .map_err(kvm_error("set the TSS address"))?;
     vm.set_identity_map_address(KVM_IDENTITY_MAP)
@@ -44,8 +55,10 @@ pub(super) fn create_vm(kvm: &Kvm, memory: &Memory) -> Result<VmFd, StartError> 
         };
         // SAFETY: the mapping belongs to `memory`, a clone of which every thread that runs a vCPU keeps,
         // so it is there for as long as a guest can reach it; Rust code uses it only as volatile memory.
-        unsafe { vm.set_user_memory_region(region) }
-            .map_err(kvm_error("give the guest its memory"))?;
+        unsafe { vm.set_user_memory_region(region) }.map_err(|error| StartError::MapMemory {
+            asked_mib: total_mib(memory),
+            source: error.into(),
+        })?;
     }
     vm.create_irq_chip()
         .map_err(kvm_error("create the interrupt controllers"))?;
@@ -55,6 +68,22 @@ pub(super) fn create_vm(kvm: &Kvm, memory: &Memory) -> Result<VmFd, StartError> 
     })
     .map_err(kvm_error("create the interval timer"))?;
     Ok(vm)
+}
+
+/// Asks again when a signal of the embedder's, or of the kernel's own, got in between.
+fn create_empty_vm(kvm: &Kvm) -> Result<VmFd, kvm_ioctls::Error> {
+    for _ in 1..CREATE_ATTEMPTS {
+        match kvm.create_vm() {
+            Err(error) if error.errno() == libc::EINTR => {}
+            result => return result,
+        }
+    }
+    kvm.create_vm()
+}
+
+fn total_mib(memory: &Memory) -> u32 {
+    let bytes: u64 = memory.iter().map(GuestMemoryRegion::len).sum();
+    u32::try_from(bytes >> 20).unwrap_or(u32::MAX)
 }
 
 /// The error of a request to KVM.

@@ -71,6 +71,17 @@ fn what_does_not_fit_in_memory_is_refused() {
 }
 
 #[test]
+fn memory_that_the_host_cannot_give_is_refused() {
+    let (_dir, path) = file(&elf(&[spin()]));
+    // More than KVM takes, and more than any address space has.
+    for mib in [64 << 20, u32::MAX] {
+        let error = start(&path, |config| config.memory_mib = mib);
+        assert!(matches!(error, StartError::MapMemory { .. }), "{error}");
+        assert!(error.to_string().contains(&mib.to_string()));
+    }
+}
+
+#[test]
 fn machines_that_cannot_be_are_refused() {
     let (_dir, path) = file(&elf(&[spin()]));
     let error = start(&path, |config| config.vcpus = 0);
