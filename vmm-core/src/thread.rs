@@ -11,7 +11,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::unix::thread::JoinHandleExt;
-use std::sync::Once;
+use std::sync::OnceLock;
 use std::thread::{Builder, JoinHandle};
 
 use libc::{c_int, c_void, siginfo_t, sigset_t};
@@ -46,21 +46,27 @@ pub(crate) enum Role {
 }
 
 /// Starts a named thread of a VM.
+///
+/// The thread inherits its signal mask from this one, which has it for that moment: so there is no time in
+/// which the new thread could take a signal of the embedder's.
 pub(crate) fn spawn(
     name: String,
     role: Role,
     body: impl FnOnce() + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
-    static HANDLER: Once = Once::new();
-    HANDLER.call_once(|| {
-        if let Err(error) = register_signal_handler(kick_signal(), nothing) {
-            tracing::error!(%error, "could not install the handler that vCPUs are kicked with");
-        }
-    });
-    Builder::new().name(name).spawn(move || {
-        block_signals(role);
-        body();
-    })
+    install_handler()?;
+    let before = set_mask(&mask_of(role));
+    let thread = Builder::new().name(name).spawn(body);
+    set_mask(&before);
+    thread
+}
+
+/// Without the handler, the first kick would end the process.
+fn install_handler() -> io::Result<()> {
+    static INSTALLED: OnceLock<Result<(), c_int>> = OnceLock::new();
+    INSTALLED
+        .get_or_init(|| register_signal_handler(kick_signal(), nothing).map_err(|e| e.errno()))
+        .map_err(io::Error::from_raw_os_error)
 }
 
 /// Takes a vCPU thread out of `KVM_RUN` if it is there at this moment. The caller repeats this until
@@ -76,7 +82,8 @@ pub(crate) fn kick(thread: &JoinHandle<()>) {
 
 extern "C" fn nothing(_: c_int, _: *mut siginfo_t, _: *mut c_void) {}
 
-fn block_signals(role: Role) {
+/// The signals that threads of this role don't take.
+fn mask_of(role: Role) -> sigset_t {
     let mut set = MaybeUninit::<sigset_t>::uninit();
     // SAFETY: the pointer is to memory of the right type, which the call fills.
     unsafe { libc::sigfillset(set.as_mut_ptr()) };
@@ -90,6 +97,17 @@ fn block_signals(role: Role) {
         // SAFETY: `set` is an initialised set, and `signal` a valid number.
         unsafe { libc::sigdelset(&raw mut set, signal) };
     }
-    // SAFETY: `set` is initialised, and the old mask is not asked for.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut()) };
+    set
 }
+
+/// Gives the calling thread a signal mask; returns the one that it had.
+fn set_mask(mask: &sigset_t) -> sigset_t {
+    let mut before = *mask;
+    // SAFETY: both point to initialised sets, which live for the call.
+    let result = unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, &raw mut before) };
+    debug_assert_eq!(result, 0, "setting a mask only fails for a bad `how`");
+    before
+}
+
+#[cfg(test)]
+mod tests;
