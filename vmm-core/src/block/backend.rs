@@ -42,14 +42,14 @@ pub trait BlockBackend: Send + Sync {
     /// Any; nothing can then be said about what is durable.
     fn flush(&self) -> io::Result<()>;
 
-    /// Takes note that the guest no longer needs the bytes of this range; it may read anything there,
+    /// Takes note that the guest no longer needs the bytes of this range of at most 2 GiB; it may read anything there,
     /// the old bytes included, until it writes again.
     ///
     /// # Errors
     /// Any. A backend that has no use for the hint returns `Ok`.
     fn discard(&self, offset: u64, len: u64) -> io::Result<()>;
 
-    /// Makes the range read as zeroes. It can be as long as the disk.
+    /// Makes the range, of at most 2 GiB, read as zeroes.
     ///
     /// # Errors
     /// Any, as for [`write_at`](Self::write_at).

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use virtio_bindings::bindings::virtio_blk as blk;
 
-use super::request::{HEADER_BYTES, MAX_RANGES, Request, RequestError};
+use super::request::{HEADER_BYTES, MAX_RANGE_SECTORS, MAX_RANGES, Request, RequestError};
 use super::{BlockBackend, SECTOR_BYTES};
 use crate::config::{Drive, MAX_SERIAL_BYTES};
 use crate::memory::Memory;
@@ -22,8 +22,6 @@ const QUEUE_SIZE: u16 = 256;
 const QUEUE_SIZES: &[u16] = &[QUEUE_SIZE];
 /// Data segments in a request: what is left of a queue after header and status.
 const MAX_SEGMENTS: u32 = QUEUE_SIZE as u32 - 2;
-/// Sectors in one range of a discard or write-zeroes request: 2 GiB.
-const MAX_RANGE_SECTORS: u32 = 1 << 22;
 /// log2 of physical sectors (4 KiB) over logical ones, so that guests align what they write.
 const PHYSICAL_BLOCK_EXPONENT: u8 = 3;
 /// Bytes that go to or from a backend at once.
@@ -101,11 +99,18 @@ impl Block {
 
     /// Serves one request and writes its status.
     fn handle(&mut self, memory: &Memory, chain: &Chain) -> Verdict {
-        let parsed = Request::parse(memory, chain, self.backend.size());
+        let parsed = Request::parse(memory, chain, self.backend.size()).and_then(|request| {
+            if request.writes() && self.read_only {
+                return Err(RequestError::ReadOnly);
+            }
+            Ok(request)
+        });
         let (status, written) = match parsed.map(|request| self.execute(memory, chain, &request)) {
             Ok(Ok(written)) => (blk::VIRTIO_BLK_S_OK, written),
             Ok(Err(error)) => {
-                tracing::warn!(%error, "a disk request failed");
+                if !self.is_stopping() {
+                    tracing::warn!(%error, "a disk request failed");
+                }
                 (blk::VIRTIO_BLK_S_IOERR, 0)
             }
             Err(RequestError::NoStatus) => return Verdict::Used(0),
@@ -124,13 +129,7 @@ impl Block {
 
     /// Does what the request says; returns how many bytes of data were written to the guest.
     fn execute(&mut self, memory: &Memory, chain: &Chain, request: &Request) -> io::Result<u64> {
-        let writes = !matches!(
-            request,
-            Request::Read { .. } | Request::GetId | Request::Flush
-        );
-        if writes && self.read_only {
-            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
-        }
+        self.check_stopping()?;
         let written = match request {
             Request::Read { offset, length } => self.read(memory, chain, *offset, *length)?,
             Request::Write { offset, length } => self.write(memory, chain, *offset, *length)?,
@@ -150,7 +149,7 @@ impl Block {
                 self.each(ranges, |disk, at, len| disk.write_zeroes(at, len))?
             }
         };
-        if writes && !self.driver_flushes {
+        if request.writes() && !self.driver_flushes {
             self.backend.flush()?;
         }
         Ok(written)
@@ -206,8 +205,12 @@ impl Block {
         Ok(0)
     }
 
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
     fn check_stopping(&self) -> io::Result<()> {
-        if self.stopping.load(Ordering::Relaxed) {
+        if self.is_stopping() {
             return Err(io::Error::other("the VM is stopping"));
         }
         Ok(())

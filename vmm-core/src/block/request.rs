@@ -14,6 +14,10 @@ const RANGE_BYTES: usize = 16;
 /// The most ranges in one discard or write-zeroes request.
 pub(super) const MAX_RANGES: usize = 32;
 
+/// The most sectors in one range of such a request: 2 GiB, so that a backend is never busy with one call for
+/// as long as its disk is large.
+pub(super) const MAX_RANGE_SECTORS: u32 = 1 << 22;
+
 /// What the guest wants. Byte ranges are within the disk.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Request {
@@ -34,6 +38,8 @@ pub(super) enum RequestError {
     Unsupported(u32),
     #[error("the request is out of the disk's bounds, or its length is wrong")]
     BadRange,
+    #[error("the drive is read-only")]
+    ReadOnly,
     #[error("the request's buffers are wrong: {0}")]
     Chain(#[from] ChainError),
 }
@@ -49,6 +55,11 @@ impl RequestError {
 }
 
 impl Request {
+    /// Whether it changes the disk.
+    pub(super) fn writes(&self) -> bool {
+        !matches!(self, Self::Read { .. } | Self::Flush | Self::GetId)
+    }
+
     /// Parses the request in `chain` for a disk of `size` bytes.
     pub(super) fn parse(memory: &Memory, chain: &Chain, size: u64) -> Result<Self, RequestError> {
         let answer = chain
@@ -124,7 +135,11 @@ fn ranges(
             if flags & !allowed_flags != 0 {
                 return Err(RequestError::Unsupported(flags));
             }
-            let length = u64::from(u32::from_le_bytes([n0, n1, n2, n3])) * SECTOR_BYTES;
+            let sectors = u32::from_le_bytes([n0, n1, n2, n3]);
+            if sectors > MAX_RANGE_SECTORS {
+                return Err(RequestError::BadRange);
+            }
+            let length = u64::from(sectors) * SECTOR_BYTES;
             let offset = checked_range(u64::from_le_bytes(sector), length, size)?;
             Ok((offset, length))
         })

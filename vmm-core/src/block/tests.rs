@@ -117,7 +117,7 @@ impl Bench {
             ring.create_queue().unwrap(),
             memory.clone(),
             interrupt.clone(),
-            EventFd::new(0).unwrap(),
+            Arc::new(EventFd::new(0).unwrap()),
         )];
         assert!(queues[0].is_sane());
         self.device.serve(Event::Queue(0), &mut queues).unwrap();
@@ -240,10 +240,51 @@ fn a_failing_backend_gives_an_io_error() {
 fn a_stopping_vm_does_no_more_io() {
     let mut bench = Bench::new(false);
     bench.stopping.store(true, Ordering::SeqCst);
-    assert_eq!(
-        bench.request(blk::VIRTIO_BLK_T_OUT, 0, 512, false),
-        blk::VIRTIO_BLK_S_IOERR
-    );
+    let error = blk::VIRTIO_BLK_S_IOERR;
+    assert_eq!(bench.request(blk::VIRTIO_BLK_T_OUT, 0, 512, false), error);
+    assert_eq!(bench.request(blk::VIRTIO_BLK_T_FLUSH, 0, 0, false), error);
+    assert_eq!(bench.disk.flushes.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn ranges_are_limited_as_the_driver_is_told() {
+    struct Huge(AtomicUsize);
+    impl BlockBackend for Huge {
+        fn size(&self) -> u64 {
+            1 << 40
+        }
+        fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<()> {
+            Ok(())
+        }
+        fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+            Ok(())
+        }
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+        fn discard(&self, _: u64, _: u64) -> io::Result<()> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        }
+        fn write_zeroes(&self, offset: u64, len: u64) -> io::Result<()> {
+            self.discard(offset, len)
+        }
+    }
+    let huge = Arc::new(Huge(AtomicUsize::new(0)));
+    let mut bench = Bench::new(false);
+    let drive = Drive {
+        backend: Arc::clone(&huge) as Arc<dyn BlockBackend>,
+        read_only: false,
+        serial: String::new(),
+    };
+    bench.device = Block::new(&drive, Arc::clone(&bench.stopping));
+    bench.device.activate(info(&drive).features);
+    for kind in [blk::VIRTIO_BLK_T_DISCARD, blk::VIRTIO_BLK_T_WRITE_ZEROES] {
+        assert_eq!(bench.range(kind, 0, 1 << 22, 0), 0);
+        let status = bench.range(kind, 0, (1 << 22) + 1, 0);
+        assert_eq!(status, blk::VIRTIO_BLK_S_IOERR);
+    }
+    assert_eq!(huge.0.load(Ordering::SeqCst), 2);
 }
 
 #[test]

@@ -64,8 +64,19 @@ impl Interrupt {
         self.shared.status.load(Ordering::SeqCst)
     }
 
+    /// Sets what the driver may set; the device's need of a reset stays.
     pub(crate) fn set_status(&self, status: u32) {
-        self.shared.status.store(status, Ordering::SeqCst);
+        let update = |old| Some(status | old & VIRTIO_CONFIG_S_NEEDS_RESET);
+        let _always_updated =
+            self.shared
+                .status
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, update);
+    }
+
+    /// The driver has reset the device.
+    pub(crate) fn clear(&self) {
+        self.shared.pending.store(0, Ordering::SeqCst);
+        self.shared.status.store(0, Ordering::SeqCst);
     }
 
     fn raise(&self, reason: u32) {

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use virtio_bindings::bindings::virtio_config::{
     VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FAILED, VIRTIO_CONFIG_S_FEATURES_OK,
-    VIRTIO_CONFIG_S_NEEDS_RESET, VIRTIO_F_VERSION_1,
+    VIRTIO_F_VERSION_1,
 };
 use virtio_bindings::bindings::virtio_mmio as reg;
 use virtio_bindings::bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
@@ -22,6 +22,11 @@ const VERSION: u32 = 2;
 const VENDOR: u32 = u32::from_le_bytes(*b"VMSE");
 /// What the length of a shared memory region reads as when there is none.
 const NO_SHARED_MEMORY: u32 = u32::MAX;
+
+/// Alignment of the parts of a queue (virtio 1.2, section 2.7).
+const DESCRIPTOR_ALIGN: u32 = 16;
+const AVAILABLE_ALIGN: u32 = 2;
+const USED_ALIGN: u32 = 4;
 
 /// The register window of one device.
 #[derive(Debug)]
@@ -171,12 +176,10 @@ impl MmioTransport {
                 self.worker.reset();
             }
             *registers = Registers::new(&self.info);
-            self.interrupt.acknowledge(u32::MAX);
-            self.interrupt.set_status(0);
+            self.interrupt.clear();
             return;
         }
-        let old = self.interrupt.status();
-        let mut status = value | old & VIRTIO_CONFIG_S_NEEDS_RESET;
+        let mut status = value;
         let features = registers.driver_features;
         let acceptable =
             features & !self.info.features == 0 && features & (1 << VIRTIO_F_VERSION_1) != 0;
@@ -216,12 +219,18 @@ fn half(value: u64, select: u32) -> u32 {
 fn write_queue_register(queue: &mut Queue, offset: u32, value: u32) {
     match offset {
         reg::VIRTIO_MMIO_QUEUE_NUM => {
-            // A size out of bounds leaves the old one, which the driver can't have meant: the queue
-            // then fails the check at activation or breaks at its first use.
-            if let Ok(size) = u16::try_from(value) {
+            // A size out of bounds leaves the old one, which the driver can't have meant; its rings are
+            // then wherever they are, and checked all the same.
+            let size = u16::try_from(value).unwrap_or(0);
+            if size.is_power_of_two() && size <= queue.max_size() {
                 queue.set_size(size);
             }
         }
+        // A ring that isn't aligned leaves the old address, too. The queue would say so in the log, and a
+        // guest must not be able to fill that.
+        reg::VIRTIO_MMIO_QUEUE_DESC_LOW if !value.is_multiple_of(DESCRIPTOR_ALIGN) => {}
+        reg::VIRTIO_MMIO_QUEUE_AVAIL_LOW if !value.is_multiple_of(AVAILABLE_ALIGN) => {}
+        reg::VIRTIO_MMIO_QUEUE_USED_LOW if !value.is_multiple_of(USED_ALIGN) => {}
         reg::VIRTIO_MMIO_QUEUE_READY => queue.set_ready(value == 1),
         reg::VIRTIO_MMIO_QUEUE_DESC_LOW => queue.set_desc_table_address(Some(value), None),
         reg::VIRTIO_MMIO_QUEUE_DESC_HIGH => queue.set_desc_table_address(None, Some(value)),

@@ -1,10 +1,20 @@
 //! A queue as a device's worker sees it.
 
+use std::sync::Arc;
+
 use virtio_queue::{Error as RingError, Queue, QueueOwnedT, QueueT};
+use vm_memory::{GuestAddress, GuestMemory, Permissions};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::{Chain, Interrupt};
 use crate::memory::Memory;
+
+/// Sizes of the parts of a queue (virtio 1.2, section 2.7).
+const DESCRIPTOR_BYTES: usize = 16;
+/// Flags, index, and the event index at the end.
+const RING_HEAD_BYTES: usize = 6;
+const AVAILABLE_BYTES: usize = 2;
+const USED_BYTES: usize = 8;
 
 /// A queue whose rings the driver has wrecked.
 #[derive(Debug, thiserror::Error)]
@@ -26,12 +36,17 @@ pub(crate) struct ServedQueue {
     queue: Queue,
     memory: Memory,
     interrupt: Interrupt,
-    kick: EventFd,
+    kick: Arc<EventFd>,
 }
 
 impl ServedQueue {
     /// `kick` is the eventfd by which the driver announces buffers.
-    pub(crate) fn new(queue: Queue, memory: Memory, interrupt: Interrupt, kick: EventFd) -> Self {
+    pub(crate) fn new(
+        queue: Queue,
+        memory: Memory,
+        interrupt: Interrupt,
+        kick: Arc<EventFd>,
+    ) -> Self {
         Self {
             queue,
             memory,
@@ -42,7 +57,26 @@ impl ServedQueue {
 
     /// Whether the queue's rings lie in memory. A queue that the driver left out is fine.
     pub(crate) fn is_sane(&self) -> bool {
-        !self.queue.ready() || self.queue.is_valid(&self.memory)
+        // `is_valid` of the queue itself prints an error for each ring that does not: a guest can make that
+        // happen as often as it likes.
+        let entries = usize::from(self.queue.size());
+        let is_in_memory = |ring, bytes, access| {
+            GuestMemory::check_range(&self.memory, GuestAddress(ring), bytes, access)
+        };
+        !self.queue.ready()
+            || is_in_memory(
+                self.queue.desc_table(),
+                DESCRIPTOR_BYTES * entries,
+                Permissions::Read,
+            ) && is_in_memory(
+                self.queue.avail_ring(),
+                RING_HEAD_BYTES + AVAILABLE_BYTES * entries,
+                Permissions::Read,
+            ) && is_in_memory(
+                self.queue.used_ring(),
+                RING_HEAD_BYTES + USED_BYTES * entries,
+                Permissions::Write,
+            )
     }
 
     /// Gives chains to `serve` until there are none, or it wants no more, or a whole queue's worth is
@@ -66,6 +100,9 @@ impl ServedQueue {
                 }
                 budget -= 1;
                 let head = chain.head_index();
+                if head >= self.queue.size() {
+                    return Err(RingError::InvalidDescriptorIndex.into());
+                }
                 let verdict = match Chain::collect(chain) {
                     Ok(chain) => serve(&self.memory, &chain),
                     Err(error) => {

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
@@ -43,7 +44,7 @@ const MAX_EVENTS: usize = 8;
 pub(crate) struct Worker {
     commands: Sender<Command>,
     wake: EventFd,
-    kicks: Vec<EventFd>,
+    kicks: Vec<Arc<EventFd>>,
 }
 
 impl Worker {
@@ -62,14 +63,14 @@ impl Worker {
             commands,
             wake: new_event()?,
             kicks: (0..queues)
-                .map(|_| new_event())
+                .map(|_| new_event().map(Arc::new))
                 .collect::<io::Result<_>>()?,
         };
         let body = Body {
             epoll: Epoll::new()?,
             commands: received,
             wake: worker.wake.try_clone()?,
-            kicks: worker.try_clone_kicks()?,
+            kicks: worker.kicks.clone(),
             queues: Vec::new(),
             handler,
             memory,
@@ -93,13 +94,9 @@ impl Worker {
         Ok((worker, thread))
     }
 
-    /// The eventfd by which the driver kicks queue number `index`.
-    pub(crate) fn kicks(&self) -> &[EventFd] {
+    /// The eventfds by which the driver kicks the queues.
+    pub(crate) fn kicks(&self) -> &[Arc<EventFd>] {
         &self.kicks
-    }
-
-    fn try_clone_kicks(&self) -> io::Result<Vec<EventFd>> {
-        self.kicks.iter().map(EventFd::try_clone).collect()
     }
 
     /// Hands the queues to the device.
@@ -147,7 +144,7 @@ struct Body {
     epoll: Epoll,
     commands: Receiver<Command>,
     wake: EventFd,
-    kicks: Vec<EventFd>,
+    kicks: Vec<Arc<EventFd>>,
     /// Empty while the device is idle.
     queues: Vec<ServedQueue>,
     handler: Box<dyn Handler>,
@@ -217,31 +214,20 @@ impl Body {
     }
 
     fn activate(&mut self, queues: Vec<Queue>, features: u64) {
-        let served: io::Result<Vec<_>> = queues
-            .into_iter()
-            .zip(&self.kicks)
-            .map(|(queue, kick)| {
-                let (memory, interrupt) = (self.memory.clone(), self.interrupt.clone());
-                Ok(ServedQueue::new(
-                    queue,
-                    memory,
-                    interrupt,
-                    kick.try_clone()?,
-                ))
-            })
-            .collect();
-        match served {
-            Ok(served) if served.iter().all(ServedQueue::is_sane) => {
-                self.queues = served;
-                self.handler.activate(features);
-                for index in 0..self.queues.len() {
-                    self.serve(Event::Queue(index));
-                }
-            }
-            refused => {
-                tracing::warn!(error = ?refused.err(), "a virtio driver set up its queues outside of memory");
-                self.interrupt.needs_reset();
-            }
+        let serve = |(queue, kick): (Queue, &Arc<EventFd>)| {
+            let (memory, interrupt) = (self.memory.clone(), self.interrupt.clone());
+            ServedQueue::new(queue, memory, interrupt, Arc::clone(kick))
+        };
+        let served: Vec<_> = queues.into_iter().zip(&self.kicks).map(serve).collect();
+        if !served.iter().all(ServedQueue::is_sane) {
+            tracing::debug!("a virtio driver set up its queues outside of memory");
+            self.interrupt.needs_reset();
+            return;
+        }
+        self.queues = served;
+        self.handler.activate(features);
+        for index in 0..self.queues.len() {
+            self.serve(Event::Queue(index));
         }
     }
 
@@ -250,7 +236,8 @@ impl Body {
             return;
         }
         if let Err(error) = self.handler.serve(event, &mut self.queues) {
-            tracing::warn!(?error, "a virtio device needs a reset");
+            // Not louder: a guest can bring this about as often as it likes.
+            tracing::debug!(?error, "a virtio device needs a reset");
             self.queues.clear();
             self.interrupt.needs_reset();
         }

@@ -465,7 +465,7 @@ fn packets_pass_through_the_queues_however_they_are_cut() {
             ring.create_queue().unwrap(),
             memory.clone(),
             interrupt.clone(),
-            EventFd::new(0).unwrap(),
+            Arc::new(EventFd::new(0).unwrap()),
         )
     });
     let mut device = VsockDevice::new(Arc::clone(&guest.0));

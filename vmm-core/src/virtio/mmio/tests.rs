@@ -4,7 +4,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use virtio_bindings::bindings::virtio_config::{
-    VIRTIO_CONFIG_S_ACKNOWLEDGE, VIRTIO_CONFIG_S_DRIVER,
+    VIRTIO_CONFIG_S_ACKNOWLEDGE, VIRTIO_CONFIG_S_DRIVER, VIRTIO_CONFIG_S_NEEDS_RESET,
 };
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
@@ -208,6 +208,38 @@ fn rings_outside_of_memory_ask_for_a_reset() {
     bench.set_up(0x1_0000);
     let told: Vec<_> = (0..3).map(|_| bench.next()).collect();
     assert_eq!(told, ["reset", "activate 0x100000000", "Queue(0)"]);
+}
+
+#[test]
+fn a_need_of_a_reset_outlives_what_the_driver_writes() {
+    let bench = Bench::new();
+    bench.transport.interrupt().needs_reset();
+    bench.set(reg::VIRTIO_MMIO_STATUS, VIRTIO_CONFIG_S_ACKNOWLEDGE);
+    let status = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_NEEDS_RESET;
+    assert_eq!(bench.get(reg::VIRTIO_MMIO_STATUS), status);
+    bench.set(reg::VIRTIO_MMIO_STATUS, 0);
+    assert_eq!(bench.get(reg::VIRTIO_MMIO_STATUS), 0);
+}
+
+#[test]
+fn sizes_and_addresses_that_no_queue_can_have_are_left_out() {
+    let bench = Bench::new();
+    for (register, value) in [
+        (reg::VIRTIO_MMIO_QUEUE_NUM, 0),
+        (reg::VIRTIO_MMIO_QUEUE_NUM, 12),
+        (reg::VIRTIO_MMIO_QUEUE_NUM, 32),
+        (reg::VIRTIO_MMIO_QUEUE_NUM, 1 << 16 | 8),
+        (reg::VIRTIO_MMIO_QUEUE_DESC_LOW, 0x1_0008),
+        (reg::VIRTIO_MMIO_QUEUE_AVAIL_LOW, 0x1_0001),
+        (reg::VIRTIO_MMIO_QUEUE_USED_LOW, 0x1_0002),
+    ] {
+        bench.set(register, value);
+    }
+    let mut registers = bench.transport.registers.lock().unwrap();
+    let queue = registers.queue().unwrap();
+    assert_eq!(queue.size(), 16);
+    let rings = [queue.desc_table(), queue.avail_ring(), queue.used_ring()];
+    assert_eq!(rings, [0; 3]);
 }
 
 #[test]
