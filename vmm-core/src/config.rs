@@ -40,7 +40,9 @@ pub struct VmConfig {
     /// something to this VM alone: several VMs in a process may have the same one.
     pub vsock_cid: Option<u32>,
     /// Where the guest's serial port prints. Written by vCPU threads one byte at a time, so that a
-    /// buffering writer pays off; flushed once, after the VM has stopped. Errors are ignored.
+    /// buffering writer pays off; flushed once, after the VM has stopped. Errors are ignored. What a guest
+    /// prints has no limit. A write that blocks holds up the guest, and the end of
+    /// [`Vm::stop`](crate::Vm::stop).
     pub console: Box<dyn Write + Send>,
 }
 

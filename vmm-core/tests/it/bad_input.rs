@@ -6,10 +6,12 @@ use std::path::Path;
 use vmm_core::{KernelError, StartError, Vm, VmConfig};
 
 use super::guest::{Screen, config, elf, file, spin};
+use super::lifecycle::TURN;
 
 fn start(path: &Path, change: impl FnOnce(&mut VmConfig)) -> StartError {
     let mut config = config(path.to_owned(), &Screen::default());
     change(&mut config);
+    let _turn = TURN.lock();
     Vm::start(config).expect_err("the VM must not start")
 }
 

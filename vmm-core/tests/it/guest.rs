@@ -27,6 +27,25 @@ pub(crate) fn out(port: u16, value: u8) -> Vec<u8> {
     vec![0x66, 0xba, low, high, 0xb0, value, 0xee]
 }
 
+/// Writes `value` to memory or to a register at `address`.
+pub(crate) fn write32(address: u64, value: u32) -> Vec<u8> {
+    // mov rbx, address; mov dword [rbx], value.
+    let mut code = vec![0x48, 0xbb];
+    code.extend(address.to_le_bytes());
+    code.extend([0xc7, 0x03]);
+    code.extend(value.to_le_bytes());
+    code
+}
+
+/// Waits until the 16 bits at `address` are not zero.
+pub(crate) fn wait_for(address: u64) -> Vec<u8> {
+    // mov rbx, address; cmp word [rbx], 0; je to the cmp.
+    let mut code = vec![0x48, 0xbb];
+    code.extend(address.to_le_bytes());
+    code.extend([0x66, 0x83, 0x3b, 0x00, 0x74, 0xfa]);
+    code
+}
+
 /// Loops for ever.
 pub(crate) fn spin() -> Vec<u8> {
     vec![0xeb, 0xfe]

@@ -4,14 +4,15 @@ use std::io::{self, ErrorKind, Write};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use vmm_core::{Exit, RunError, Vm};
+use vmm_core::{Exit, MAX_DRIVES, MAX_VCPUS, RunError, Vm};
 
+use super::disk::MemoryDisk;
 use super::guest::{Screen, config, elf, file, out, print, spin, triple_fault};
 
 const SOON: Duration = Duration::from_secs(20);
 
 /// Descriptors and threads are counted for the whole process, so tests that make VMs take turns.
-static TURN: Mutex<()> = Mutex::new(());
+pub(crate) static TURN: Mutex<()> = Mutex::new(());
 
 fn run(parts: &[Vec<u8>]) -> (Exit, String) {
     let (_dir, path) = file(&elf(parts));
@@ -21,7 +22,7 @@ fn run(parts: &[Vec<u8>]) -> (Exit, String) {
     (exit, screen.text())
 }
 
-fn entries(folder: &str) -> usize {
+pub(crate) fn entries(folder: &str) -> usize {
     std::fs::read_dir(folder).unwrap().count()
 }
 
@@ -108,7 +109,7 @@ fn a_dropped_vm_leaves_no_thread_or_descriptor() {
     assert_eq!(count(), before);
 }
 
-fn vm_threads() -> usize {
+pub(crate) fn vm_threads() -> usize {
     let is_vm = |entry: io::Result<std::fs::DirEntry>| {
         let name = std::fs::read_to_string(entry.unwrap().path().join("comm"));
         name.is_ok_and(|name| name.starts_with("vm-"))
@@ -117,6 +118,23 @@ fn vm_threads() -> usize {
         .unwrap()
         .filter_map(|entry| is_vm(entry).then_some(()))
         .count()
+}
+
+#[test]
+fn the_largest_machine_may_be_dropped_at_any_moment() {
+    let _turn = TURN.lock();
+    let (_dir, path) = file(&elf(&[spin()]));
+    let before = (entries("/proc/self/fd"), vm_threads());
+    for delay_us in [0, 100, 1000, 5000] {
+        let mut config = config(path.clone(), &Screen::default());
+        config.vcpus = MAX_VCPUS;
+        config.vsock_cid = Some(3);
+        config.drives = vec![MemoryDisk::drive(); MAX_DRIVES];
+        let vm = Vm::start(config).unwrap();
+        std::thread::sleep(Duration::from_micros(delay_us));
+        drop(vm);
+    }
+    assert_eq!((entries("/proc/self/fd"), vm_threads()), before);
 }
 
 #[test]

@@ -41,6 +41,28 @@ fn a_guest_sees_its_machine_and_powers_off() {
 }
 
 #[test]
+fn all_of_several_processors_work() {
+    let screen = Screen::default();
+    let mut config = config(
+        "echo online $(cat /sys/devices/system/cpu/online)\n\
+         for cpu in 0 1 2 3; do taskset $((1 << cpu)) sh -c \"echo works $cpu\"; done\n\
+         reboot -f",
+        &screen,
+    );
+    config.vcpus = 4;
+    config.command_line.push_str(" reboot=t");
+    let vm = Vm::start(config).unwrap();
+    assert!(matches!(end(&vm, &screen), Exit::Reboot));
+    let text = screen.text();
+    for line in ["online 0-3", "works 0", "works 1", "works 2", "works 3"] {
+        assert!(
+            text.contains(&format!("{line}\n")),
+            "no {line:?} in:\n{text}"
+        );
+    }
+}
+
+#[test]
 fn a_reboot_ends_the_run() {
     let screen = Screen::default();
     let vm = Vm::start(config("reboot -f", &screen)).unwrap();

@@ -1,0 +1,202 @@
+//! Disks whose driver is a few instructions.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use vmm_core::{BlockBackend, Drive, Exit, Vm};
+
+use super::guest::{Screen, config, elf, file, out, print, spin, wait_for, write32};
+use super::lifecycle::TURN;
+
+const SOON: Duration = Duration::from_secs(20);
+const DISK: usize = 8 * 512;
+const SECTOR: u32 = 2;
+
+/// A disk in memory whose writes wait at a gate.
+#[derive(Default)]
+pub(crate) struct MemoryDisk {
+    bytes: Mutex<Vec<u8>>,
+    gate: Mutex<Gate>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Gate {
+    closed: bool,
+    waiting: bool,
+}
+
+impl MemoryDisk {
+    fn new(closed: bool) -> Arc<Self> {
+        Arc::new(Self {
+            bytes: Mutex::new(vec![0; DISK]),
+            gate: Mutex::new(Gate {
+                closed,
+                waiting: false,
+            }),
+            changed: Condvar::new(),
+        })
+    }
+
+    pub(crate) fn drive() -> Drive {
+        Self::drive_of(&Self::new(false))
+    }
+
+    fn drive_of(disk: &Arc<Self>) -> Drive {
+        Drive {
+            backend: Arc::clone(disk) as Arc<dyn BlockBackend>,
+            read_only: false,
+            serial: String::new(),
+        }
+    }
+
+    fn pass_gate(&self) {
+        let mut gate = self.gate.lock().unwrap();
+        gate.waiting = true;
+        self.changed.notify_all();
+        drop(self.changed.wait_while(gate, |gate| gate.closed).unwrap());
+    }
+
+    fn wait_for_visitor(&self) {
+        let gate = self.gate.lock().unwrap();
+        drop(self.changed.wait_while(gate, |gate| !gate.waiting).unwrap());
+    }
+
+    fn open(&self) {
+        self.gate.lock().unwrap().closed = false;
+        self.changed.notify_all();
+    }
+}
+
+impl BlockBackend for MemoryDisk {
+    fn size(&self) -> u64 {
+        DISK as u64
+    }
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        let at = usize::try_from(offset).unwrap();
+        buf.copy_from_slice(&self.bytes.lock().unwrap()[at..at + buf.len()]);
+        Ok(())
+    }
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.pass_gate();
+        let at = usize::try_from(offset).unwrap();
+        self.bytes.lock().unwrap()[at..at + buf.len()].copy_from_slice(buf);
+        Ok(())
+    }
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+    fn write_zeroes(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.write_at(&vec![0; usize::try_from(len).unwrap()], offset)
+    }
+}
+
+/// Registers of the first virtio-mmio device, and memory for its driver.
+const DEVICE: u64 = 0xd000_0000;
+const STATUS: u64 = DEVICE + 0x70;
+const MEMORY: u64 = 0x200_0000;
+const AVAILABLE: u64 = MEMORY + 0x1000;
+const USED: u64 = MEMORY + 0x2000;
+const HEADER: u64 = MEMORY + 0x3000;
+const DATA: u64 = MEMORY + 0x4000;
+const REQUEST_STATUS: u64 = MEMORY + 0x5000;
+
+fn low(address: u64) -> u32 {
+    u32::try_from(address).unwrap()
+}
+
+/// Sets the device up as far as DRIVER_OK, with a queue of eight entries.
+fn set_up() -> Vec<u8> {
+    let set = |register, value| write32(DEVICE + register, value);
+    [
+        set(0x70, 0),
+        set(0x70, 1 | 2),
+        set(0x24, 1),
+        set(0x20, 1),
+        set(0x70, 1 | 2 | 8),
+        set(0x30, 0),
+        set(0x38, 8),
+        set(0x80, low(MEMORY)),
+        set(0x90, low(AVAILABLE)),
+        set(0xa0, low(USED)),
+        set(0x44, 1),
+        set(0x70, 1 | 2 | 8 | 4),
+    ]
+    .concat()
+}
+
+/// Writes one sector of zeroes that begins with `data`.
+fn write_sector() -> Vec<u8> {
+    let descriptor = |index: u64, address, length, flags: u32, next: u32| {
+        let at = MEMORY + index * 16;
+        [
+            write32(at, low(address)),
+            write32(at + 8, length),
+            write32(at + 12, flags | next << 16),
+        ]
+        .concat()
+    };
+    [
+        descriptor(0, HEADER, 16, 1, 1),
+        descriptor(1, DATA, 512, 1, 2),
+        descriptor(2, REQUEST_STATUS, 1, 2, 0),
+        write32(HEADER, 1),
+        write32(HEADER + 8, SECTOR),
+        write32(DATA, u32::from_le_bytes(*b"data")),
+        write32(AVAILABLE, 1 << 16),
+        write32(DEVICE + 0x50, 0),
+    ]
+    .concat()
+}
+
+fn start(disk: &Arc<MemoryDisk>, parts: &[Vec<u8>], screen: &Screen) -> Vm {
+    let (_dir, path) = file(&elf(parts));
+    let mut config = config(path, screen);
+    config.drives = vec![MemoryDisk::drive_of(disk)];
+    Vm::start(config).unwrap()
+}
+
+#[test]
+fn a_driver_of_a_few_instructions_writes_to_its_disk() {
+    let _turn = TURN.lock();
+    let disk = MemoryDisk::new(false);
+    let power_off = out(0x600, 5 << 2 | 1 << 5);
+    let parts = [
+        set_up(),
+        write_sector(),
+        wait_for(USED + 2),
+        power_off,
+        spin(),
+    ];
+    let vm = start(&disk, &parts, &Screen::default());
+    let exit = vm.wait_timeout(SOON);
+    assert!(matches!(exit, Some(Exit::PowerOff)), "{exit:?}");
+    let bytes = disk.bytes.lock().unwrap();
+    assert!(bytes[SECTOR as usize * 512..].starts_with(b"data"));
+}
+
+#[test]
+fn a_stop_waits_for_a_call_to_the_disk_and_for_nothing_else() {
+    let _turn = TURN.lock();
+    // The second guest waits for the disk itself: its reset of the device returns when the device has let go.
+    for last in [
+        spin(),
+        [write32(STATUS, 0), print("reset"), spin()].concat(),
+    ] {
+        let disk = MemoryDisk::new(true);
+        let screen = Screen::default();
+        let vm = start(&disk, &[set_up(), write_sector(), last], &screen);
+        disk.wait_for_visitor();
+        vm.stop();
+        assert!(vm.wait_timeout(Duration::from_millis(50)).is_none());
+        assert_eq!(screen.text(), "");
+        disk.open();
+        assert!(matches!(vm.wait_timeout(SOON), Some(Exit::Stopped)));
+        drop(vm);
+        assert_eq!(Arc::strong_count(&disk), 1, "the VM has let go of the disk");
+    }
+}
