@@ -21,7 +21,7 @@ const MAGIC: &[u8; 4] = b"HdrS";
 /// 2.12, of Linux 3.8: the first with a 64-bit entry point.
 const MIN_VERSION: u16 = 0x020c;
 const HAS_64_BIT_ENTRY: u16 = 1;
-const ENTRY_64: u64 = 0x200;
+const ENTRY_64: usize = 0x200;
 const SECTOR: usize = 512;
 
 /// What the header says about a bzImage.
@@ -47,7 +47,10 @@ impl BzImage {
         let length = u32::from_le_bytes(field(bytes, 0x1f4)?) as usize * 16;
         let packed_at = start + u32::from_le_bytes(field(bytes, 0x248)?) as usize;
         let packed = u32::from_le_bytes(field(bytes, 0x24c)?) as usize;
-        let end = (start + length).max(packed_at + packed);
+        // The entry point is a part of any kernel, whatever its header says about the rest.
+        let end = (start + length)
+            .max(packed_at + packed)
+            .max(start + ENTRY_64 + 1);
         if end > bytes.len() {
             return Err(KernelError::Truncated {
                 what: "the packed kernel",
@@ -78,7 +81,7 @@ impl BzImage {
     }
 
     pub(super) fn entry(&self) -> u64 {
-        self.load_address + ENTRY_64
+        self.load_address + ENTRY_64 as u64
     }
 
     pub(super) fn end(&self) -> u64 {

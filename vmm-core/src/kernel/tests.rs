@@ -155,6 +155,16 @@ fn truncated_files_are_told_from_other_files() {
 }
 
 #[test]
+fn a_bzimage_that_ends_before_its_entry_point_is_truncated() {
+    let mut file = bzimage(b"\x1f\x8b and so on");
+    file.truncate(2 * 512 + 0x200);
+    file[0x1f4..0x1f8].fill(0);
+    file[0x248..0x250].fill(0);
+    file[0x260..0x264].fill(0);
+    assert!(matches!(error(file), KernelError::Truncated { .. }));
+}
+
+#[test]
 fn kernels_without_a_64_bit_entry_are_refused() {
     let mut old = bzimage(b"");
     old[0x206] = 0x02;
