@@ -45,6 +45,9 @@ mod block;
 mod boot;
 mod config;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod kernel;
 mod layout;
 mod machine;

@@ -6,6 +6,8 @@
 
 mod connection;
 mod device;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod host;
 mod mux;
 mod packet;

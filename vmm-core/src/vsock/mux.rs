@@ -182,10 +182,10 @@ impl Mux {
         }
     }
 
-    /// How much waits for the guest to take packets.
+    /// How many connections are held, how many of them are in line, and how many resets wait.
     #[cfg(any(test, feature = "fuzzing"))]
-    pub(super) fn waiting(&self) -> usize {
-        self.resets.len() + self.ready.len()
+    pub(super) fn held(&self) -> (usize, usize, usize) {
+        (self.connections.len(), self.ready.len(), self.resets.len())
     }
 
     /// Whether [`next_packet`](Self::next_packet) may give a packet.
