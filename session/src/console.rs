@@ -35,8 +35,14 @@ struct Log {
 impl Console {
     /// Logs to `file` from its present position on.
     pub(crate) fn new(file: File) -> Console {
-        let log = Log { tail: VecDeque::new(), file, file_left: FILE_BYTES };
-        Console { shared: Arc::new(Mutex::new(log)) }
+        let log = Log {
+            tail: VecDeque::new(),
+            file,
+            file_left: FILE_BYTES,
+        };
+        Console {
+            shared: Arc::new(Mutex::new(log)),
+        }
     }
 
     /// The kernel's own words if it panicked.
@@ -49,8 +55,11 @@ impl Console {
     /// The last lines in one, for an error message.
     pub(crate) fn last_lines(&self) -> String {
         let text = self.text();
-        let lines: Vec<&str> =
-            text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let lines: Vec<&str> = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
         if lines.is_empty() {
             return "nothing".to_owned();
         }
@@ -62,7 +71,9 @@ impl Console {
         let log = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes: Vec<u8> = log.tail.iter().copied().collect();
         let text = String::from_utf8_lossy(&bytes);
-        text.chars().filter(|character| *character == '\n' || !character.is_control()).collect()
+        text.chars()
+            .filter(|character| *character == '\n' || !character.is_control())
+            .collect()
     }
 }
 
@@ -73,7 +84,9 @@ impl Write for Console {
         let excess = (log.tail.len() + kept.len()).saturating_sub(TAIL_BYTES);
         log.tail.drain(..excess);
         log.tail.extend(kept);
-        let to_file = bytes.len().min(usize::try_from(log.file_left).unwrap_or(usize::MAX));
+        let to_file = bytes
+            .len()
+            .min(usize::try_from(log.file_left).unwrap_or(usize::MAX));
         // A full disk must not stop the guest: the log is a convenience.
         if to_file > 0 && log.file.write_all(&bytes[..to_file]).is_ok() {
             log.file_left -= to_file as u64;

@@ -1,57 +1,71 @@
 //! The folder of one session below the store: its record, its console log, and the lock that says it is alive.
 //!
 //! Invariant: whoever changes the record or the disk of a session holds its lock; the lock ends with the
-//! process that holds it, so a session that is `Open` and not locked was cut off.
+//! process that holds it, so a session that is `Open` and not locked was cut off. A folder without a record is
+//! no session: it is just being made, just being removed, or left over from a process that died at that.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Repr};
 use crate::record::{self, Record, RecordState};
 
+mod lock;
+
+use lock::Lock;
+
 /// Below the store's folder.
 const SESSIONS: &str = "sessions";
 
-const LOCK: &str = "lock";
 const CONSOLE: &str = "console.log";
+
+/// How often the folder of a new session is made again when others remove it under our hands.
+const CREATE_TRIES: usize = 16;
 
 /// A session's folder, locked for as long as this value lives.
 #[derive(Debug)]
 pub(crate) struct LockedFolder {
     path: PathBuf,
-    _lock: File,
+    _lock: Lock,
 }
 
 /// The ids of all sessions, sorted.
 pub(crate) fn ids(store: &Path) -> Result<Vec<String>, Error> {
+    names(store, |folder| folder.join(record::FILE).exists())
+}
+
+/// The names of all folders that hold no record, sorted.
+pub(crate) fn leftovers(store: &Path) -> Result<Vec<String>, Error> {
+    names(store, |folder| !folder.join(record::FILE).exists())
+}
+
+fn names(store: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<String>, Error> {
     let sessions = store.join(SESSIONS);
-    let unreadable = |source| Repr::Io { action: "list", path: sessions.clone(), source };
     let entries = match fs::read_dir(&sessions) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(unreadable(error).into()),
+        Err(error) => return Err(io_error("list", &sessions)(error).into()),
     };
-    let mut ids = Vec::new();
+    let mut names = Vec::new();
     for entry in entries {
-        let entry = entry.map_err(unreadable)?;
-        // A folder without a record is a session that is just being created or removed.
-        if entry.path().join(record::FILE).exists() {
-            ids.extend(entry.file_name().into_string());
+        let entry = entry.map_err(io_error("list", &sessions))?;
+        if wanted(&entry.path()) {
+            names.extend(entry.file_name().into_string());
         }
     }
-    ids.sort();
-    Ok(ids)
+    names.retain(|name| crate::id::check(name).is_ok());
+    names.sort();
+    Ok(names)
 }
 
 /// Reads the record of `id` and says whether a process holds the session.
 pub(crate) fn look(store: &Path, id: &str) -> Result<(Record, bool), Error> {
     let path = existing(store, id)?;
-    let locked = match try_lock(&path) {
-        Ok(lock) => lock.is_none(),
-        Err(error) => return Err(error),
-    };
-    Ok((Record::read(&path)?, locked))
+    // Nobody changes the record while this lock is held, so both answers are of the same moment.
+    let lock = Lock::try_shared(&path).map_err(lock_error(&path))?;
+    let record = Record::read(&path)?;
+    Ok((record, lock.is_none()))
 }
 
 /// Makes the folder of a new session and locks it.
@@ -59,27 +73,52 @@ pub(crate) fn create(store: &Path, id: &str) -> Result<LockedFolder, Error> {
     let sessions = store.join(SESSIONS);
     fs::create_dir_all(&sessions).map_err(io_error("create", &sessions))?;
     let path = sessions.join(id);
-    match fs::create_dir(&path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return reuse(path, id),
-        Err(error) => return Err(io_error("create", &path)(error).into()),
+    for _ in 0..CREATE_TRIES {
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(io_error("create", &path)(error).into());
+            }
+            _ => {}
+        }
+        record::sync_folder(&sessions).map_err(io_error("sync", &sessions))?;
+        if let Some(folder) = lock_new(&path, id)? {
+            return Ok(folder);
+        }
     }
-    record::sync_folder(&sessions).map_err(io_error("sync", &sessions))?;
-    lock(path, id)
+    Err(Repr::SessionBusy { id: id.to_owned() }.into())
+}
+
+/// Locks a folder that must not be a session yet; `None` if it is gone again.
+fn lock_new(path: &Path, id: &str) -> Result<Option<LockedFolder>, Error> {
+    let taken = || Repr::SessionExists { id: id.to_owned() };
+    match Lock::try_exclusive(path) {
+        Ok(Some(_)) if path.join(record::FILE).exists() => Err(taken().into()),
+        Ok(Some(lock)) => Ok(Some(LockedFolder {
+            path: path.to_owned(),
+            _lock: lock,
+        })),
+        Ok(None) => Err(taken().into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(lock_error(path)(error).into()),
+    }
 }
 
 /// Locks the folder of a session that exists.
 pub(crate) fn open(store: &Path, id: &str) -> Result<LockedFolder, Error> {
-    lock(existing(store, id)?, id)
+    let path = existing(store, id)?;
+    let folder = lock(&path, id)?;
+    // It may have been removed just before it was locked.
+    existing(store, id)?;
+    Ok(folder)
 }
 
-/// A folder without a record is what a process left that died while it created or removed the session.
-fn reuse(path: PathBuf, id: &str) -> Result<LockedFolder, Error> {
-    let folder = lock(path, id)?;
-    if folder.path.join(record::FILE).exists() {
-        return Err(Repr::SessionExists { id: id.to_owned() }.into());
-    }
-    Ok(folder)
+/// Locks what a process left behind that died while it made or removed a session; `None` if it is a session now,
+/// or someone is at it.
+pub(crate) fn open_leftover(store: &Path, id: &str) -> Option<LockedFolder> {
+    let path = store.join(SESSIONS).join(id);
+    let lock = Lock::try_exclusive(&path).ok()??;
+    let is_session = path.join(record::FILE).exists();
+    (!is_session).then_some(LockedFolder { path, _lock: lock })
 }
 
 fn existing(store: &Path, id: &str) -> Result<PathBuf, Error> {
@@ -92,31 +131,31 @@ fn existing(store: &Path, id: &str) -> Result<PathBuf, Error> {
     }
 }
 
-fn lock(path: PathBuf, id: &str) -> Result<LockedFolder, Error> {
-    match try_lock(&path)? {
-        Some(lock) => Ok(LockedFolder { path, _lock: lock }),
-        None => Err(Repr::SessionBusy { id: id.to_owned() }.into()),
+fn lock(path: &Path, id: &str) -> Result<LockedFolder, Error> {
+    match Lock::try_exclusive(path) {
+        Ok(Some(lock)) => Ok(LockedFolder {
+            path: path.to_owned(),
+            _lock: lock,
+        }),
+        Ok(None) => Err(Repr::SessionBusy { id: id.to_owned() }.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(Repr::NoSession { id: id.to_owned() }.into())
+        }
+        Err(error) => Err(lock_error(path)(error).into()),
     }
 }
 
-fn try_lock(folder: &Path) -> Result<Option<File>, Error> {
-    let path = folder.join(LOCK);
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(io_error("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(io_error("lock", &path)(error).into()),
-    }
+fn lock_error(folder: &Path) -> impl Fn(io::Error) -> Repr + use<> {
+    io_error("lock", folder)
 }
 
 fn io_error(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Repr + use<> {
     let path = path.to_owned();
-    move |source| Repr::Io { action, path: path.clone(), source }
+    move |source| Repr::Io {
+        action,
+        path: path.clone(),
+        source,
+    }
 }
 
 impl LockedFolder {
@@ -129,6 +168,11 @@ impl LockedFolder {
     pub(crate) fn set_state(&self, record: &mut Record, state: RecordState) -> Result<(), Error> {
         record.state = state;
         record.changed = now();
+        self.write(record)
+    }
+
+    /// Writes the session's record as it is, durably.
+    pub(crate) fn write(&self, record: &Record) -> Result<(), Error> {
         record.write(&self.path)
     }
 
@@ -138,8 +182,8 @@ impl LockedFolder {
         Ok(File::create(&path).map_err(io_error("create", &path))?)
     }
 
-    /// Removes the session: first its record, so that no half of it is ever seen, then the rest.
-    pub(crate) fn remove(self) -> Result<(), Error> {
+    /// Removes the record, durably: from then on this is no session any more.
+    pub(crate) fn remove_record(&self) -> Result<(), Error> {
         let record = self.path.join(record::FILE);
         match fs::remove_file(&record) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -147,9 +191,12 @@ impl LockedFolder {
             }
             _ => {}
         }
-        record::sync_folder(&self.path).map_err(io_error("sync", &self.path))?;
-        fs::remove_dir_all(&self.path).map_err(io_error("remove", &self.path))?;
-        Ok(())
+        Ok(record::sync_folder(&self.path).map_err(io_error("sync", &self.path))?)
+    }
+
+    /// Removes the folder, after [`remove_record`](Self::remove_record).
+    pub(crate) fn remove(self) -> Result<(), Error> {
+        Ok(fs::remove_dir_all(&self.path).map_err(io_error("remove", &self.path))?)
     }
 }
 

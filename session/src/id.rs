@@ -12,8 +12,14 @@ const RANDOM_BYTES: usize = 5;
 pub(crate) fn check(id: &str) -> Result<(), Error> {
     let valid = id.len() <= MAX_BYTES
         && id.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-    if valid { Ok(()) } else { Err(Repr::BadId { id: id.to_owned() }.into()) }
+        && id
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    if valid {
+        Ok(())
+    } else {
+        Err(Repr::BadId { id: id.to_owned() }.into())
+    }
 }
 
 /// Checks a hostname by RFC 1123.
@@ -22,7 +28,14 @@ pub(crate) fn check_hostname(name: &str) -> Result<(), Error> {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
         && !name.starts_with('-')
         && !name.ends_with('-');
-    if valid { Ok(()) } else { Err(Repr::BadHostname { name: name.to_owned() }.into()) }
+    if valid {
+        Ok(())
+    } else {
+        Err(Repr::BadHostname {
+            name: name.to_owned(),
+        }
+        .into())
+    }
 }
 
 /// Makes an id that no one has yet, by all likelihood.
@@ -32,7 +45,11 @@ pub(crate) fn random() -> Result<String, Error> {
     let mut bytes = [0; RANDOM_BYTES];
     std::fs::File::open(path)
         .and_then(|mut source| source.read_exact(&mut bytes))
-        .map_err(|source| Repr::Io { action: "read", path: path.to_owned(), source })?;
+        .map_err(|source| Repr::Io {
+            action: "read",
+            path: path.to_owned(),
+            source,
+        })?;
     let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(format!("s-{digits}"))
 }

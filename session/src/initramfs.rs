@@ -16,8 +16,16 @@ const AGENT: &[u8] = include_bytes!(env!("SESSION_AGENT"));
 const MODULE_LIST: &str = "modules.list";
 
 /// What a session needs from the kernel, as modules or built in.
-const WANTED_MODULES: [&str; 5] =
-    ["virtio_mmio", "virtio_blk", "vmw_vsock_virtio_transport", "virtio_rng", "ext4"];
+const NEEDED_MODULES: [&str; 4] = [
+    "virtio_mmio",
+    "virtio_blk",
+    "vmw_vsock_virtio_transport",
+    "ext4",
+];
+
+/// What a session takes if the kernel has it: entropy, and the checksums of ext4 where they are a module of their
+/// own, which ext4 asks for by a name that no dependency tells.
+const WELCOME_MODULES: [&str; 2] = ["virtio_rng", "crc32c_generic"];
 
 /// Builds the initramfs for `kernel`.
 ///
@@ -25,7 +33,7 @@ const WANTED_MODULES: [&str; 5] =
 /// [`ErrorKind::Kernel`](crate::ErrorKind::Kernel) if a module that the session needs is missing or unreadable.
 pub(crate) fn build(kernel: &Kernel) -> Result<Vec<u8>, Error> {
     let modules = match kernel.modules() {
-        Some(folder) => modules::in_load_order(folder, &WANTED_MODULES)?,
+        Some(folder) => modules::in_load_order(folder, &NEEDED_MODULES, &WELCOME_MODULES)?,
         None => Vec::new(),
     };
     Ok(pack(&modules))
@@ -37,7 +45,8 @@ fn pack(modules: &[modules::Module]) -> Vec<u8> {
         archive.directory(folder);
     }
     // The kernel opens the console for the first process before anything is mounted on /dev.
-    archive.character_device("dev/console", 5, 1);
+    archive.character_device("dev/console", 0o600, 5, 1);
+    archive.character_device("dev/null", 0o666, 1, 3);
     archive.file("init", 0o755, AGENT);
     let mut list = String::new();
     for module in modules {
@@ -48,7 +57,6 @@ fn pack(modules: &[modules::Module]) -> Vec<u8> {
     archive.file(MODULE_LIST, 0o644, list.as_bytes());
     archive.finish()
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Repr};
 
+/// The folder of a store that holds an unpacked kernel package.
+const STORE_FOLDER: &str = "kernel";
+
 /// A kernel image, and the folder of its modules if it has any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kernel {
@@ -23,9 +26,15 @@ impl Kernel {
     /// [`ErrorKind::Kernel`](crate::ErrorKind::Kernel) if `path` does not exist or the folder holds no kernel.
     pub fn from_path(path: impl AsRef<Path>) -> Result<Kernel, Error> {
         let path = path.as_ref();
-        let metadata = fs::metadata(path)
-            .map_err(|source| Repr::KernelUnreadable { path: path.to_owned(), source })?;
-        let image = if metadata.is_dir() { newest_image(&path.join("boot"))? } else { path.to_owned() };
+        let metadata = fs::metadata(path).map_err(|source| Repr::KernelUnreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        let image = if metadata.is_dir() {
+            newest_image(&path.join("boot"))?
+        } else {
+            path.to_owned()
+        };
         let modules = modules_beside(&image);
         Ok(Kernel { image, modules })
     }
@@ -42,12 +51,38 @@ impl Kernel {
     /// # Errors
     /// [`ErrorKind::Kernel`](crate::ErrorKind::Kernel) if the host keeps none there.
     pub fn host() -> Result<Kernel, Error> {
-        let release = rustix::system::uname().release().to_string_lossy().into_owned();
-        let image = PathBuf::from(format!("/boot/vmlinuz-{release}"));
+        let image = host_image();
         if !image.is_file() {
             return Err(Repr::NoHostKernel { image }.into());
         }
         Kernel::from_path(image)
+    }
+
+    /// What a session boots that names no kernel: the package in the store's `kernel` folder, else the host's own.
+    pub(crate) fn default_for(store: &Path) -> Result<Kernel, Error> {
+        let folder = store.join(STORE_FOLDER);
+        if folder.is_dir() {
+            return Kernel::from_path(folder);
+        }
+        let image = host_image();
+        if !image.is_file() {
+            return Err(Repr::NoKernel { folder, image }.into());
+        }
+        Kernel::from_path(image)
+    }
+
+    /// A kernel that a record names; only looked at again when it is started.
+    pub(crate) fn recorded(image: PathBuf, modules: Option<PathBuf>) -> Kernel {
+        Kernel { image, modules }
+    }
+
+    /// Fails if the image is gone, before anything else is made ready for it.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let unreadable = |source| Repr::KernelUnreadable {
+            path: self.image.clone(),
+            source,
+        };
+        Ok(fs::File::open(&self.image).map(drop).map_err(unreadable)?)
     }
 
     /// The image file.
@@ -63,9 +98,20 @@ impl Kernel {
     }
 }
 
+fn host_image() -> PathBuf {
+    let release = rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned();
+    PathBuf::from(format!("/boot/vmlinuz-{release}"))
+}
+
 /// The last by name, as versions of one package differ in their last digits.
 fn newest_image(boot: &Path) -> Result<PathBuf, Error> {
-    let unreadable = |source| Repr::KernelUnreadable { path: boot.to_owned(), source };
+    let unreadable = |source| Repr::KernelUnreadable {
+        path: boot.to_owned(),
+        source,
+    };
     let mut images = Vec::new();
     for entry in fs::read_dir(boot).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
@@ -74,7 +120,12 @@ fn newest_image(boot: &Path) -> Result<PathBuf, Error> {
         }
     }
     images.sort();
-    images.pop().ok_or_else(|| Repr::NoKernelInFolder { folder: boot.to_owned() }.into())
+    images.pop().ok_or_else(|| {
+        Repr::NoKernelInFolder {
+            folder: boot.to_owned(),
+        }
+        .into()
+    })
 }
 
 fn modules_beside(image: &Path) -> Option<PathBuf> {

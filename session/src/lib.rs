@@ -1,1 +1,72 @@
 //! VM sessions that survive their shutdown.
+//!
+//! A [`Session`] is a virtual machine that runs in the caller's own process, made from a container image. Shutting it
+//! down keeps its disk as a [`Snapshot`], named by a digest; any number of sessions can be started from that, now or by
+//! a later process.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), session::Error> {
+//! use session::{Session, Store};
+//!
+//! let store = Store::open("/var/lib/playgrounds")?;
+//! let session = Session::from_image(&store, "docker://alpine:3.22").memory_mib(256).start().await?;
+//! session.command("sh").args(["-c", "echo hi > /note"]).output().await?;
+//! let snapshot = session.shutdown().await?;                       // the disk is safe, and named by a digest
+//! let again = Session::from_snapshot(&store, &snapshot).start().await?;
+//! assert_eq!(again.command("cat").arg("/note").output().await?.stdout, b"hi\n");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Each slow call returns an [`Op`]: an operation that is under way, to be `.await`ed on any executor, or finished with
+//! [`Op::wait`] on a plain thread. There is no async runtime inside, and dropping an `Op` lets it finish.
+//!
+//! # What is kept
+//!
+//! - A shutdown returns when the snapshot is on the host's disk for good.
+//! - Dropping a [`Session`], or killing its process, is a power cut to the guest: its disk keeps what the guest had
+//!   flushed. [`Store::sessions`] then shows it as [`Interrupted`](SessionState::Interrupted), and [`Session::resume`]
+//!   goes on from there.
+//! - [`Session::terminate`] throws the disk away; the snapshot that the session came from stays.
+//!
+//! # Limits
+//!
+//! x86-64 Linux with KVM; guests with a stock Linux kernel of 5.10 or later whose virtio drivers are built in or modules.
+//! No network, no terminal, and no memory snapshots yet: a resumed session boots.
+#![forbid(unsafe_code)]
+
+mod builder;
+mod command;
+mod console;
+mod control;
+mod disk;
+mod error;
+mod folder;
+mod holding;
+mod id;
+mod initramfs;
+mod kernel;
+mod launch;
+mod machine;
+mod op;
+mod record;
+mod session;
+mod snapshot;
+mod store;
+mod timings;
+
+pub use builder::SessionBuilder;
+pub use command::{
+    Command, ExitStatus, Output, Process, ProcessControl, ProcessOutput, ProcessStdin,
+};
+pub use error::{Error, ErrorKind};
+pub use kernel::Kernel;
+pub use op::Op;
+pub use rootfs_store::image::ImageConfig;
+pub use rootfs_store::{
+    Exported, Imported, NamedSnapshot, Progress, Snapshot as SnapshotInfo, SnapshotDigest, Stage,
+};
+pub use session::{Session, Status};
+pub use snapshot::Snapshot;
+pub use store::{Export, Import, SessionInfo, SessionState, Store};
+pub use timings::Timings;

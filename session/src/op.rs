@@ -37,14 +37,22 @@ impl<T: Send + 'static> Op<T> {
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Self {
         let shared = Arc::new(Shared {
-            state: Mutex::new(State { result: None, waker: None }),
+            state: Mutex::new(State {
+                result: None,
+                waker: None,
+            }),
             done: Condvar::new(),
         });
-        let completion = Completion { name, shared: Arc::clone(&shared) };
-        let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            let result = work();
-            completion.shared.finish(result);
-        });
+        let completion = Completion {
+            name,
+            shared: Arc::clone(&shared),
+        };
+        let spawned = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                let result = work();
+                completion.shared.finish(result);
+            });
         if let Err(source) = spawned {
             shared.finish(Err(Error::from(Repr::Thread { name, source })));
         }
@@ -63,7 +71,11 @@ impl<T> Op<T> {
             if let Some(result) = state.result.take() {
                 return result;
             }
-            state = self.shared.done.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .shared
+                .done
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -83,7 +95,9 @@ impl<T> Future for Op<T> {
 
 impl<T> fmt::Debug for Op<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Op").field("done", &self.shared.lock().result.is_some()).finish()
+        f.debug_struct("Op")
+            .field("done", &self.shared.lock().result.is_some())
+            .finish()
     }
 }
 
@@ -114,7 +128,8 @@ struct Completion<T> {
 impl<T> Drop for Completion<T> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.shared.finish(Err(Error::from(Repr::Panicked { name: self.name })));
+            self.shared
+                .finish(Err(Error::from(Repr::Panicked { name: self.name })));
         }
     }
 }

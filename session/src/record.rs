@@ -15,6 +15,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use rootfs_store::SnapshotDigest;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -38,9 +39,9 @@ pub(crate) struct Record {
     pub(crate) id: String,
     pub(crate) state: RecordState,
     /// The snapshot that the present disk started from, or is, if the session is stopped.
-    pub(crate) snapshot: String,
+    pub(crate) snapshot: SnapshotDigest,
     /// The snapshot that the session was created from.
-    pub(crate) origin: String,
+    pub(crate) origin: SnapshotDigest,
     pub(crate) kernel: PathBuf,
     pub(crate) modules: Option<PathBuf>,
     pub(crate) vcpus: u8,
@@ -83,10 +84,18 @@ impl Record {
     /// Reads the record in a session's folder.
     pub(crate) fn read(folder: &Path) -> Result<Record, Error> {
         let path = folder.join(FILE);
-        let unreadable = |source| Repr::Io { action: "read", path: path.clone(), source };
+        let unreadable = |source| Repr::Io {
+            action: "read",
+            path: path.clone(),
+            source,
+        };
         let length = fs::metadata(&path).map_err(unreadable)?.len();
         if length > MAX_BYTES {
-            return Err(Repr::RecordDamaged { path, what: "it is longer than any record" }.into());
+            return Err(Repr::RecordDamaged {
+                path,
+                what: "it is longer than any record",
+            }
+            .into());
         }
         let text = fs::read_to_string(&path).map_err(unreadable)?;
         parse(&text, &path)
@@ -97,9 +106,16 @@ impl Record {
         let path = folder.join(FILE);
         let text = self.to_text();
         let new = folder.join("record.json.new");
-        let failed = |action| move |source| Repr::Io { action, path: path.clone(), source };
+        let failed = |action| {
+            move |source| Repr::Io {
+                action,
+                path: path.clone(),
+                source,
+            }
+        };
         let mut file = File::create(&new).map_err(failed.clone()("create"))?;
-        file.write_all(text.as_bytes()).map_err(failed.clone()("write"))?;
+        file.write_all(text.as_bytes())
+            .map_err(failed.clone()("write"))?;
         file.sync_all().map_err(failed.clone()("sync"))?;
         fs::rename(&new, folder.join(FILE)).map_err(failed.clone()("replace"))?;
         sync_folder(folder).map_err(failed("sync"))?;
@@ -125,7 +141,12 @@ pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
 }
 
 fn parse(text: &str, path: &Path) -> Result<Record, Error> {
-    let damaged = |what| Error::from(Repr::RecordDamaged { path: path.to_owned(), what });
+    let damaged = |what| {
+        Error::from(Repr::RecordDamaged {
+            path: path.to_owned(),
+            what,
+        })
+    };
     let preamble: Preamble =
         serde_json::from_str(text).map_err(|_| damaged("it is not JSON of the right form"))?;
     if preamble.format != FORMAT {
@@ -133,7 +154,12 @@ fn parse(text: &str, path: &Path) -> Result<Record, Error> {
     }
     if preamble.version != VERSION {
         let found = preamble.version;
-        return Err(Repr::RecordVersion { path: path.to_owned(), found, known: VERSION }.into());
+        return Err(Repr::RecordVersion {
+            path: path.to_owned(),
+            found,
+            known: VERSION,
+        }
+        .into());
     }
     let envelope: Envelope<'_> =
         serde_json::from_str(text).map_err(|_| damaged("it has members that are not known"))?;

@@ -19,8 +19,15 @@ fn memory_and_file_stay_bounded() {
 fn the_panic_is_found_and_cleaned() {
     let mut console = console();
     assert_eq!(console.panic_line(), None);
-    console.write_all(b"[    1.0] Kernel panic - not syncing: VFS: \x1b[31mno root\r\n[    1.1] CPU: 0\n").unwrap();
-    assert_eq!(console.panic_line().unwrap(), "Kernel panic - not syncing: VFS: [31mno root");
+    console
+        .write_all(
+            b"[    1.0] Kernel panic - not syncing: VFS: \x1b[31mno root\r\n[    1.1] CPU: 0\n",
+        )
+        .unwrap();
+    assert_eq!(
+        console.panic_line().unwrap(),
+        "Kernel panic - not syncing: VFS: [31mno root"
+    );
 }
 
 #[test]
@@ -30,5 +37,8 @@ fn the_last_lines_are_quoted_in_one() {
     for line in 0..10 {
         writeln!(console, "line {line}\r\n").unwrap();
     }
-    assert_eq!(console.last_lines(), "line 4 | line 5 | line 6 | line 7 | line 8 | line 9");
+    assert_eq!(
+        console.last_lines(),
+        "line 4 | line 5 | line 6 | line 7 | line 8 | line 9"
+    );
 }

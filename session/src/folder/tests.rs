@@ -1,11 +1,13 @@
+use rootfs_store::SnapshotDigest;
+
 use super::*;
 
 fn record(id: &str) -> Record {
     Record {
         id: id.into(),
         state: RecordState::Open,
-        snapshot: "sha256:1".into(),
-        origin: "sha256:1".into(),
+        snapshot: SnapshotDigest::from_bytes([1; 32]),
+        origin: SnapshotDigest::from_bytes([1; 32]),
         kernel: "/k".into(),
         modules: None,
         vcpus: 1,
@@ -20,9 +22,14 @@ fn record(id: &str) -> Record {
 fn a_session_is_alive_while_its_folder_is_locked() {
     let store = tempfile::tempdir().unwrap();
     let folder = create(store.path(), "a").unwrap();
-    folder.set_state(&mut record("a"), RecordState::Open).unwrap();
+    folder
+        .set_state(&mut record("a"), RecordState::Open)
+        .unwrap();
     assert!(look(store.path(), "a").unwrap().1);
-    assert_eq!(open(store.path(), "a").unwrap_err().kind(), crate::ErrorKind::Busy);
+    assert_eq!(
+        open(store.path(), "a").unwrap_err().kind(),
+        crate::ErrorKind::Busy
+    );
     drop(folder);
     assert!(!look(store.path(), "a").unwrap().1);
     open(store.path(), "a").unwrap();
@@ -34,9 +41,14 @@ fn an_id_is_taken_once_but_free_after_a_crash_at_creation() {
     drop(create(store.path(), "a").unwrap());
     let folder = create(store.path(), "a").unwrap();
     assert_eq!(ids(store.path()).unwrap(), Vec::<String>::new());
-    folder.set_state(&mut record("a"), RecordState::Open).unwrap();
+    folder
+        .set_state(&mut record("a"), RecordState::Open)
+        .unwrap();
     drop(folder);
-    assert_eq!(create(store.path(), "a").unwrap_err().kind(), crate::ErrorKind::Busy);
+    assert_eq!(
+        create(store.path(), "a").unwrap_err().kind(),
+        crate::ErrorKind::Busy
+    );
     assert_eq!(ids(store.path()).unwrap(), ["a"]);
 }
 
@@ -44,13 +56,65 @@ fn an_id_is_taken_once_but_free_after_a_crash_at_creation() {
 fn a_removed_session_is_gone() {
     let store = tempfile::tempdir().unwrap();
     let folder = create(store.path(), "a").unwrap();
-    folder.set_state(&mut record("a"), RecordState::Stopped).unwrap();
+    folder
+        .set_state(&mut record("a"), RecordState::Stopped)
+        .unwrap();
+    folder.remove_record().unwrap();
+    assert_eq!(leftovers(store.path()).unwrap(), ["a"]);
     folder.remove().unwrap();
+    assert_eq!(leftovers(store.path()).unwrap(), Vec::<String>::new());
     assert!(look(store.path(), "a").unwrap_err().is_not_found());
 }
 
 #[test]
 fn ids_that_are_paths_reach_no_file() {
     let store = tempfile::tempdir().unwrap();
-    assert_eq!(open(store.path(), "../x").unwrap_err().kind(), crate::ErrorKind::InvalidInput);
+    assert_eq!(
+        open(store.path(), "../x").unwrap_err().kind(),
+        crate::ErrorKind::InvalidInput
+    );
+}
+
+#[test]
+fn a_running_session_can_be_looked_at_while_others_look_too() {
+    let store = tempfile::tempdir().unwrap();
+    let folder = create(store.path(), "a").unwrap();
+    folder
+        .set_state(&mut record("a"), RecordState::Stopped)
+        .unwrap();
+    drop(folder);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..200 {
+                    look(store.path(), "a").unwrap();
+                }
+            });
+        }
+        for _ in 0..20 {
+            open(store.path(), "a").unwrap();
+        }
+    });
+}
+
+#[test]
+fn what_is_left_of_a_creation_is_taken_over_and_a_session_is_not() {
+    let store = tempfile::tempdir().unwrap();
+    let folder = create(store.path(), "a").unwrap();
+    assert!(
+        open_leftover(store.path(), "a").is_none(),
+        "someone is at it"
+    );
+    drop(folder);
+    open_leftover(store.path(), "a").unwrap().remove().unwrap();
+    assert!(!store.path().join("sessions/a").exists());
+    let folder = create(store.path(), "a").unwrap();
+    folder
+        .set_state(&mut record("a"), RecordState::Open)
+        .unwrap();
+    drop(folder);
+    assert!(
+        open_leftover(store.path(), "a").is_none(),
+        "it is a session"
+    );
 }

@@ -2,7 +2,19 @@ use super::*;
 
 #[test]
 fn ids_that_could_leave_the_folder_are_refused() {
-    for bad in ["", ".", "..", "../x", "a/b", "-x", ".x", "a b", "a\0", "ä", &"x".repeat(64)] {
+    for bad in [
+        "",
+        ".",
+        "..",
+        "../x",
+        "a/b",
+        "-x",
+        ".x",
+        "a b",
+        "a\0",
+        "ä",
+        &"x".repeat(64),
+    ] {
         assert!(check(bad).is_err(), "{bad:?}");
     }
     for good in ["a", "7", "lab-7", "a.b_c", &"x".repeat(63)] {

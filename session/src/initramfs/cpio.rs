@@ -26,19 +26,35 @@ struct Member<'a> {
 impl Archive {
     /// Adds a directory, readable by all.
     pub(crate) fn directory(&mut self, path: &str) {
-        self.member(&Member { path, mode: TYPE_DIRECTORY | 0o755, device: (0, 0), content: &[] });
+        self.member(&Member {
+            path,
+            mode: TYPE_DIRECTORY | 0o755,
+            device: (0, 0),
+            content: &[],
+        });
     }
 
     /// Adds a file; `content` must be shorter than 4 GiB, as everything here is.
     pub(crate) fn file(&mut self, path: &str, permissions: u32, content: &[u8]) {
-        self.member(&Member { path, mode: TYPE_REGULAR | permissions, device: (0, 0), content });
-    }
-
-    /// Adds a character device node that root alone may use.
-    pub(crate) fn character_device(&mut self, path: &str, major: u32, minor: u32) {
         self.member(&Member {
             path,
-            mode: TYPE_CHARACTER_DEVICE | 0o600,
+            mode: TYPE_REGULAR | permissions,
+            device: (0, 0),
+            content,
+        });
+    }
+
+    /// Adds a character device node.
+    pub(crate) fn character_device(
+        &mut self,
+        path: &str,
+        permissions: u32,
+        major: u32,
+        minor: u32,
+    ) {
+        self.member(&Member {
+            path,
+            mode: TYPE_CHARACTER_DEVICE | permissions,
             device: (major, minor),
             content: &[],
         });
@@ -46,7 +62,12 @@ impl Archive {
 
     /// Ends the archive.
     pub(crate) fn finish(mut self) -> Vec<u8> {
-        self.member(&Member { path: TRAILER, mode: 0, device: (0, 0), content: &[] });
+        self.member(&Member {
+            path: TRAILER,
+            mode: 0,
+            device: (0, 0),
+            content: &[],
+        });
         self.bytes
     }
 
@@ -70,7 +91,8 @@ impl Archive {
         ];
         self.bytes.extend_from_slice(MAGIC.as_bytes());
         for field in fields {
-            self.bytes.extend_from_slice(format!("{field:08x}").as_bytes());
+            self.bytes
+                .extend_from_slice(format!("{field:08x}").as_bytes());
         }
         self.bytes.extend_from_slice(member.path.as_bytes());
         self.bytes.push(0);
@@ -86,5 +108,6 @@ impl Archive {
 }
 
 fn length(bytes: usize) -> u32 {
-    u32::try_from(bytes).expect("initramfs members are the agent and kernel modules, all far below 4 GiB")
+    u32::try_from(bytes)
+        .expect("initramfs members are the agent and kernel modules, all far below 4 GiB")
 }

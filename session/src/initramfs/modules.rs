@@ -22,14 +22,29 @@ pub(crate) struct Module {
     pub(crate) content: Vec<u8>,
 }
 
-/// Reads `wanted` and all that they depend on, each after its dependencies.
-pub(crate) fn in_load_order(folder: &Path, wanted: &[&str]) -> Result<Vec<Module>, Error> {
+/// Reads `needed`, those of `welcome` that are there, and all that they depend on, each after its dependencies.
+pub(crate) fn in_load_order(
+    folder: &Path,
+    needed: &[&str],
+    welcome: &[&str],
+) -> Result<Vec<Module>, Error> {
     let mut files = BTreeMap::new();
     collect(folder, MAX_DEPTH, &mut files)?;
     let builtin = builtin(folder)?;
-    let mut order = LoadOrder { folder, files, builtin, seen: BTreeSet::new(), modules: Vec::new() };
-    for name in wanted {
+    let mut order = LoadOrder {
+        folder,
+        files,
+        builtin,
+        seen: BTreeSet::new(),
+        modules: Vec::new(),
+    };
+    for name in needed {
         order.add(name)?;
+    }
+    for name in welcome {
+        if order.files.contains_key(*name) {
+            order.add(name)?;
+        }
     }
     Ok(order.modules)
 }
@@ -49,20 +64,31 @@ impl LoadOrder<'_> {
             return Ok(());
         }
         let Some(path) = self.files.get(name) else {
-            return Err(Repr::ModuleMissing { name: name.to_owned(), folder: self.folder.to_owned() }.into());
+            return Err(Repr::ModuleMissing {
+                name: name.to_owned(),
+                folder: self.folder.to_owned(),
+            }
+            .into());
         };
         let content = read(path)?;
-        let depends = dependencies(&content).ok_or_else(|| Repr::NotAModule { path: path.clone() })?;
+        let depends =
+            dependencies(&content).ok_or_else(|| Repr::NotAModule { path: path.clone() })?;
         for dependency in depends {
             self.add(&dependency)?;
         }
-        self.modules.push(Module { name: name.to_owned(), content });
+        self.modules.push(Module {
+            name: name.to_owned(),
+            content,
+        });
         Ok(())
     }
 }
 
 fn collect(folder: &Path, depth: u32, files: &mut BTreeMap<String, PathBuf>) -> Result<(), Error> {
-    let unreadable = |source| Repr::KernelUnreadable { path: folder.to_owned(), source };
+    let unreadable = |source| Repr::KernelUnreadable {
+        path: folder.to_owned(),
+        source,
+    };
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let path = entry.path();
@@ -71,7 +97,11 @@ fn collect(folder: &Path, depth: u32, files: &mut BTreeMap<String, PathBuf>) -> 
             if depth > 0 {
                 collect(&path, depth - 1, files)?;
             }
-        } else if let Some(name) = path.file_name().and_then(|name| name.to_str()).and_then(module_name) {
+        } else if let Some(name) = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .and_then(module_name)
+        {
             files.insert(name, path);
         }
     }
@@ -86,18 +116,27 @@ fn module_name(file: &str) -> Option<String> {
 
 fn builtin(folder: &Path) -> Result<BTreeSet<String>, Error> {
     let path = folder.join("modules.builtin");
-    let list = fs::read_to_string(&path).map_err(|source| Repr::KernelUnreadable { path, source })?;
-    let names = list.lines().filter_map(|line| module_name(line.rsplit('/').next()?));
+    let list =
+        fs::read_to_string(&path).map_err(|source| Repr::KernelUnreadable { path, source })?;
+    let names = list
+        .lines()
+        .filter_map(|line| module_name(line.rsplit('/').next()?));
     Ok(names.collect())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let unreadable = |source| Repr::KernelUnreadable { path: path.to_owned(), source };
+    let unreadable = |source| Repr::KernelUnreadable {
+        path: path.to_owned(),
+        source,
+    };
     let bytes = fs::read(path).map_err(unreadable)?;
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("zst") => Ok(zstd::decode_all(bytes.as_slice()).map_err(unreadable)?),
         Some("ko") => Ok(bytes),
-        _ => Err(Repr::ModuleCompression { path: path.to_owned() }.into()),
+        _ => Err(Repr::ModuleCompression {
+            path: path.to_owned(),
+        }
+        .into()),
     }
 }
 
@@ -109,7 +148,11 @@ fn dependencies(module: &[u8]) -> Option<Vec<String>> {
     for field in section.data().ok()?.split(|byte| *byte == 0) {
         if let Some(list) = field.strip_prefix(b"depends=") {
             let list = std::str::from_utf8(list).ok()?;
-            names.extend(list.split(',').filter(|name| !name.is_empty()).map(|name| name.replace('-', "_")));
+            names.extend(
+                list.split(',')
+                    .filter(|name| !name.is_empty())
+                    .map(|name| name.replace('-', "_")),
+            );
         }
     }
     Some(names)

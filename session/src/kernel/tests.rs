@@ -5,12 +5,22 @@ fn an_unpacked_package_gives_its_newest_kernel_and_modules() {
     let folder = tempfile::tempdir().unwrap();
     for version in ["6.1.0-40-cloud-amd64", "6.1.0-41-cloud-amd64"] {
         fs::create_dir_all(folder.path().join("boot")).unwrap();
-        fs::write(folder.path().join(format!("boot/vmlinuz-{version}")), "kernel").unwrap();
+        fs::write(
+            folder.path().join(format!("boot/vmlinuz-{version}")),
+            "kernel",
+        )
+        .unwrap();
         fs::create_dir_all(folder.path().join("lib/modules").join(version)).unwrap();
     }
     let kernel = Kernel::from_path(folder.path()).unwrap();
-    assert_eq!(kernel.image(), folder.path().join("boot/vmlinuz-6.1.0-41-cloud-amd64"));
-    assert_eq!(kernel.modules().unwrap(), folder.path().join("lib/modules/6.1.0-41-cloud-amd64"));
+    assert_eq!(
+        kernel.image(),
+        folder.path().join("boot/vmlinuz-6.1.0-41-cloud-amd64")
+    );
+    assert_eq!(
+        kernel.modules().unwrap(),
+        folder.path().join("lib/modules/6.1.0-41-cloud-amd64")
+    );
     assert_eq!(Kernel::from_path(kernel.image()).unwrap(), kernel);
 }
 

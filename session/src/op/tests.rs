@@ -52,6 +52,8 @@ fn a_dropped_operation_still_finishes() {
 
 #[test]
 fn a_panic_inside_becomes_an_error() {
-    let error = Op::<()>::start("test", || panic!("on purpose")).wait().unwrap_err();
+    let error = Op::<()>::start("test", || panic!("on purpose"))
+        .wait()
+        .unwrap_err();
     assert_eq!(error.kind(), crate::ErrorKind::Internal);
 }

@@ -1,14 +1,14 @@
 use super::*;
 
 /// Written by version 1; it must stay readable.
-const GOLDEN_V1: &str = r#"{"format":"vm-sessions.session","version":1,"crc32c":GOLDEN_CRC,"record":{"id":"lab-7","state":"stopped","snapshot":"sha256:1111111111111111111111111111111111111111111111111111111111111111","origin":"sha256:2222222222222222222222222222222222222222222222222222222222222222","kernel":"/boot/vmlinuz-6.1","modules":"/lib/modules/6.1","vcpus":2,"memory_mib":256,"hostname":"lab","created":1764000000,"changed":1764000060}}"#;
+const GOLDEN_V1: &str = r#"{"format":"vm-sessions.session","version":1,"crc32c":3815829048,"record":{"id":"lab-7","state":"stopped","snapshot":"sha256:1111111111111111111111111111111111111111111111111111111111111111","origin":"sha256:2222222222222222222222222222222222222222222222222222222222222222","kernel":"/boot/vmlinuz-6.1","modules":"/lib/modules/6.1","vcpus":2,"memory_mib":256,"hostname":"lab","created":1764000000,"changed":1764000060}}"#;
 
 fn record() -> Record {
     Record {
         id: "lab-7".into(),
         state: RecordState::Stopped,
-        snapshot: format!("sha256:{}", "1".repeat(64)),
-        origin: format!("sha256:{}", "2".repeat(64)),
+        snapshot: SnapshotDigest::from_bytes([0x11; 32]),
+        origin: SnapshotDigest::from_bytes([0x22; 32]),
         kernel: "/boot/vmlinuz-6.1".into(),
         modules: Some("/lib/modules/6.1".into()),
         vcpus: 2,
@@ -40,7 +40,10 @@ fn every_damaged_byte_is_noticed() {
         let mut bytes = golden.to_vec();
         bytes[place] ^= 1;
         if let Ok(text) = String::from_utf8(bytes) {
-            assert!(parse(&text, Path::new("damaged")).is_err(), "byte {place} changed unnoticed");
+            assert!(
+                parse(&text, Path::new("damaged")).is_err(),
+                "byte {place} changed unnoticed"
+            );
         }
     }
 }

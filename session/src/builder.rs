@@ -1,0 +1,148 @@
+//! Describing a session before it starts.
+
+use std::fmt;
+use std::time::Duration;
+
+use rootfs_store::{Progress, SnapshotDigest};
+
+use crate::kernel::Kernel;
+use crate::launch;
+use crate::op::Op;
+use crate::session::Session;
+use crate::store::{Import, Store};
+
+/// How long a guest may take until it takes commands, unless it is said otherwise.
+const BOOT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a guest may take to shut down, unless it is said otherwise: as long as systemd gives its units.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// A session that is being described; [`start`](Self::start) makes it run.
+///
+/// What is not set is 1 vCPU, 512 MiB of memory, the guest's own hostname, and the kernel in the store's `kernel`
+/// folder (an unpacked distribution package) or, without one, the host's own. A resumed session keeps what it had.
+#[must_use = "nothing runs before `start`"]
+pub struct SessionBuilder {
+    pub(crate) store: Store,
+    pub(crate) source: Source,
+    pub(crate) settings: Settings,
+}
+
+/// What a session starts from.
+pub(crate) enum Source {
+    Image(Box<Import>),
+    Snapshot(SnapshotDigest),
+    Session(String),
+}
+
+/// What was asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) id: Option<String>,
+    pub(crate) kernel: Option<Kernel>,
+    pub(crate) vcpus: Option<u8>,
+    pub(crate) memory_mib: Option<u32>,
+    pub(crate) hostname: Option<String>,
+    pub(crate) boot_timeout: Duration,
+    pub(crate) shutdown_timeout: Duration,
+}
+
+impl SessionBuilder {
+    pub(crate) fn new(store: &Store, source: Source) -> Self {
+        let settings = Settings {
+            id: None,
+            kernel: None,
+            vcpus: None,
+            memory_mib: None,
+            hostname: None,
+            boot_timeout: BOOT_TIMEOUT,
+            shutdown_timeout: SHUTDOWN_TIMEOUT,
+        };
+        Self {
+            store: store.clone(),
+            source,
+            settings,
+        }
+    }
+
+    /// The session's id: 1 to 63 letters, digits, `-`, `_` or `.`. Without it, one is made up.
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.settings.id = Some(id.into());
+        self
+    }
+
+    /// The guest's memory in MiB.
+    pub fn memory_mib(mut self, mib: u32) -> Self {
+        self.settings.memory_mib = Some(mib);
+        self
+    }
+
+    /// The guest's processors.
+    pub fn vcpus(mut self, count: u8) -> Self {
+        self.settings.vcpus = Some(count);
+        self
+    }
+
+    /// The guest's hostname: 1 to 63 letters, digits or `-`.
+    pub fn hostname(mut self, name: impl Into<String>) -> Self {
+        self.settings.hostname = Some(name.into());
+        self
+    }
+
+    /// The kernel to boot.
+    pub fn kernel(mut self, kernel: Kernel) -> Self {
+        self.settings.kernel = Some(kernel);
+        self
+    }
+
+    /// How long the guest may take until it takes commands; 60 s if it is not called.
+    pub fn boot_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.boot_timeout = timeout;
+        self
+    }
+
+    /// How long the guest may take to shut down, before it is ended by force; 90 s if it is not called.
+    pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.shutdown_timeout = timeout;
+        self
+    }
+
+    /// Is told how far the import of the image has come. Does nothing for a session that starts from a snapshot.
+    pub fn on_progress(mut self, progress: impl Progress + Send + 'static) -> Self {
+        if let Source::Image(import) = self.source {
+            self.source = Source::Image(Box::new(import.on_progress(progress)));
+        }
+        self
+    }
+
+    /// Starts the session; it takes commands when the operation is done.
+    ///
+    /// A start that fails leaves no new session behind, and one that was to be resumed as it was. The kinds of its
+    /// errors say where to look: [`InvalidInput`](crate::ErrorKind::InvalidInput), [`Kvm`](crate::ErrorKind::Kvm),
+    /// [`Kernel`](crate::ErrorKind::Kernel), [`Image`](crate::ErrorKind::Image),
+    /// [`NotFound`](crate::ErrorKind::NotFound), [`Busy`](crate::ErrorKind::Busy),
+    /// [`Guest`](crate::ErrorKind::Guest), [`Timeout`](crate::ErrorKind::Timeout),
+    /// [`Host`](crate::ErrorKind::Host) and [`Storage`](crate::ErrorKind::Storage).
+    pub fn start(self) -> Op<Session> {
+        Op::start("start", move || launch::launch(self))
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Image(import) => import.fmt(f),
+            Self::Snapshot(digest) => digest.fmt(f),
+            Self::Session(id) => id.fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for SessionBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionBuilder")
+            .field("source", &self.source)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,159 @@
+//! A command that runs, frame by frame.
+//!
+//! Invariant: once it has ended, failed or been dropped, its connection is closed, and with it whatever still ran.
+
+use std::io::{self, Cursor, Read};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use agent::protocol::{Exec, Failure, Frame, read_frame, write_frame};
+
+use super::output::ExitStatus;
+use super::stdin::{self, Stdin};
+use super::{Connection, Guest};
+use crate::error::{Error, Repr};
+
+/// What a running command does next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    Stdout(Vec<u8>),
+    Stderr(Vec<u8>),
+    /// The last one.
+    End(ExitStatus),
+}
+
+/// A command that was sent to the agent.
+#[derive(Debug)]
+pub(super) struct Running {
+    guest: Arc<dyn Guest>,
+    connection: Box<dyn Connection>,
+    program: String,
+    is_piped: bool,
+    /// Why its input could not be read to the end.
+    input_error: Arc<Mutex<Option<io::Error>>>,
+}
+
+impl Running {
+    /// Sends the command, and starts to feed it.
+    pub(super) fn start(
+        guest: Arc<dyn Guest>,
+        mut exec: Exec,
+        stdin: Stdin,
+    ) -> Result<Self, Error> {
+        exec.stdin = !matches!(stdin, Stdin::Nothing);
+        let mut running = Self {
+            connection: guest.connect()?,
+            guest,
+            program: exec.program.clone(),
+            is_piped: matches!(stdin, Stdin::Piped),
+            input_error: Arc::default(),
+        };
+        match write_frame(&mut running.connection, &Frame::Exec(exec)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                let program = running.program.clone();
+                return Err(Repr::CommandTooLong { program }.into());
+            }
+            Err(source) => return Err(running.failed("sending a command", source)),
+        }
+        match stdin {
+            Stdin::Bytes(bytes) => running.feed(Box::new(Cursor::new(bytes)))?,
+            Stdin::Reader(reader) => running.feed(reader)?,
+            Stdin::Nothing | Stdin::Piped => {}
+        }
+        Ok(running)
+    }
+
+    fn feed(&self, reader: Box<dyn Read + Send>) -> Result<(), Error> {
+        let name = "command-input";
+        let connection = self.writer()?;
+        let input_error = Arc::clone(&self.input_error);
+        let feeder = move || {
+            let Ok(closer) = connection.try_clone() else {
+                return connection.hang_up();
+            };
+            if let Err(error) = stdin::feed(connection, reader) {
+                *input_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                closer.hang_up();
+            }
+        };
+        let spawned = thread::Builder::new().name(name.to_owned()).spawn(feeder);
+        Ok(spawned
+            .map(drop)
+            .map_err(|source| Repr::Thread { name, source })?)
+    }
+
+    /// A handle to write frames with.
+    pub(super) fn writer(&self) -> Result<Box<dyn Connection>, Error> {
+        let doing = "sharing it";
+        let clone = self.connection.try_clone();
+        Ok(clone.map_err(|source| Repr::Connection { doing, source })?)
+    }
+
+    /// Whether the caller writes its input.
+    pub(super) fn is_piped(&self) -> bool {
+        self.is_piped
+    }
+
+    /// Waits for what comes next.
+    pub(super) fn next(&mut self) -> Result<Event, Error> {
+        match read_frame(&mut self.connection) {
+            Ok(Some(Frame::Stdout(bytes))) => Ok(Event::Stdout(bytes)),
+            Ok(Some(Frame::Stderr(bytes))) => Ok(Event::Stderr(bytes)),
+            Ok(Some(Frame::Exit(status))) => {
+                self.connection.hang_up();
+                Ok(Event::End(status.into()))
+            }
+            Ok(Some(Frame::Failed(failure))) => Err(self.refused(failure)),
+            Ok(Some(_)) => Err(Repr::AgentConfused {
+                what: "a command was answered with a frame of another kind",
+            }
+            .into()),
+            Ok(None) => Err(self.cut_off(
+                Repr::AgentConfused {
+                    what: "it closed a command's connection before the command's end",
+                }
+                .into(),
+            )),
+            Err(error) => Err(self.cut_off(error.into())),
+        }
+    }
+
+    fn refused(&self, failure: Failure) -> Error {
+        let Failure { kind, message } = failure;
+        Repr::Command {
+            program: self.program.clone(),
+            kind,
+            message,
+        }
+        .into()
+    }
+
+    /// The connection ended before the command: because its input failed, because the guest is gone, or for no reason.
+    fn cut_off(&self, error: Error) -> Error {
+        let input_error = self
+            .input_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        match input_error {
+            Some(source) => Repr::CommandInput {
+                program: self.program.clone(),
+                source,
+            }
+            .into(),
+            None => self.guest.explain(error),
+        }
+    }
+
+    fn failed(&self, doing: &'static str, source: io::Error) -> Error {
+        self.guest
+            .explain(Repr::Connection { doing, source }.into())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.connection.hang_up();
+    }
+}

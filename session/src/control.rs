@@ -1,0 +1,64 @@
+//! The host's side of the control connection: from the agent's first words to the power-off.
+//!
+//! Pure protocol over any stream; deadlines are the stream's.
+
+use std::io::{Read, Write};
+
+use agent::protocol::{Config, Frame, PowerOff, Ready, read_frame, write_frame};
+
+use crate::error::{Error, Repr};
+
+/// Waits for the agent to introduce itself.
+pub(crate) fn hear_hello(stream: &mut impl Read) -> Result<(), Error> {
+    match next(stream)? {
+        Frame::Hello(hello) => Ok(hello.check()?),
+        _ => Err(confused("its first frame is not Hello")),
+    }
+}
+
+/// Tells the agent what its guest shall be, and waits until it takes commands.
+pub(crate) fn configure(stream: &mut (impl Read + Write), config: Config) -> Result<Ready, Error> {
+    send(stream, &Frame::Configure(config), "configuring the guest")?;
+    match next(stream)? {
+        Frame::Ready(ready) => Ok(ready),
+        _ => Err(confused(
+            "it answered Configure with something else than Ready",
+        )),
+    }
+}
+
+/// Asks the guest to shut down; it has begun to when this returns.
+pub(crate) fn power_off(stream: &mut (impl Read + Write), grace_ms: u32) -> Result<(), Error> {
+    let request = Frame::PowerOff(PowerOff { grace_ms });
+    send(stream, &request, "asking the guest to power off")?;
+    match next(stream)? {
+        Frame::PoweringOff => Ok(()),
+        Frame::Failed(failure) => Err(Repr::Agent {
+            message: failure.message,
+        }
+        .into()),
+        _ => Err(confused("it answered PowerOff with something else")),
+    }
+}
+
+fn next(stream: &mut impl Read) -> Result<Frame, Error> {
+    match read_frame(stream)? {
+        Some(Frame::Fatal(fatal)) => Err(Repr::Agent {
+            message: fatal.message,
+        }
+        .into()),
+        Some(frame) => Ok(frame),
+        None => Err(confused("it closed the control connection")),
+    }
+}
+
+fn send(stream: &mut impl Write, frame: &Frame, doing: &'static str) -> Result<(), Error> {
+    Ok(write_frame(stream, frame).map_err(|source| Repr::Connection { doing, source })?)
+}
+
+fn confused(what: &'static str) -> Error {
+    Repr::AgentConfused { what }.into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+use std::os::unix::net::UnixStream;
+use std::thread::{self, JoinHandle};
+
+use agent::protocol::{Failure, FailureKind, Fatal, Hello, Root};
+
+use super::*;
+use crate::ErrorKind;
+
+/// An agent that answers each frame by `answer`, after its first words.
+fn agent(
+    first: Frame,
+    mut answer: impl FnMut(Frame) -> Option<Frame> + Send + 'static,
+) -> (UnixStream, JoinHandle<()>) {
+    let (host, mut guest) = UnixStream::pair().unwrap();
+    let agent = thread::spawn(move || {
+        write_frame(&mut guest, &first).unwrap();
+        while let Ok(Some(frame)) = read_frame(&mut guest) {
+            match answer(frame) {
+                Some(frame) => write_frame(&mut guest, &frame).unwrap(),
+                None => return,
+            }
+        }
+    });
+    (host, agent)
+}
+
+fn config() -> Config {
+    let root = Root {
+        serial: "s".into(),
+        fstype: "ext4".into(),
+        read_only: false,
+    };
+    Config {
+        hostname: None,
+        root,
+        env: Vec::new(),
+        working_dir: None,
+        user: None,
+    }
+}
+
+fn start(stream: &mut UnixStream) -> Result<Ready, Error> {
+    hear_hello(stream)?;
+    configure(stream, config())
+}
+
+#[test]
+fn an_agent_is_greeted_configured_and_powered_off() {
+    let (mut host, agent) = agent(Frame::Hello(Hello::ours()), |frame| match frame {
+        Frame::Configure(given) => {
+            assert_eq!(given, config());
+            Some(Frame::Ready(Ready {
+                init: Some("/sbin/init".into()),
+            }))
+        }
+        Frame::PowerOff(request) => {
+            assert_eq!(request.grace_ms, 9);
+            Some(Frame::PoweringOff)
+        }
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(
+        start(&mut host).unwrap().init.as_deref(),
+        Some("/sbin/init")
+    );
+    power_off(&mut host, 9).unwrap();
+    drop(host);
+    agent.join().unwrap();
+}
+
+#[test]
+fn an_agent_that_gives_up_is_quoted() {
+    let (mut host, agent) = agent(Frame::Hello(Hello::ours()), |_| {
+        Some(Frame::Fatal(Fatal {
+            message: "no disk has the serial".into(),
+        }))
+    });
+    let error = start(&mut host).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Guest);
+    assert!(
+        error.to_string().contains("no disk has the serial"),
+        "{error}"
+    );
+    drop(host);
+    agent.join().unwrap();
+}
+
+#[test]
+fn an_agent_of_another_version_is_named_with_both_versions() {
+    let hello = Hello {
+        version: 77,
+        agent: "agent 9".into(),
+    };
+    let (mut host, agent) = agent(Frame::Hello(hello), |_| None);
+    let error = start(&mut host).unwrap_err();
+    let text =
+        std::error::Error::source(&error).map_or(error.to_string(), |s| format!("{error}: {s}"));
+    assert!(text.contains("77") && text.contains("agent 9"), "{text}");
+    drop(host);
+    agent.join().unwrap();
+}
+
+#[test]
+fn answers_that_make_no_sense_are_errors() {
+    let refused = Failure {
+        kind: FailureKind::System,
+        message: "out of threads".into(),
+    };
+    for (first, answer) in [
+        (Frame::Synced, None),
+        (Frame::Hello(Hello::ours()), Some(Frame::Synced)),
+        (Frame::Hello(Hello::ours()), None),
+        (Frame::Hello(Hello::ours()), Some(Frame::Failed(refused))),
+    ] {
+        let (mut host, agent) = agent(first, move |_| answer.clone());
+        assert_eq!(start(&mut host).unwrap_err().kind(), ErrorKind::Guest);
+        drop(host);
+        agent.join().unwrap();
+    }
+}
+
+#[test]
+fn a_refused_power_off_says_why() {
+    let refused = Failure {
+        kind: FailureKind::System,
+        message: "out of threads".into(),
+    };
+    let (mut host, agent) = agent(Frame::Synced, move |_| Some(Frame::Failed(refused.clone())));
+    read_frame(&mut host).unwrap();
+    let error = power_off(&mut host, 1).unwrap_err();
+    assert!(error.to_string().contains("out of threads"), "{error}");
+    drop(host);
+    agent.join().unwrap();
+}

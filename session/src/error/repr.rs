@@ -1,0 +1,239 @@
+//! What [`Error`](super::Error) hides, and which kind each case is.
+
+use std::io;
+use std::path::PathBuf;
+
+use agent::protocol::{FailureKind, ProtocolError};
+use rootfs_store::ext4::LayoutError;
+use rootfs_store::{CommitError, DiskError, ExportError, ImportError, ReferenceError, StoreError};
+use vmm_core::StartError;
+
+use super::ErrorKind;
+
+/// Every way to fail.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Repr {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    #[error(transparent)]
+    Platform(#[from] rootfs_store::image::ImageError),
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+
+    #[error("{name:?} is reserved: choose an image name that doesn't start with \"sessions/\"")]
+    ReservedName { name: String },
+    #[error(
+        "session {id:?} is {state}, so it has no snapshot of its present disk: shut it down first"
+    )]
+    NotAtRest { id: String, state: &'static str },
+    #[error("no session is called {id:?}: list the sessions to see those that there are")]
+    NoSession { id: String },
+    #[error("a session called {id:?} exists already: resume or remove it, or choose another id")]
+    SessionExists { id: String },
+    #[error("session {id:?} is running: shut it down first")]
+    SessionBusy { id: String },
+    #[error(
+        "{id:?} is no session id: use 1 to 63 letters, digits, '-', '_' or '.', the first one a letter or digit"
+    )]
+    BadId { id: String },
+    #[error("a resumed session keeps its id, so it can't be called {id:?}")]
+    IdOfResumed { id: String },
+    #[error("{name:?} is no hostname: use 1 to 63 letters, digits or '-', no '-' at an end")]
+    BadHostname { name: String },
+    #[error("could not {action} {}", path.display())]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("session record {} is damaged: {what}", path.display())]
+    RecordDamaged { path: PathBuf, what: &'static str },
+    #[error(
+        "session record {} has version {found}; this library reads version {known}",
+        path.display()
+    )]
+    RecordVersion {
+        path: PathBuf,
+        found: u32,
+        known: u32,
+    },
+
+    #[error("could not read the kernel or its modules at {}", path.display())]
+    KernelUnreadable { path: PathBuf, source: io::Error },
+    #[error("{} holds no kernel (a file called vmlinuz-VERSION)", folder.display())]
+    NoKernelInFolder { folder: PathBuf },
+    #[error(
+        "there is no kernel to boot: name one, or unpack a distribution's kernel package into {}; the host keeps none at {}",
+        folder.display(), image.display()
+    )]
+    NoKernel { folder: PathBuf, image: PathBuf },
+    #[error("the host keeps no kernel at {}: name one", image.display())]
+    NoHostKernel { image: PathBuf },
+    #[error(
+        "kernel module {name} is neither in {} nor built in; sessions need it",
+        folder.display()
+    )]
+    ModuleMissing { name: String, folder: PathBuf },
+    #[error("{} is no kernel module", path.display())]
+    NotAModule { path: PathBuf },
+    #[error(
+        "kernel module {} is compressed in a way that is not supported: unpack it, or use modules that are plain or .zst",
+        path.display()
+    )]
+    ModuleCompression { path: PathBuf },
+
+    #[error("the guest stopped before it was ready ({exit}); {hint}")]
+    GuestStopped { exit: String, hint: String },
+    #[error(
+        "the guest was not ready within {seconds} s of its start: raise the boot deadline if it is only slow; {hint}"
+    )]
+    BootTimeout { seconds: u64, hint: String },
+    #[error("the guest is gone ({exit}): shut the session down to keep its disk")]
+    GuestGone { exit: String },
+    #[error("the guest's agent gave up: {message}")]
+    Agent { message: String },
+    #[error("the guest's agent broke the protocol: {what}")]
+    AgentConfused { what: &'static str },
+    #[error("the guest's agent could not be understood")]
+    Protocol(#[from] ProtocolError),
+    #[error("the connection to the guest's agent failed while {doing}")]
+    Connection {
+        doing: &'static str,
+        source: io::Error,
+    },
+    #[error("could not run {program:?} in the guest: {message}")]
+    Command {
+        program: String,
+        kind: FailureKind,
+        message: String,
+    },
+    #[error("the input of {program:?} could not be read")]
+    CommandInput { program: String, source: io::Error },
+    #[error("{program:?} printed more than {limit} bytes: stream its output, or raise the limit")]
+    OutputTooLong { program: String, limit: usize },
+    #[error("{program:?} with its arguments is longer than the guest's agent takes")]
+    CommandTooLong { program: String },
+    #[error("the session is not running: {state}")]
+    NotRunning { state: &'static str },
+    #[error(
+        "the host could not {action} the disk of session {id:?} while it ran ({message}); the disk is kept: make room, then resume the session"
+    )]
+    DiskFailed {
+        id: String,
+        action: &'static str,
+        message: String,
+    },
+
+    #[error("could not start thread {name}")]
+    Thread {
+        name: &'static str,
+        source: io::Error,
+    },
+    #[error("a defect in this library: operation {name} panicked")]
+    Panicked { name: &'static str },
+}
+
+impl Repr {
+    pub(super) fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Store(error) => store_kind(error),
+            Self::Import(error) => import_kind(error),
+            Self::Disk(error) => disk_kind(error),
+            Self::Commit(_) => ErrorKind::Storage,
+            Self::Export(error) => export_kind(error),
+            Self::Start(error) => start_kind(error),
+            Self::Io { .. }
+            | Self::RecordDamaged { .. }
+            | Self::RecordVersion { .. }
+            | Self::DiskFailed { .. } => ErrorKind::Storage,
+            Self::NoSession { .. } => ErrorKind::NotFound,
+            Self::SessionExists { .. } | Self::SessionBusy { .. } | Self::NotAtRest { .. } => {
+                ErrorKind::Busy
+            }
+            Self::Reference(_)
+            | Self::Platform(_)
+            | Self::ReservedName { .. }
+            | Self::BadId { .. }
+            | Self::IdOfResumed { .. }
+            | Self::BadHostname { .. }
+            | Self::NotRunning { .. } => ErrorKind::InvalidInput,
+            Self::KernelUnreadable { .. }
+            | Self::NoKernelInFolder { .. }
+            | Self::NoKernel { .. }
+            | Self::NoHostKernel { .. }
+            | Self::ModuleMissing { .. }
+            | Self::NotAModule { .. }
+            | Self::ModuleCompression { .. } => ErrorKind::Kernel,
+            Self::GuestStopped { .. }
+            | Self::GuestGone { .. }
+            | Self::Agent { .. }
+            | Self::AgentConfused { .. }
+            | Self::Protocol(_)
+            | Self::Connection { .. } => ErrorKind::Guest,
+            Self::BootTimeout { .. } => ErrorKind::Timeout,
+            Self::Command { .. }
+            | Self::CommandInput { .. }
+            | Self::OutputTooLong { .. }
+            | Self::CommandTooLong { .. } => ErrorKind::Command,
+            Self::Thread { .. } | Self::Panicked { .. } => ErrorKind::Internal,
+        }
+    }
+}
+
+fn store_kind(error: &StoreError) -> ErrorKind {
+    match error {
+        StoreError::NotFound { .. } => ErrorKind::NotFound,
+        StoreError::AmbiguousPrefix { .. } | StoreError::BadName { .. } => ErrorKind::InvalidInput,
+        _ => ErrorKind::Storage,
+    }
+}
+
+fn import_kind(error: &ImportError) -> ErrorKind {
+    match error {
+        ImportError::DiskSize { .. }
+        | ImportError::Layout {
+            source: LayoutError::DiskTooSmall { .. },
+            ..
+        } => ErrorKind::InvalidInput,
+        ImportError::Spool { .. } => ErrorKind::Storage,
+        ImportError::Store(error) => store_kind(error),
+        _ => ErrorKind::Image,
+    }
+}
+
+fn disk_kind(error: &DiskError) -> ErrorKind {
+    match error {
+        DiskError::InUse { .. } => ErrorKind::Busy,
+        DiskError::Store(error) => store_kind(error),
+        _ => ErrorKind::Storage,
+    }
+}
+
+fn export_kind(error: &ExportError) -> ErrorKind {
+    match error {
+        ExportError::Exists { .. } => ErrorKind::InvalidInput,
+        ExportError::Store(error) => store_kind(error),
+        _ => ErrorKind::Storage,
+    }
+}
+
+fn start_kind(error: &StartError) -> ErrorKind {
+    match error {
+        StartError::NoKvm { .. } | StartError::KvmPermission { .. } | StartError::Kvm { .. } => {
+            ErrorKind::Kvm
+        }
+        StartError::ReadKernel { .. } | StartError::Kernel { .. } => ErrorKind::Kernel,
+        StartError::MapMemory { .. } | StartError::Host { .. } => ErrorKind::Host,
+        _ => ErrorKind::InvalidInput,
+    }
+}

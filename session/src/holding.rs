@@ -1,0 +1,155 @@
+//! What a session holds of its store while it runs: the lock on its folder, its record and its disk.
+//!
+//! Invariant: at every moment, a process that dies leaves a session that can be resumed with everything that its
+//! guest had flushed, or no session. A record that says `Stopped` names the snapshot that the disk is, so that a disk
+//! beside it is a leftover; a record that says `Open` has a disk.
+
+use std::sync::Arc;
+
+use crate::disk::RootDisk;
+use crate::error::{Error, Repr};
+use crate::folder::{self, LockedFolder};
+use crate::record::{Record, RecordState};
+use crate::snapshot::Snapshot;
+use crate::store;
+
+/// A session that is locked by this process.
+#[derive(Debug)]
+pub(crate) struct Holding {
+    store: rootfs_store::Store,
+    // The disk goes before the lock: whoever gets the lock next may open it.
+    disk: Option<Arc<RootDisk>>,
+    folder: LockedFolder,
+    record: Record,
+    /// The record as it was before this process took the session, and is again if its start fails.
+    found: Option<Record>,
+}
+
+impl Holding {
+    /// Makes a new session at rest: its disk is the snapshot that its record names.
+    pub(crate) fn create(store: &rootfs_store::Store, mut record: Record) -> Result<Self, Error> {
+        let folder = folder::create(store.dir(), &record.id)?;
+        let held = || -> Result<(), Error> {
+            store.set_name(&store::reference(&record.id), &record.snapshot)?;
+            record.created = folder::now();
+            folder.set_state(&mut record, RecordState::Stopped)
+        }();
+        let holding = Self {
+            store: store.clone(),
+            disk: None,
+            folder,
+            record,
+            found: None,
+        };
+        match held {
+            Ok(()) => Ok(holding),
+            Err(error) => {
+                holding.give_back();
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes a session that exists.
+    pub(crate) fn take(store: &rootfs_store::Store, id: &str) -> Result<Self, Error> {
+        let folder = folder::open(store.dir(), id)?;
+        let record = folder.record()?;
+        let found = Some(record.clone());
+        Ok(Self {
+            store: store.clone(),
+            disk: None,
+            folder,
+            record,
+            found,
+        })
+    }
+
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// What is changed here is written with the next change of state.
+    pub(crate) fn record_mut(&mut self) -> &mut Record {
+        &mut self.record
+    }
+
+    pub(crate) fn folder(&self) -> &LockedFolder {
+        &self.folder
+    }
+
+    /// Opens the disk: a fresh one over the snapshot of a session at rest, the one that is there if it was cut off.
+    pub(crate) fn open_disk(&mut self) -> Result<Arc<RootDisk>, Error> {
+        let id = &self.record.id;
+        let disk = match self.record.state {
+            RecordState::Stopped => {
+                self.store.remove_disk(id)?;
+                self.store.create_disk(id, &self.record.snapshot)?
+            }
+            RecordState::Open => self.store.open_disk(id)?,
+        };
+        let disk = Arc::new(RootDisk::new(disk));
+        self.disk = Some(Arc::clone(&disk));
+        self.folder.set_state(&mut self.record, RecordState::Open)?;
+        Ok(disk)
+    }
+
+    /// Leaves the session as it was found, after a start that failed. The VM must be gone.
+    pub(crate) fn give_back(mut self) {
+        self.disk = None;
+        let id = self.record.id.clone();
+        let undone = match self.found.take() {
+            None => self.discard(),
+            Some(found) => self.restore(&found),
+        };
+        if let Err(error) = undone {
+            tracing::warn!(%error, id, "could not undo the start of a session");
+        }
+    }
+
+    /// The record goes first: a disk beside one at rest is then known to be a leftover.
+    fn restore(&self, found: &Record) -> Result<(), Error> {
+        self.folder.write(found)?;
+        if found.state == RecordState::Stopped {
+            self.store.remove_disk(&found.id)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a snapshot of the disk and leaves the session stopped. The VM must be gone. If this fails the disk is
+    /// kept, and it may be tried again.
+    pub(crate) fn commit(&mut self, clean: bool) -> Result<Snapshot, Error> {
+        let id = &self.record.id;
+        let disk = self.disk.as_ref().ok_or(Repr::NotRunning {
+            state: "it has no disk",
+        })?;
+        if let Some(failure) = disk.failure() {
+            return Err(Repr::DiskFailed {
+                id: id.clone(),
+                action: failure.action,
+                message: failure.message.clone(),
+            }
+            .into());
+        }
+        disk.writable().flush()?;
+        let disk_bytes = disk.writable().size();
+        let committed = self.store.commit(disk.writable(), &())?;
+        self.store
+            .set_name(&store::reference(id), &committed.snapshot)?;
+        self.record.snapshot = committed.snapshot;
+        self.folder
+            .set_state(&mut self.record, RecordState::Stopped)?;
+        self.disk = None;
+        if let Err(error) = self.store.remove_disk(&self.record.id) {
+            tracing::warn!(%error, "could not remove a disk that is a snapshot now");
+        }
+        Ok(Snapshot::new(&committed, disk_bytes, clean))
+    }
+
+    /// Throws the session and its disk away. The VM must be gone.
+    pub(crate) fn discard(mut self) -> Result<(), Error> {
+        self.disk = None;
+        self.folder.remove_record()?;
+        store::discard_session(&self.store, &self.record.id)?;
+        self.folder.remove()
+    }
+}

@@ -1,0 +1,124 @@
+use super::*;
+
+/// A little-endian ELF file with nothing but a `.modinfo` section.
+fn module(info: &[u8]) -> Vec<u8> {
+    const HEADER: usize = 64;
+    const SECTION: usize = 64;
+    let names = b"\0.modinfo\0.shstrtab\0";
+    let (info_at, names_at) = (HEADER, HEADER + info.len());
+    let sections_at = (names_at + names.len()).next_multiple_of(8);
+    let mut file = vec![0; sections_at + 3 * SECTION];
+    file[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
+    put(16, &1_u16.to_le_bytes()); // ET_REL
+    put(18, &62_u16.to_le_bytes()); // EM_X86_64
+    put(20, &1_u32.to_le_bytes());
+    put(40, &(sections_at as u64).to_le_bytes());
+    put(52, &64_u16.to_le_bytes());
+    put(58, &64_u16.to_le_bytes());
+    put(60, &3_u16.to_le_bytes());
+    put(62, &2_u16.to_le_bytes());
+    put(info_at, info);
+    put(names_at, names);
+    let header = |name: u32, kind: u32, at: usize, len: usize| {
+        let mut bytes = [0; SECTION];
+        bytes[..4].copy_from_slice(&name.to_le_bytes());
+        bytes[4..8].copy_from_slice(&kind.to_le_bytes());
+        bytes[24..32].copy_from_slice(&(at as u64).to_le_bytes());
+        bytes[32..40].copy_from_slice(&(len as u64).to_le_bytes());
+        bytes
+    };
+    put(sections_at + SECTION, &header(1, 1, info_at, info.len()));
+    put(
+        sections_at + 2 * SECTION,
+        &header(10, 3, names_at, names.len()),
+    );
+    file
+}
+
+fn folder(modules: &[(&str, &str)], builtin: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("kernel/drivers")).unwrap();
+    fs::write(folder.path().join("modules.builtin"), builtin).unwrap();
+    for (file, depends) in modules {
+        let bytes = module(format!("license=GPL\0depends={depends}\0").as_bytes());
+        let bytes = if file.ends_with(".zst") {
+            zstd::encode_all(bytes.as_slice(), 1).unwrap()
+        } else {
+            bytes
+        };
+        fs::write(folder.path().join("kernel/drivers").join(file), bytes).unwrap();
+    }
+    folder
+}
+
+fn names(modules: &[Module]) -> Vec<&str> {
+    modules.iter().map(|module| module.name.as_str()).collect()
+}
+
+#[test]
+fn dependencies_come_first_and_once() {
+    let folder = folder(
+        &[
+            ("virtio_mmio.ko", "virtio_ring,virtio"),
+            ("virtio.ko", "virtio_ring"),
+            ("virtio_ring.ko", ""),
+            ("virtio-rng.ko.zst", "virtio,rng-core"),
+        ],
+        "kernel/drivers/char/hw_random/rng-core.ko\nkernel/fs/ext4/ext4.ko\n",
+    );
+    let modules = in_load_order(
+        folder.path(),
+        &["virtio_mmio", "ext4"],
+        &["virtio_rng", "absent"],
+    )
+    .unwrap();
+    assert_eq!(
+        names(&modules),
+        ["virtio_ring", "virtio", "virtio_mmio", "virtio_rng"]
+    );
+    assert!(
+        modules
+            .iter()
+            .all(|module| module.content.starts_with(b"\x7fELF"))
+    );
+}
+
+#[test]
+fn modules_that_depend_on_each_other_end() {
+    let folder = folder(&[("a.ko", "b"), ("b.ko", "a")], "");
+    assert_eq!(
+        names(&in_load_order(folder.path(), &["a"], &[]).unwrap()),
+        ["b", "a"]
+    );
+}
+
+#[test]
+fn a_missing_module_is_named_with_its_folder() {
+    let folder = folder(&[("virtio_blk.ko", "virtio")], "");
+    let error = in_load_order(folder.path(), &["virtio_blk"], &[]).unwrap_err();
+    assert_eq!(error.kind(), crate::ErrorKind::Kernel);
+    let text = error.to_string();
+    assert!(
+        text.contains("virtio ") && text.contains(folder.path().to_str().unwrap()),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_is_no_module_is_refused() {
+    let folder = folder(&[], "");
+    fs::write(folder.path().join("a.ko"), "not ELF").unwrap();
+    fs::write(folder.path().join("b.ko.xz"), "").unwrap();
+    for name in ["a", "b"] {
+        let error = in_load_order(folder.path(), &[name], &[]).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Kernel);
+        assert!(error.to_string().contains(&format!("{name}.ko")), "{error}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_missing_is_named() {
+    let error = in_load_order(Path::new("/nowhere/modules"), &["a"], &[]).unwrap_err();
+    assert!(error.to_string().contains("/nowhere/modules"), "{error}");
+}

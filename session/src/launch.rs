@@ -1,0 +1,195 @@
+//! Starting a session: everything that can be wrong is looked at before anything is made.
+//!
+//! Invariant: a failure leaves no new session, and a resumed one as it was.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::Instant;
+
+use agent::protocol::{Config, Root};
+use rootfs_store::SnapshotDigest;
+use vmm_core::{MAX_VCPUS, MIN_MEMORY_MIB, StartError};
+
+use crate::builder::{SessionBuilder, Settings, Source};
+use crate::error::Error;
+use crate::holding::Holding;
+use crate::id;
+use crate::initramfs;
+use crate::kernel::Kernel;
+use crate::machine::{BootTimes, Machine, ROOT_SERIAL, Spec};
+use crate::record::{Record, RecordState};
+use crate::session::Session;
+use crate::store::Store;
+use crate::timings::Timings;
+
+const DEFAULT_VCPUS: u8 = 1;
+const DEFAULT_MEMORY_MIB: u32 = 512;
+
+/// The file system that imports write.
+const ROOT_FSTYPE: &str = "ext4";
+
+const KVM: &str = "/dev/kvm";
+
+/// Starts the session that was described.
+pub(crate) fn launch(builder: SessionBuilder) -> Result<Session, Error> {
+    let SessionBuilder {
+        store,
+        source,
+        settings,
+    } = builder;
+    check(&settings)?;
+    check_kvm(Path::new(KVM))?;
+    let mut timings = Timings::default();
+    let mut holding = match source {
+        Source::Session(id) => resume(&store, &id, &settings)?,
+        Source::Snapshot(base) => create(&store, base, &settings)?,
+        Source::Image(import) => {
+            kernel_for_new(&store, &settings)?;
+            let begun = Instant::now();
+            let imported = import.run()?;
+            timings.import = Some(begun.elapsed());
+            create(&store, imported.snapshot, &settings)?
+        }
+    };
+    match boot(&store, &mut holding, &settings, &mut timings) {
+        Ok(machine) => Ok(Session::new(
+            store,
+            machine,
+            holding,
+            settings.shutdown_timeout,
+            timings,
+        )),
+        Err(error) => {
+            holding.give_back();
+            Err(error)
+        }
+    }
+}
+
+/// Checks what can be checked without touching the store.
+fn check(settings: &Settings) -> Result<(), Error> {
+    settings.id.as_deref().map_or(Ok(()), id::check)?;
+    settings
+        .hostname
+        .as_deref()
+        .map_or(Ok(()), id::check_hostname)?;
+    if let Some(asked) = settings.vcpus
+        && !(1..=MAX_VCPUS).contains(&asked)
+    {
+        return Err(StartError::Vcpus { asked }.into());
+    }
+    if let Some(asked_mib) = settings.memory_mib
+        && asked_mib < MIN_MEMORY_MIB
+    {
+        return Err(StartError::TooLittleMemory { asked_mib }.into());
+    }
+    Ok(())
+}
+
+/// Fails early where no VM can run, before an image is imported for nothing.
+fn check_kvm(device: &Path) -> Result<(), Error> {
+    match File::options().read(true).write(true).open(device) {
+        Ok(_) => Ok(()),
+        Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
+            Err(StartError::KvmPermission { source }.into())
+        }
+        Err(source) => Err(StartError::NoKvm { source }.into()),
+    }
+}
+
+fn kernel_for_new(store: &Store, settings: &Settings) -> Result<Kernel, Error> {
+    let kernel = match &settings.kernel {
+        Some(kernel) => kernel.clone(),
+        None => Kernel::default_for(store.dir())?,
+    };
+    kernel.check()?;
+    Ok(kernel)
+}
+
+fn create(store: &Store, base: SnapshotDigest, settings: &Settings) -> Result<Holding, Error> {
+    // A snapshot that the store doesn't hold is an error about it, not about a disk.
+    store.snapshot(&base)?;
+    let kernel = kernel_for_new(store, settings)?;
+    let id = settings.id.clone().map_or_else(id::random, Ok)?;
+    let record = Record {
+        id,
+        state: RecordState::Stopped,
+        snapshot: base,
+        origin: base,
+        kernel: kernel.image().to_owned(),
+        modules: kernel.modules().map(Path::to_owned),
+        vcpus: settings.vcpus.unwrap_or(DEFAULT_VCPUS),
+        memory_mib: settings.memory_mib.unwrap_or(DEFAULT_MEMORY_MIB),
+        hostname: settings.hostname.clone(),
+        created: 0,
+        changed: 0,
+    };
+    Holding::create(store.inner(), record)
+}
+
+fn resume(store: &Store, id: &str, settings: &Settings) -> Result<Holding, Error> {
+    if let Some(other) = settings.id.as_ref().filter(|other| *other != id) {
+        return Err(crate::error::Repr::IdOfResumed { id: other.clone() }.into());
+    }
+    let mut holding = Holding::take(store.inner(), id)?;
+    let record = holding.record_mut();
+    if let Some(kernel) = &settings.kernel {
+        record.kernel = kernel.image().to_owned();
+        record.modules = kernel.modules().map(Path::to_owned);
+    }
+    record.vcpus = settings.vcpus.unwrap_or(record.vcpus);
+    record.memory_mib = settings.memory_mib.unwrap_or(record.memory_mib);
+    record.hostname = settings.hostname.clone().or(record.hostname.take());
+    Kernel::recorded(record.kernel.clone(), record.modules.clone()).check()?;
+    Ok(holding)
+}
+
+fn boot(
+    store: &Store,
+    holding: &mut Holding,
+    settings: &Settings,
+    timings: &mut Timings,
+) -> Result<Machine, Error> {
+    let begun = Instant::now();
+    let record = holding.record();
+    let kernel = Kernel::recorded(record.kernel.clone(), record.modules.clone());
+    let initramfs = initramfs::build(&kernel)?;
+    let config = guest_config(store, holding)?;
+    let console = holding.folder().console()?;
+    let disk = holding.open_disk()?;
+    let spec = Spec {
+        kernel,
+        initramfs,
+        vcpus: holding.record().vcpus,
+        memory_mib: holding.record().memory_mib,
+        disk,
+        console,
+        config,
+        deadline: settings.boot_timeout,
+    };
+    timings.prepare = Some(begun.elapsed());
+    let (machine, times): (Machine, BootTimes) = Machine::boot(spec)?;
+    timings.set_boot(times);
+    Ok(machine)
+}
+
+/// What the guest shall be, by the image's config and the session's record.
+fn guest_config(store: &Store, holding: &Holding) -> Result<Config, Error> {
+    let image = store.snapshot(&holding.record().snapshot)?.machine;
+    let unless_empty = |text: String| (!text.is_empty()).then_some(text);
+    Ok(Config {
+        hostname: holding.record().hostname.clone(),
+        root: Root {
+            serial: ROOT_SERIAL.to_owned(),
+            fstype: ROOT_FSTYPE.to_owned(),
+            read_only: false,
+        },
+        env: image.env,
+        working_dir: unless_empty(image.working_dir),
+        user: unless_empty(image.user),
+    })
+}
+
+#[cfg(test)]
+mod tests;

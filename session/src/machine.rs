@@ -1,0 +1,271 @@
+//! A guest that runs: its VM, its console, and the connection to its agent.
+//!
+//! Invariant: when a call here fails or takes the machine, the VM has ended and calls no disk any more.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use agent::protocol::{CONTROL_PORT, Config};
+use vmm_core::{
+    BlockBackend, Drive, Exit, RECOMMENDED_COMMAND_LINE, Vm, VmConfig, VsockHost, VsockStream,
+};
+
+use crate::console::Console;
+use crate::control;
+use crate::disk::RootDisk;
+use crate::error::{Error, Repr, one_line};
+use crate::kernel::Kernel;
+
+/// The guest's address; it means something to its own VM alone.
+const CID: u32 = 3;
+
+/// What the agent knows the root disk by.
+pub(crate) const ROOT_SERIAL: &str = "session-root";
+
+/// How long a guest whose connection broke may take to be gone altogether.
+const GONE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The part of the time for a shutdown, in quarters, that the guest's own init gets before the agent forces it.
+const GRACE_QUARTERS: u32 = 3;
+
+/// A machine to be booted.
+#[derive(Debug)]
+pub(crate) struct Spec {
+    pub(crate) kernel: Kernel,
+    pub(crate) initramfs: Vec<u8>,
+    pub(crate) vcpus: u8,
+    pub(crate) memory_mib: u32,
+    pub(crate) disk: Arc<RootDisk>,
+    pub(crate) console: File,
+    pub(crate) config: Config,
+    /// How long it may take until the guest takes commands.
+    pub(crate) deadline: Duration,
+}
+
+/// How long the steps of a boot took.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BootTimes {
+    /// Setting up the VM.
+    pub(crate) start: Duration,
+    /// From the VM's start to the agent's first words.
+    pub(crate) hello: Duration,
+    /// From the VM's start until the guest took commands.
+    pub(crate) ready: Duration,
+}
+
+/// A guest that takes commands, or did so until it ended.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    vm: Vm,
+    vsock: VsockHost,
+    control: VsockStream,
+    console: Console,
+}
+
+/// How a machine ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// By itself, through the guest's own power-off.
+    pub(crate) clean: bool,
+}
+
+impl Machine {
+    /// Boots a guest until its agent takes commands.
+    pub(crate) fn boot(spec: Spec) -> Result<(Self, BootTimes), Error> {
+        let console = Console::new(spec.console);
+        let has_modules = spec.kernel.modules().is_some();
+        let begun = Instant::now();
+        let vm = Vm::start(VmConfig {
+            kernel: spec.kernel.image().to_owned(),
+            initrd: Some(spec.initramfs),
+            command_line: RECOMMENDED_COMMAND_LINE.to_owned(),
+            vcpus: spec.vcpus,
+            memory_mib: spec.memory_mib,
+            drives: vec![Drive {
+                backend: spec.disk as Arc<dyn BlockBackend>,
+                read_only: false,
+                serial: ROOT_SERIAL.to_owned(),
+            }],
+            vsock_cid: Some(CID),
+            console: Box::new(console.clone()),
+        })?;
+        let start = begun.elapsed();
+        let boot = Boot {
+            vm: &vm,
+            console: &console,
+            has_modules,
+            begun,
+            deadline: spec.deadline,
+        };
+        let greeted = boot.greet(spec.config);
+        let greeted = greeted.map_err(|error| boot.explain(error))?;
+        let times = BootTimes {
+            start,
+            hello: greeted.hello,
+            ready: greeted.ready,
+        };
+        let Greeted { vsock, control, .. } = greeted;
+        Ok((
+            Self {
+                vm,
+                vsock,
+                control,
+                console,
+            },
+            times,
+        ))
+    }
+
+    /// Where commands connect to.
+    pub(crate) fn vsock(&self) -> VsockHost {
+        self.vsock.clone()
+    }
+
+    /// Why the guest is gone, if it is within `patience`.
+    pub(crate) fn exit_within(&self, patience: Duration) -> Option<String> {
+        let exit = self.vm.wait_timeout(patience)?;
+        Some(describe(&exit, &self.console))
+    }
+
+    /// Shuts the guest down, and ends it by force if that takes longer than `timeout`.
+    pub(crate) fn power_off(mut self, timeout: Duration) -> Ended {
+        let deadline = Instant::now() + timeout;
+        if self.vm.wait_timeout(Duration::ZERO).is_none() {
+            let grace = (timeout * GRACE_QUARTERS / 4).as_millis();
+            let asked = self
+                .control
+                .set_read_timeout(Some(timeout.max(Duration::from_millis(1))))
+                .map_err(waiting)
+                .and_then(|()| {
+                    let grace = u32::try_from(grace).unwrap_or(u32::MAX);
+                    control::power_off(&mut self.control, grace)
+                });
+            if let Err(error) = asked {
+                // The guest may just be ending by itself.
+                tracing::warn!(%error, "a guest did not take the request to power off");
+                self.end_by_force(GONE_PATIENCE);
+            }
+        }
+        self.end_by_force(deadline.saturating_duration_since(Instant::now()));
+        let exit = self.vm.wait();
+        tracing::debug!(?exit, "a guest ended");
+        Ended {
+            clean: matches!(exit, Exit::PowerOff),
+        }
+    }
+
+    fn end_by_force(&self, patience: Duration) {
+        if self.vm.wait_timeout(patience).is_none() {
+            tracing::warn!("a guest is stopped by force");
+            self.vm.stop();
+        }
+    }
+}
+
+/// A guest whose agent has answered.
+struct Greeted {
+    vsock: VsockHost,
+    control: VsockStream,
+    hello: Duration,
+    ready: Duration,
+}
+
+fn waiting(source: io::Error) -> Error {
+    let doing = "waiting for it to answer";
+    Repr::Connection { doing, source }.into()
+}
+
+/// A boot under way.
+struct Boot<'a> {
+    vm: &'a Vm,
+    console: &'a Console,
+    has_modules: bool,
+    begun: Instant,
+    deadline: Duration,
+}
+
+impl Boot<'_> {
+    fn left(&self) -> Duration {
+        // Zero would mean no deadline to the stream.
+        self.deadline
+            .saturating_sub(self.begun.elapsed())
+            .max(Duration::from_millis(1))
+    }
+
+    fn greet(&self, config: Config) -> Result<Greeted, Error> {
+        let vsock = self.vm.vsock().ok_or(Repr::AgentConfused {
+            what: "its VM has no vsock device",
+        })?;
+        let listener = vsock.listen(CONTROL_PORT).map_err(waiting)?;
+        let mut control = listener.accept(Some(self.left())).map_err(waiting)?;
+        control
+            .set_read_timeout(Some(self.left()))
+            .map_err(waiting)?;
+        control::hear_hello(&mut control)?;
+        let hello = self.begun.elapsed();
+        control
+            .set_read_timeout(Some(self.left()))
+            .map_err(waiting)?;
+        control::configure(&mut control, config)?;
+        let ready = self.begun.elapsed();
+        Ok(Greeted {
+            vsock,
+            control,
+            hello,
+            ready,
+        })
+    }
+
+    /// Says in one error why the guest did not come up, whatever the connection to it had to say.
+    fn explain(&self, error: Error) -> Error {
+        if matches!(error.repr(), Repr::Agent { .. }) {
+            return error;
+        }
+        if error.io_kind() == Some(io::ErrorKind::TimedOut) {
+            let seconds = self.deadline.as_secs();
+            return Repr::BootTimeout {
+                seconds,
+                hint: self.hint(),
+            }
+            .into();
+        }
+        match self.vm.wait_timeout(GONE_PATIENCE) {
+            Some(exit) => {
+                let exit = describe(&exit, self.console);
+                Repr::GuestStopped {
+                    exit,
+                    hint: self.hint(),
+                }
+                .into()
+            }
+            None => error,
+        }
+    }
+
+    fn hint(&self) -> String {
+        let mut hint = match self.console.panic_line() {
+            Some(line) => format!("its kernel's words: {line}"),
+            None => format!("its console's last lines: {}", self.console.last_lines()),
+        };
+        if !self.has_modules {
+            hint.push_str(
+                "; it was given no kernel modules: name their folder if the kernel's virtio drivers or ext4 are modules",
+            );
+        }
+        hint
+    }
+}
+
+fn describe(exit: &Exit, console: &Console) -> String {
+    match exit {
+        Exit::PowerOff => "it powered itself off".to_owned(),
+        Exit::Reboot => match console.panic_line() {
+            Some(line) => format!("its kernel panicked: {line}"),
+            None => "it rebooted, which ends it".to_owned(),
+        },
+        Exit::Stopped => "it was stopped".to_owned(),
+        Exit::Failed(error) => one_line(&**error),
+    }
+}

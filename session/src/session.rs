@@ -1,0 +1,235 @@
+//! A session that runs in this process.
+//!
+//! ```text
+//! Running --shutdown--> Ending --> Stopped         the disk is a snapshot
+//!    |                     '-----> Halted          the guest is gone, the snapshot failed: shutdown may be tried again
+//!    '----terminate---> Ending --> Removed
+//! ```
+//!
+//! Invariant: who drops a session that is Running or Halted leaves a disk that can be resumed.
+
+mod guest;
+mod phase;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rootfs_store::SnapshotDigest;
+
+use crate::builder::{SessionBuilder, Source};
+use crate::command::Command;
+use crate::error::{Error, Repr};
+use crate::holding::Holding;
+use crate::machine::Machine;
+use crate::op::Op;
+use crate::snapshot::Snapshot;
+use crate::store::{self, Store};
+use crate::timings::Timings;
+use guest::GuestLink;
+use phase::{Live, Phase};
+
+pub use phase::Status;
+
+/// A VM with its disk. Dropping it stops the VM as a power cut does; the disk stays, and the session can be resumed.
+pub struct Session {
+    shared: Arc<Shared>,
+}
+
+/// What a session shares with the operations on it.
+struct Shared {
+    id: String,
+    store: Store,
+    shutdown_timeout: Duration,
+    phase: Mutex<Phase>,
+    timings: Mutex<Timings>,
+}
+
+impl Session {
+    /// A new session from a container image: `oci:DIR[:TAG]`, `docker-archive:FILE` or `docker://NAME[:TAG]`, which is
+    /// imported if the store does not have it.
+    pub fn from_image(store: &Store, reference: impl Into<String>) -> SessionBuilder {
+        SessionBuilder::new(store, Source::Image(Box::new(store.import(reference))))
+    }
+
+    /// A new session from a snapshot, by what a shutdown returned or by its digest.
+    pub fn from_snapshot(store: &Store, snapshot: impl Into<SnapshotDigest>) -> SessionBuilder {
+        SessionBuilder::new(store, Source::Snapshot(snapshot.into()))
+    }
+
+    /// A session that was shut down or cut off, from where its disk is.
+    pub fn resume(store: &Store, id: impl Into<String>) -> SessionBuilder {
+        SessionBuilder::new(store, Source::Session(id.into()))
+    }
+
+    pub(crate) fn new(
+        store: Store,
+        machine: Machine,
+        holding: Holding,
+        shutdown_timeout: Duration,
+        timings: Timings,
+    ) -> Self {
+        let id = holding.record().id.clone();
+        let vsock = machine.vsock();
+        let phase = Mutex::new(Phase::Running(Box::new(Live {
+            machine,
+            holding,
+            vsock,
+        })));
+        let timings = Mutex::new(timings);
+        Self {
+            shared: Arc::new(Shared {
+                id,
+                store,
+                shutdown_timeout,
+                phase,
+                timings,
+            }),
+        }
+    }
+
+    /// The session's id, by which it can be resumed.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.shared.id
+    }
+
+    /// A command to be run in the guest.
+    pub fn command(&self, program: impl Into<String>) -> Command {
+        Command::new(Arc::new(GuestLink::new(&self.shared)), program.into())
+    }
+
+    /// How the session is at this moment. A guest can end at any time.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.shared.phase().status()
+    }
+
+    /// How long the steps took that were made so far.
+    #[must_use]
+    pub fn timings(&self) -> Timings {
+        *self.shared.timings()
+    }
+
+    /// Shuts the guest down and makes a snapshot of its disk.
+    ///
+    /// A guest that doesn't end within the session's time for it is ended by force; its disk is then as after a power
+    /// cut, and [`Snapshot::clean`] says so. One that has ended by itself only needs its snapshot. If the snapshot
+    /// fails, for instance because the host's disk is full, nothing is lost: call this again, or resume the session
+    /// later. Calling it again after it succeeded gives the same snapshot.
+    pub fn shutdown(&self) -> Op<Snapshot> {
+        let shared = Arc::clone(&self.shared);
+        // At once, so that dropping the session right after this does not cut the guest off.
+        let phase = shared.begin_end();
+        Op::start("shutdown", move || shared.shut_down(phase?))
+    }
+
+    /// Ends the guest by force and throws its disk away, with the session. Snapshots stay.
+    pub fn terminate(&self) -> Op<()> {
+        let shared = Arc::clone(&self.shared);
+        let phase = shared.begin_end();
+        Op::start("terminate", move || shared.terminate(phase?))
+    }
+}
+
+impl Shared {
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn timings(&self) -> MutexGuard<'_, Timings> {
+        self.timings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the phase out, for one that ends it.
+    fn begin_end(&self) -> Result<Phase, Error> {
+        let mut phase = self.phase();
+        match &*phase {
+            Phase::Running(_) | Phase::Halted(_) => {
+                Ok(std::mem::replace(&mut *phase, Phase::Ending))
+            }
+            Phase::Stopped(snapshot) => Ok(Phase::Stopped(snapshot.clone())),
+            Phase::Ending => Err(not_running("it is being ended already")),
+            Phase::Removed => Err(not_running("it was terminated")),
+        }
+    }
+
+    fn shut_down(&self, phase: Phase) -> Result<Snapshot, Error> {
+        let (mut holding, clean) = match phase {
+            Phase::Running(live) => self.power_off(*live),
+            Phase::Halted(halted) => (halted.holding, halted.clean),
+            Phase::Stopped(snapshot) => return Ok(snapshot),
+            Phase::Ending | Phase::Removed => return Err(not_running("it is gone")),
+        };
+        let begun = Instant::now();
+        let committed = holding.commit(clean);
+        self.timings().commit = Some(begun.elapsed());
+        let next = match &committed {
+            Ok(snapshot) => {
+                // The lock is let go before anyone can see that the session is stopped.
+                drop(holding);
+                Phase::Stopped(snapshot.clone())
+            }
+            Err(_) => Phase::halted(holding, clean),
+        };
+        *self.phase() = next;
+        committed
+    }
+
+    fn power_off(&self, live: Live) -> (Holding, bool) {
+        let begun = Instant::now();
+        let ended = live.machine.power_off(self.shutdown_timeout);
+        self.timings().power_off = Some(begun.elapsed());
+        (live.holding, ended.clean)
+    }
+
+    fn terminate(&self, phase: Phase) -> Result<(), Error> {
+        let removed = match phase {
+            Phase::Running(live) => {
+                let Live {
+                    machine, holding, ..
+                } = *live;
+                drop(machine);
+                holding.discard()
+            }
+            Phase::Halted(halted) => halted.holding.discard(),
+            Phase::Stopped(_) => store::remove_session(self.store.inner(), &self.id),
+            Phase::Ending | Phase::Removed => Ok(()),
+        };
+        *self.phase() = Phase::Removed;
+        removed
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let mut phase = self.shared.phase();
+        if matches!(*phase, Phase::Running(_) | Phase::Halted(_)) {
+            let cut_off = std::mem::replace(&mut *phase, Phase::Removed);
+            drop(phase);
+            // The VM ends here, then the disk is closed, then the session is unlocked.
+            drop(cut_off);
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("id", &self.shared.id)
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+fn not_running(state: &'static str) -> Error {
+    Repr::NotRunning { state }.into()
+}

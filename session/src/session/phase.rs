@@ -1,0 +1,88 @@
+//! Where a session is in its life.
+
+use std::fmt;
+use std::time::Duration;
+
+use vmm_core::VsockHost;
+
+use crate::holding::Holding;
+use crate::machine::Machine;
+use crate::snapshot::Snapshot;
+
+/// A guest that was started, with what it holds. The machine goes first: it calls the disk.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) machine: Machine,
+    pub(super) holding: Holding,
+    pub(super) vsock: VsockHost,
+}
+
+/// A guest that was shut down, and whose snapshot failed.
+#[derive(Debug)]
+pub(super) struct Halted {
+    pub(super) holding: Holding,
+    pub(super) clean: bool,
+}
+
+/// The present step, with what belongs to it.
+#[derive(Debug)]
+pub(super) enum Phase {
+    Running(Box<Live>),
+    Ending,
+    Halted(Box<Halted>),
+    Stopped(Snapshot),
+    Removed,
+}
+
+/// How a session is at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Status {
+    /// The guest runs.
+    Running,
+    /// The guest has ended by itself; a shutdown keeps its disk.
+    GuestGone {
+        /// What ended it.
+        reason: String,
+    },
+    /// It is being shut down or terminated.
+    Ending,
+    /// The guest was shut down, but the snapshot failed: shut the session down again, or resume it later.
+    Unsaved,
+    /// It was shut down: its disk is this snapshot.
+    Stopped(Snapshot),
+    /// It was terminated.
+    Terminated,
+}
+
+impl Phase {
+    pub(super) fn halted(holding: Holding, clean: bool) -> Self {
+        Self::Halted(Box::new(Halted { holding, clean }))
+    }
+
+    pub(super) fn status(&self) -> Status {
+        match self {
+            Self::Running(live) => match live.machine.exit_within(Duration::ZERO) {
+                Some(reason) => Status::GuestGone { reason },
+                None => Status::Running,
+            },
+            Self::Ending => Status::Ending,
+            Self::Halted(_) => Status::Unsaved,
+            Self::Stopped(snapshot) => Status::Stopped(snapshot.clone()),
+            Self::Removed => Status::Terminated,
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Running => f.write_str("running"),
+            Self::GuestGone { reason } => write!(f, "the guest is gone ({reason})"),
+            Self::Ending => f.write_str("ending"),
+            Self::Unsaved => f.write_str("not saved"),
+            Self::Stopped(snapshot) => write!(f, "stopped ({snapshot})"),
+            Self::Terminated => f.write_str("terminated"),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What a shutdown makes.
+
+use std::fmt;
+
+use rootfs_store::{Committed, SnapshotDigest};
+
+/// The disk that a shutdown kept, and what keeping it took.
+///
+/// A session can be started from it, here or in any later process; so can one from its digest alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// Its name, in all stores.
+    pub digest: SnapshotDigest,
+    /// The size of the disk.
+    pub disk_bytes: u64,
+    /// Chunks of the disk that the store did not have yet.
+    pub new_chunks: u64,
+    /// What those hold, in bytes.
+    pub new_bytes: u64,
+    /// Bytes that the store grew by.
+    pub stored_bytes: u64,
+    /// Whether the guest shut itself down, and so left its file system unmounted. Otherwise it is as after a power cut:
+    /// the next start replays the journal.
+    pub clean: bool,
+}
+
+impl Snapshot {
+    pub(crate) fn new(committed: &Committed, disk_bytes: u64, clean: bool) -> Self {
+        Self {
+            digest: committed.snapshot,
+            disk_bytes,
+            new_chunks: committed.new_chunks,
+            new_bytes: committed.new_bytes,
+            stored_bytes: committed.stored_bytes,
+            clean,
+        }
+    }
+}
+
+impl From<&Snapshot> for SnapshotDigest {
+    fn from(snapshot: &Snapshot) -> Self {
+        snapshot.digest
+    }
+}
+
+impl From<Snapshot> for SnapshotDigest {
+    fn from(snapshot: Snapshot) -> Self {
+        snapshot.digest
+    }
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.digest.fmt(f)
+    }
+}

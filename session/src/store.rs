@@ -1,0 +1,150 @@
+//! A folder of snapshots and sessions.
+
+mod export;
+mod import;
+mod sessions;
+
+use std::path::Path;
+
+use rootfs_store::{NamedSnapshot, SnapshotDigest, StoreError};
+
+use crate::error::{Error, Repr};
+
+pub use export::Export;
+pub use import::Import;
+pub use sessions::{SessionInfo, SessionState};
+pub(crate) use sessions::{discard as discard_session, remove as remove_session};
+
+/// What the names start with that keep the snapshots of sessions.
+const RESERVED: &str = "sessions/";
+
+/// A folder that holds images, snapshots and sessions. Clones are the same store, and several processes may have
+/// the same folder open.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: rootfs_store::Store,
+}
+
+impl Store {
+    /// Opens the store in `dir`, and makes it if there is none. What processes left behind that died while they made
+    /// or removed a session is cleared away.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the folder can't be made, read or written.
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self, Error> {
+        let inner = rootfs_store::Store::open(dir)?;
+        sessions::sweep(&inner);
+        Ok(Self { inner })
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.inner.dir()
+    }
+
+    /// Makes a snapshot of a container image: `oci:DIR[:TAG]`, `docker-archive:FILE` or `docker://NAME[:TAG]`. An
+    /// image that was imported before is found again. Nothing happens before [`Import::start`].
+    pub fn import(&self, reference: impl Into<String>) -> Import {
+        Import::new(self.inner.clone(), reference.into())
+    }
+
+    /// The snapshots that have a name, sorted by it. Those that sessions were left in are not among them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the store can't be read.
+    pub fn images(&self) -> Result<Vec<NamedSnapshot>, Error> {
+        let mut names = self.inner.names()?;
+        names.retain(|named| !named.name.starts_with(RESERVED));
+        Ok(names)
+    }
+
+    /// Takes a name away; what no name and no session needs any more may then be reclaimed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if nothing has that name.
+    pub fn remove_image(&self, name: &str) -> Result<(), Error> {
+        check_name(name)?;
+        Ok(self.inner.remove_name(name)?)
+    }
+
+    /// Finds a snapshot by a name, its digest, a unique prefix of that, or the id of a session that is shut down.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): nothing is called that.
+    /// - [`ErrorKind::Busy`](crate::ErrorKind::Busy): it is a session that was not shut down.
+    pub fn resolve(&self, text: &str) -> Result<SnapshotDigest, Error> {
+        let unknown = match self.inner.resolve(text) {
+            Ok(digest) => return Ok(digest),
+            Err(error @ (StoreError::NotFound { .. } | StoreError::BadName { .. })) => error,
+            Err(error) => return Err(error.into()),
+        };
+        match self.session(text) {
+            Ok(info) => info.at_rest(),
+            Err(error) if error.is_not_found() || error.is_invalid_input() => Err(unknown.into()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Describes a snapshot.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the store doesn't hold it.
+    pub fn snapshot(&self, digest: &SnapshotDigest) -> Result<rootfs_store::Snapshot, Error> {
+        Ok(self.inner.snapshot(digest)?)
+    }
+
+    /// All sessions, sorted by id, as they are at this moment: those of other processes too, and those whose
+    /// process is gone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if a session's record can't be read; the message has its path.
+    pub fn sessions(&self) -> Result<Vec<SessionInfo>, Error> {
+        sessions::list(self.dir())
+    }
+
+    /// One session.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if there is none of that id.
+    pub fn session(&self, id: &str) -> Result<SessionInfo, Error> {
+        sessions::look(self.dir(), id)
+    }
+
+    /// Throws a session away that does not run, with whatever its disk holds. Snapshots stay.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): there is none of that id.
+    /// - [`ErrorKind::Busy`](crate::ErrorKind::Busy): it is running.
+    pub fn remove_session(&self, id: &str) -> Result<(), Error> {
+        sessions::remove(&self.inner, id)
+    }
+
+    /// Writes a snapshot's disk to a sparse raw file, which must not exist. Nothing happens before [`Export::start`].
+    pub fn export(&self, snapshot: impl Into<SnapshotDigest>, file: impl AsRef<Path>) -> Export {
+        Export::new(
+            self.inner.clone(),
+            snapshot.into(),
+            file.as_ref().to_owned(),
+        )
+    }
+
+    pub(crate) fn inner(&self) -> &rootfs_store::Store {
+        &self.inner
+    }
+}
+
+/// The name that keeps the snapshot of a session.
+pub(crate) fn reference(id: &str) -> String {
+    format!("{RESERVED}{id}")
+}
+
+fn check_name(name: &str) -> Result<(), Error> {
+    if name.starts_with(RESERVED) {
+        return Err(Repr::ReservedName {
+            name: name.to_owned(),
+        }
+        .into());
+    }
+    Ok(())
+}

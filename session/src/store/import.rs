@@ -1,0 +1,89 @@
+//! Importing a container image.
+
+use std::fmt;
+
+use rootfs_store::image::Platform;
+use rootfs_store::{ImageReference, ImportOptions, Imported, Progress};
+
+use super::check_name;
+use crate::error::Error;
+use crate::op::Op;
+
+/// An import that is being described; [`start`](Self::start) makes it happen.
+#[must_use = "nothing is imported before `start`"]
+pub struct Import {
+    store: rootfs_store::Store,
+    reference: String,
+    platform: Option<String>,
+    disk_bytes: Option<u64>,
+    name: Option<String>,
+    progress: Box<dyn Progress + Send>,
+}
+
+impl Import {
+    pub(super) fn new(store: rootfs_store::Store, reference: String) -> Self {
+        Self {
+            store,
+            reference,
+            platform: None,
+            disk_bytes: None,
+            name: None,
+            progress: Box::new(()),
+        }
+    }
+
+    /// Names the snapshot. A name that is in use moves to it.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The size of the disk in bytes; without it 8 GiB, or more if the image needs more.
+    pub fn disk_bytes(mut self, bytes: u64) -> Self {
+        self.disk_bytes = Some(bytes);
+        self
+    }
+
+    /// The machine that the image must be for, as `OS/ARCHITECTURE`; without it `linux/amd64`.
+    pub fn platform(mut self, platform: impl Into<String>) -> Self {
+        self.platform = Some(platform.into());
+        self
+    }
+
+    /// Is told how far the import has come.
+    pub fn on_progress(mut self, progress: impl Progress + Send + 'static) -> Self {
+        self.progress = Box::new(progress);
+        self
+    }
+
+    /// Starts the import. One that fails, or dies with its process, leaves no snapshot and no name behind.
+    pub fn start(self) -> Op<Imported> {
+        Op::start("import", move || self.run())
+    }
+
+    pub(crate) fn run(self) -> Result<Imported, Error> {
+        self.name.as_deref().map_or(Ok(()), check_name)?;
+        let reference: ImageReference = self.reference.parse()?;
+        let mut options = ImportOptions::default();
+        if let Some(platform) = &self.platform {
+            options.platform = platform.parse::<Platform>()?;
+        }
+        options.disk_bytes = self.disk_bytes;
+        let imported = self.store.import(&reference, &options, &*self.progress)?;
+        if let Some(name) = &self.name {
+            self.store.set_name(name, &imported.snapshot)?;
+        }
+        Ok(imported)
+    }
+}
+
+impl fmt::Debug for Import {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Import")
+            .field("reference", &self.reference)
+            .field("platform", &self.platform)
+            .field("disk_bytes", &self.disk_bytes)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
