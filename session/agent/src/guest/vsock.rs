@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use agent::protocol::{COMMAND_PORT, CONTROL_PORT, HOST_CID};
+use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, VsockAddr, accept4, bind, connect, listen, socket,
 };
@@ -39,7 +40,8 @@ pub(super) fn connect_to_host() -> Result<File, StartError> {
             stream().and_then(|socket| connect(socket.as_raw_fd(), &address).map(|()| socket));
         match attempt {
             Ok(socket) => return Ok(File::from(socket)),
-            Err(error) if Instant::now() >= deadline => {
+            // A kernel without vsock gets none by waiting; a transport may yet come.
+            Err(error) if error == Errno::EAFNOSUPPORT || Instant::now() >= deadline => {
                 let host = format!("the host's vsock port {CONTROL_PORT}");
                 return Err(StartError::step("connect to", host)(error));
             }
