@@ -25,15 +25,16 @@ impl Kernel {
     /// # Errors
     /// [`ErrorKind::Kernel`](crate::ErrorKind::Kernel) if `path` does not exist or the folder holds no kernel.
     pub fn from_path(path: impl AsRef<Path>) -> Result<Kernel, Error> {
-        let path = path.as_ref();
-        let metadata = fs::metadata(path).map_err(|source| Repr::KernelUnreadable {
+        // A record outlives the working directory of the process that writes it.
+        let path = absolute(path.as_ref());
+        let metadata = fs::metadata(&path).map_err(|source| Repr::KernelUnreadable {
             path: path.to_owned(),
             source,
         })?;
         let image = if metadata.is_dir() {
             newest_image(&path.join("boot"))?
         } else {
-            path.to_owned()
+            path
         };
         let modules = modules_beside(&image);
         Ok(Kernel { image, modules })
@@ -42,7 +43,7 @@ impl Kernel {
     /// Replaces the folder of modules: the one that is called after the kernel's version.
     #[must_use]
     pub fn with_modules(mut self, folder: impl Into<PathBuf>) -> Kernel {
-        self.modules = Some(folder.into());
+        self.modules = Some(absolute(&folder.into()));
         self
     }
 
@@ -96,6 +97,10 @@ impl Kernel {
     pub fn modules(&self) -> Option<&Path> {
         self.modules.as_deref()
     }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn host_image() -> PathBuf {

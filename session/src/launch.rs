@@ -45,6 +45,7 @@ pub(crate) fn launch(builder: SessionBuilder) -> Result<Session, Error> {
         Source::Session(id) => resume(&store, &id, &settings)?,
         Source::Snapshot(base) => create(&store, base, &settings)?,
         Source::Image(import) => {
+            import.check()?;
             kernel_for_new(&store, &settings)?;
             let begun = Instant::now();
             let imported = import.run()?;

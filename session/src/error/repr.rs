@@ -98,7 +98,7 @@ pub(crate) enum Repr {
         "the guest was not ready within {seconds} s of its start: raise the boot deadline if it is only slow; {hint}"
     )]
     BootTimeout { seconds: u64, hint: String },
-    #[error("the guest is gone ({exit}): shut the session down to keep its disk")]
+    #[error("the guest is gone ({exit}); a shutdown still keeps its disk")]
     GuestGone { exit: String },
     #[error("the guest's agent gave up: {message}")]
     Agent { message: String },

@@ -42,3 +42,9 @@ fn missing_kernels_are_named() {
     let empty = Kernel::from_path(folder.path()).unwrap_err();
     assert!(empty.to_string().contains("boot"), "{empty}");
 }
+
+#[test]
+fn paths_are_kept_whatever_the_working_directory_is() {
+    let here = Kernel::from_path("Cargo.toml").unwrap().with_modules("src");
+    assert!(here.image().is_absolute() && here.modules().unwrap().is_absolute());
+}

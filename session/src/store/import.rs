@@ -61,14 +61,19 @@ impl Import {
         Op::start("import", move || self.run())
     }
 
-    pub(crate) fn run(self) -> Result<Imported, Error> {
+    /// Reads what was asked for, without looking at the image.
+    pub(crate) fn check(&self) -> Result<(ImageReference, ImportOptions), Error> {
         self.name.as_deref().map_or(Ok(()), check_name)?;
-        let reference: ImageReference = self.reference.parse()?;
         let mut options = ImportOptions::default();
         if let Some(platform) = &self.platform {
             options.platform = platform.parse::<Platform>()?;
         }
         options.disk_bytes = self.disk_bytes;
+        Ok((self.reference.parse()?, options))
+    }
+
+    pub(crate) fn run(self) -> Result<Imported, Error> {
+        let (reference, options) = self.check()?;
         let imported = self.store.import(&reference, &options, &*self.progress)?;
         if let Some(name) = &self.name {
             self.store.set_name(name, &imported.snapshot)?;
