@@ -1,0 +1,206 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::failure::Failure;
+use crate::size;
+
+/// VM sessions that survive their shutdown.
+#[derive(Debug, Parser)]
+#[command(name = "playground", version)]
+pub(crate) struct Cli {
+    /// The folder of images, snapshots and sessions [default: ~/.local/share/playgrounds]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) store: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Container images as disks
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Start a session, run a command in it, and shut it down
+    Run(RunArgs),
+    /// Start a session again, from where its disk is; run a command if there is one, and shut it down
+    Resume(ResumeArgs),
+    /// List the sessions
+    Ls,
+    /// Describe a session
+    Inspect {
+        /// The session's id
+        session: String,
+    },
+    /// Throw a session away that does not run
+    Rm {
+        /// The session's id
+        session: String,
+    },
+    /// Snapshots as plain disks
+    #[command(subcommand)]
+    Disk(DiskCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Make a snapshot of a container image
+    Import(ImportArgs),
+    /// List the names
+    Ls,
+    /// Take a name away
+    Rm {
+        /// The name
+        name: String,
+    },
+    /// Describe a snapshot
+    Inspect {
+        /// A digest, a unique prefix of one, a name, or the id of a session that is shut down
+        snapshot: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// oci:DIR[:TAG], docker-archive:FILE or docker://NAME[:TAG]
+    #[arg(value_name = "REF")]
+    pub(crate) reference: String,
+    /// Name the snapshot
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// The size of the disk, as 8GiB
+    #[arg(long, value_parser = size::parse)]
+    pub(crate) size: Option<u64>,
+    /// The machine that the image is for
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MachineArgs {
+    /// The kernel: a vmlinuz or vmlinux, or the folder of an unpacked kernel package
+    #[arg(long, value_name = "PATH")]
+    pub(crate) kernel: Option<PathBuf>,
+    /// The folder of the kernel's modules: lib/modules/VERSION
+    #[arg(long, value_name = "DIR", requires = "kernel")]
+    pub(crate) modules: Option<PathBuf>,
+    /// Processors
+    #[arg(long, value_name = "N")]
+    pub(crate) vcpus: Option<u8>,
+    /// Memory
+    #[arg(long, value_name = "MIB")]
+    pub(crate) memory: Option<u32>,
+    /// The guest's hostname
+    #[arg(long, value_name = "NAME")]
+    pub(crate) hostname: Option<String>,
+    /// How long the guest may take to boot
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) boot_timeout: Option<u64>,
+    /// How long the guest may take to shut down
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) shutdown_timeout: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// A snapshot (its digest, a unique prefix, a name, a session's id), or an image: oci:DIR[:TAG] and so on
+    #[arg(value_name = "SNAPSHOT|NAME|REF")]
+    pub(crate) from: String,
+    /// The session's id
+    #[arg(long, value_name = "ID")]
+    pub(crate) session: Option<String>,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+    /// Throw the session away at the end
+    #[arg(long)]
+    pub(crate) rm: bool,
+    /// The command, and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArgs {
+    /// The session's id
+    pub(crate) session: String,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+    /// The command, and its arguments
+    #[arg(last = true, value_name = "CMD")]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DiskCommand {
+    /// Write a snapshot's disk to a sparse file
+    Export {
+        /// A digest, a unique prefix of one, a name, or the id of a session that is shut down
+        snapshot: String,
+        /// The file, which must not exist
+        file: PathBuf,
+    },
+}
+
+/// Where the store is unless it is said otherwise.
+pub(crate) fn default_store() -> Result<PathBuf, Failure> {
+    let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty());
+    Ok(home
+        .ok_or(Failure::NoHome)?
+        .join(".local/share/playgrounds"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_guest_command_keeps_its_own_options() {
+        let line = [
+            "playground",
+            "run",
+            "web",
+            "--rm",
+            "--",
+            "ls",
+            "--json",
+            "-l",
+        ];
+        let cli = Cli::try_parse_from(line).unwrap();
+        let Command::Run(args) = cli.command else {
+            panic!("{cli:?}")
+        };
+        assert!(args.rm && !cli.json);
+        assert_eq!(args.command, ["ls", "--json", "-l"]);
+    }
+
+    #[test]
+    fn wrong_usage_is_refused() {
+        for line in [
+            &["playground"][..],
+            &["playground", "run", "web"],
+            &["playground", "run", "web", "--vcpus", "many", "--", "true"],
+            &[
+                "playground",
+                "image",
+                "import",
+                "oci:x",
+                "--size",
+                "8 parsecs",
+            ],
+            &["playground", "fork", "web"],
+        ] {
+            assert!(Cli::try_parse_from(line).is_err(), "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Why a command of `playground` failed.
+
+use std::error::Error;
+use std::io;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Session(#[from] session::Error),
+    #[error("there is no home folder to keep the store in: name one with --store")]
+    NoHome,
+    #[error("could not write to standard output")]
+    Output(#[from] io::Error),
+    #[error("could not listen for Ctrl-C")]
+    Signals(#[from] ctrlc::Error),
+    /// The session was ended after its command failed; `kept` says where its disk is.
+    #[error("{} ({kept})", one_line(error))]
+    Command { error: session::Error, kept: String },
+    #[error("{} (before that: {})", one_line(error), one_line(command))]
+    Both {
+        error: session::Error,
+        command: session::Error,
+    },
+}
+
+/// An error and its causes, in a line.
+pub(crate) fn one_line(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    line.replace('\n', " ")
+}

@@ -1,0 +1,57 @@
+//! `playground`: sessions from the command line.
+//!
+//! A thin shell over the `session` crate. Exit status: 0; 1 with one line on standard error; 2 for wrong usage; or what
+//! the guest's command ended with, 128 and the signal's number if it was killed.
+
+mod cli;
+mod disk;
+mod failure;
+mod guest;
+mod image;
+mod interrupt;
+mod progress;
+mod report;
+mod run;
+mod sessions;
+mod size;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use session::Store;
+
+use cli::{Cli, Command, DiskCommand, ImageCommand};
+use failure::Failure;
+use report::Report;
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("playground: {}", failure::one_line(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
+    let store = Store::open(cli.store.map_or_else(cli::default_store, Ok)?)?;
+    let report = Report::new(cli.json);
+    match cli.command {
+        Command::Image(ImageCommand::Import(args)) => image::import(&store, report, args)?,
+        Command::Image(ImageCommand::Ls) => image::list(&store, report)?,
+        Command::Image(ImageCommand::Rm { name }) => image::remove(&store, report, &name)?,
+        Command::Image(ImageCommand::Inspect { snapshot }) => {
+            image::inspect(&store, report, &snapshot)?;
+        }
+        Command::Run(args) => return run::run(&store, report, args),
+        Command::Resume(args) => return run::resume(&store, report, args),
+        Command::Ls => sessions::list(&store, report)?,
+        Command::Inspect { session } => sessions::inspect(&store, report, &session)?,
+        Command::Rm { session } => sessions::remove(&store, report, &session)?,
+        Command::Disk(DiskCommand::Export { snapshot, file }) => {
+            disk::export(&store, report, &snapshot, &file)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

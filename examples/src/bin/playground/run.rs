@@ -1,0 +1,175 @@
+//! `playground run` and `resume`
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+use session::{Error, Kernel, Session, SessionBuilder, Snapshot, Store, Timings};
+
+use crate::cli::{MachineArgs, ResumeArgs, RunArgs};
+use crate::failure::Failure;
+use crate::guest::{self, Ran};
+use crate::interrupt::{self, Interrupt};
+use crate::progress::Bar;
+use crate::report::{Report, ms};
+use crate::size;
+
+/// What the names of images start with, unlike those of snapshots.
+const TRANSPORTS: [&str; 3] = ["oci:", "docker-archive:", "docker://"];
+
+pub(crate) fn run(store: &Store, report: Report, args: RunArgs) -> Result<ExitCode, Failure> {
+    let is_image = TRANSPORTS
+        .iter()
+        .any(|transport| args.from.starts_with(transport));
+    let mut builder = if is_image {
+        Session::from_image(store, args.from).on_progress(Bar::default())
+    } else {
+        Session::from_snapshot(store, store.resolve(&args.from)?)
+    };
+    if let Some(id) = args.session {
+        builder = builder.id(id);
+    }
+    whole_run(
+        machine(builder, args.machine)?,
+        report,
+        &args.command,
+        args.rm,
+    )
+}
+
+pub(crate) fn resume(store: &Store, report: Report, args: ResumeArgs) -> Result<ExitCode, Failure> {
+    let builder = machine(Session::resume(store, args.session), args.machine)?;
+    whole_run(builder, report, &args.command, false)
+}
+
+fn machine(mut builder: SessionBuilder, args: MachineArgs) -> Result<SessionBuilder, Failure> {
+    if let Some(path) = args.kernel {
+        let kernel = Kernel::from_path(path)?;
+        builder = builder.kernel(match args.modules {
+            Some(folder) => kernel.with_modules(folder),
+            None => kernel,
+        });
+    }
+    if let Some(count) = args.vcpus {
+        builder = builder.vcpus(count);
+    }
+    if let Some(mib) = args.memory {
+        builder = builder.memory_mib(mib);
+    }
+    if let Some(name) = args.hostname {
+        builder = builder.hostname(name);
+    }
+    if let Some(seconds) = args.boot_timeout {
+        builder = builder.boot_timeout(Duration::from_secs(seconds));
+    }
+    if let Some(seconds) = args.shutdown_timeout {
+        builder = builder.shutdown_timeout(Duration::from_secs(seconds));
+    }
+    Ok(builder)
+}
+
+/// From the start of a session to its end; `command` may be empty.
+fn whole_run(
+    builder: SessionBuilder,
+    report: Report,
+    command: &[String],
+    rm: bool,
+) -> Result<ExitCode, Failure> {
+    let interrupt = Interrupt::listen()?;
+    let begun = Instant::now();
+    let session = builder.start().wait()?;
+    interrupt.session_started(session.id());
+    let ran = if command.is_empty() || interrupt.is_asked() {
+        Ok(None)
+    } else {
+        guest::run(&session, &interrupt, command, report.is_json()).map(Some)
+    };
+    let end = end(&session, rm);
+    let total = begun.elapsed();
+    let (ran, snapshot) = match (ran, end) {
+        (Ok(ran), Ok(snapshot)) => (ran, snapshot),
+        (Ok(_), Err(error)) => return Err(error.into()),
+        (Err(error), Ok(snapshot)) => {
+            return Err(Failure::Command {
+                error,
+                kept: kept(session.id(), snapshot.as_ref()),
+            });
+        }
+        (Err(command), Err(error)) => return Err(Failure::Both { error, command }),
+    };
+    let exit = if interrupt.is_asked() {
+        i32::from(interrupt::STATUS)
+    } else {
+        ran.as_ref().map_or(0, |ran| ran.status.shell_code())
+    };
+    let value = describe(&session, snapshot.as_ref(), ran.as_ref(), exit, total);
+    report.print(&value, String::new)?;
+    if !report.is_json() {
+        eprintln!("playground: {}", kept(session.id(), snapshot.as_ref()));
+    }
+    Ok(ExitCode::from(u8::try_from(exit & 0xff).unwrap_or(1)))
+}
+
+fn end(session: &Session, rm: bool) -> Result<Option<Snapshot>, Error> {
+    if rm {
+        return session.terminate().wait().map(|()| None);
+    }
+    session.shutdown().wait().map(Some)
+}
+
+/// What became of the session.
+fn kept(id: &str, snapshot: Option<&Snapshot>) -> String {
+    let Some(snapshot) = snapshot else {
+        return format!("session {id} is thrown away");
+    };
+    let stored = size::show(snapshot.stored_bytes);
+    let how = if snapshot.clean {
+        "shut down"
+    } else {
+        "ended by force"
+    };
+    format!("session {id} is {how}, its disk is {snapshot}, {stored} more are stored")
+}
+
+fn describe(
+    session: &Session,
+    snapshot: Option<&Snapshot>,
+    ran: Option<&Ran>,
+    exit: i32,
+    total: Duration,
+) -> Value {
+    let mut value = json!({
+        "session": session.id(),
+        "snapshot": snapshot.map(|snapshot| snapshot.digest),
+        "timings_ms": timings(&session.timings(), ran.map(|ran| ran.elapsed), total),
+        "exit": exit,
+        "stdout": ran.map_or("", |ran| &ran.stdout),
+        "stderr": ran.map_or("", |ran| &ran.stderr),
+    });
+    if let Some(snapshot) = snapshot {
+        value["disk_bytes"] = json!(snapshot.disk_bytes);
+        value["new_chunks"] = json!(snapshot.new_chunks);
+        value["new_bytes"] = json!(snapshot.new_bytes);
+        value["stored_bytes"] = json!(snapshot.stored_bytes);
+        value["clean"] = json!(snapshot.clean);
+    }
+    value
+}
+
+fn timings(timings: &Timings, command: Option<Duration>, total: Duration) -> Value {
+    let steps = [
+        ("import", timings.import),
+        ("prepare", timings.prepare),
+        ("start", timings.start),
+        ("hello", timings.hello),
+        ("ready", timings.ready),
+        ("command", command),
+        ("power_off", timings.power_off),
+        ("commit", timings.commit),
+        ("total", Some(total)),
+    ];
+    let made = steps
+        .into_iter()
+        .filter_map(|(name, time)| Some((name.to_owned(), json!(ms(time?)))));
+    Value::Object(made.collect::<Map<_, _>>())
+}
