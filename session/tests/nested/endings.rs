@@ -1,0 +1,138 @@
+//! Guests that end, or never begin, by themselves.
+
+use std::time::{Duration, Instant};
+
+use session::{ErrorKind, Kernel, Session, SessionState, Status};
+
+use super::bed::{Bed, env, patient, sh};
+
+/// Waits until the guest has ended by itself.
+fn wait_for_end(session: &Session) -> String {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        match session.status() {
+            Status::GuestGone { reason } => return reason,
+            status => assert!(Instant::now() < deadline, "{status}"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_guest_that_powers_itself_off_is_gone_and_still_kept() {
+    let bed = Bed::busybox();
+    let session = bed.start("off");
+    sh(&session, "echo kept > /kept; poweroff");
+    assert!(wait_for_end(&session).contains("powered itself off"));
+    let late = session.command("true").output().wait().unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Guest);
+    assert!(late.to_string().contains("the guest is gone"), "{late}");
+    bed.shut_down(&session);
+    assert_eq!(sh(&bed.resume("off"), "cat /kept"), "kept\n");
+}
+
+#[test]
+fn a_guest_that_panics_is_quoted_and_keeps_what_it_synced() {
+    let bed = Bed::busybox();
+    let session = bed.start("panic");
+    sh(&session, "echo synced > /synced; sync");
+    let crash = session
+        .command("sh")
+        .args(["-c", "echo c > /proc/sysrq-trigger; sleep 60"]);
+    let error = crash.output().wait().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Guest);
+    assert!(
+        error
+            .to_string()
+            .contains("Kernel panic - not syncing: sysrq"),
+        "{error}"
+    );
+    let snapshot = session.shutdown().wait().unwrap();
+    assert!(!snapshot.clean);
+    let again = bed.resume("panic");
+    assert_eq!(sh(&again, "cat /synced"), "synced\n");
+    bed.shut_down(&again);
+}
+
+#[test]
+fn a_guest_that_does_not_shut_down_is_ended_by_force() {
+    let bed = Bed::busybox();
+    let builder = Session::resume(&bed.store, "stuck");
+    bed.shut_down(&bed.start("stuck"));
+    let session = patient(builder)
+        .shutdown_timeout(Duration::from_secs(3))
+        .start()
+        .wait()
+        .unwrap();
+    sh(
+        &session,
+        "echo synced > /synced; sync; kill -STOP $(pgrep -f '^@vm-agent')",
+    );
+    let begun = Instant::now();
+    let snapshot = session.shutdown().wait().unwrap();
+    assert!(!snapshot.clean && begun.elapsed() < Duration::from_secs(30));
+    assert_eq!(sh(&bed.resume("stuck"), "cat /synced"), "synced\n");
+}
+
+#[test]
+fn a_dropped_session_is_interrupted_and_resumes_with_what_was_synced() {
+    let bed = Bed::busybox();
+    let session = bed.start("cut");
+    sh(&session, "echo synced > /synced; sync");
+    drop(session);
+    let info = bed.store.session("cut").unwrap();
+    assert_eq!(
+        (info.state, info.snapshot),
+        (SessionState::Interrupted, bed.image)
+    );
+    let again = bed.resume("cut");
+    assert_eq!(sh(&again, "cat /synced"), "synced\n");
+    bed.shut_down(&again);
+}
+
+#[test]
+fn a_kernel_without_its_modules_says_so() {
+    let bed = Bed::busybox();
+    // By a name that leads to no modules.
+    let image = bed.folder.path().join("vmlinuz");
+    std::fs::copy(env("VM_TEST_KERNEL"), &image).unwrap();
+    let builder = Session::from_snapshot(&bed.store, bed.image).id("bare");
+    let builder = patient(builder).kernel(Kernel::from_path(image).unwrap());
+    let error = builder.start().wait().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Guest);
+    let text = error.to_string();
+    assert!(
+        text.contains("agent: fatal") && text.contains("modules"),
+        "{text}"
+    );
+    assert!(bed.store.sessions().unwrap().is_empty());
+}
+
+#[test]
+fn a_guest_that_is_too_slow_is_given_up_and_stays_as_it_was() {
+    let bed = Bed::busybox();
+    bed.shut_down(&bed.start("slow"));
+    let before = bed.store.session("slow").unwrap();
+    let hasty = Session::resume(&bed.store, "slow").boot_timeout(Duration::from_millis(50));
+    let error = hasty.start().wait().unwrap_err();
+    assert!(error.is_timeout(), "{error}");
+    assert_eq!(bed.store.session("slow").unwrap(), before);
+    sh(&bed.resume("slow"), "true");
+}
+
+#[test]
+fn a_guest_whose_memory_is_too_small_fails_with_its_kernels_words() {
+    let bed = Bed::busybox();
+    let builder = Session::from_snapshot(&bed.store, bed.image).id("small");
+    let builder = builder.kernel(super::bed::kernel()).memory_mib(64);
+    // What exactly fails depends on the kernel; that it is said, and nothing stays, does not.
+    match patient(builder)
+        .boot_timeout(Duration::from_secs(30))
+        .start()
+        .wait()
+    {
+        Ok(session) => session.terminate().wait().unwrap(),
+        Err(error) => println!("{error}"),
+    }
+    assert!(bed.store.sessions().unwrap().is_empty());
+}
