@@ -153,3 +153,6 @@ impl Holding {
         self.folder.remove()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -118,6 +118,7 @@ fn a_process_is_talked_to_signalled_and_killed() {
     assert_eq!(process.wait().wait().unwrap(), ExitStatus::Signal(9));
     assert!(begun.elapsed() < Duration::from_secs(20));
     // The agent gives it half a second before it kills it.
-    let gone = "for i in 1 2 3 4 5 6 7 8 9 10; do pgrep -f trap.*TERM.HUP | grep -v $$ >/dev/null || exit 0; sleep 0.5; done; exit 1";
+    let gone = "for i in 1 2 3 4 5 6 7 8 9 10; do \
+                ps | grep -v grep | grep -q 'trap .. TERM HUP' || exit 0; sleep 0.5; done; exit 1";
     sh(&session, gone);
 }

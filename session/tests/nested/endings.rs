@@ -66,8 +66,9 @@ fn a_guest_that_does_not_shut_down_is_ended_by_force() {
         .unwrap();
     sh(
         &session,
-        "echo synced > /synced; sync; kill -STOP $(pgrep -f '^@vm-agent')",
+        "echo synced > /synced; sync; (sleep 1; kill -STOP $(pidof vm-agent)) >/dev/null 2>&1 &",
     );
+    std::thread::sleep(Duration::from_secs(3));
     let begun = Instant::now();
     let snapshot = session.shutdown().wait().unwrap();
     assert!(!snapshot.clean && begun.elapsed() < Duration::from_secs(30));

@@ -1,0 +1,241 @@
+use rootfs_store::{ImageReference, ImportOptions, SnapshotDigest, StoreError};
+use vmm_core::BlockBackend;
+
+use super::*;
+use crate::ErrorKind;
+
+#[path = "../../tests/it/image.rs"]
+mod image;
+
+const OFFSET: u64 = 48 << 20;
+
+struct Bed {
+    _folder: tempfile::TempDir,
+    store: rootfs_store::Store,
+    base: SnapshotDigest,
+}
+
+impl Bed {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = folder.path().join("image");
+        image::write(&layout);
+        let store = rootfs_store::Store::open(folder.path().join("store")).unwrap();
+        let reference: ImageReference = format!("oci:{}", layout.display()).parse().unwrap();
+        let options = ImportOptions {
+            disk_bytes: Some(64 << 20),
+            ..ImportOptions::default()
+        };
+        let base = store.import(&reference, &options, &()).unwrap().snapshot;
+        Self {
+            _folder: folder,
+            store,
+            base,
+        }
+    }
+
+    fn create(&self, id: &str) -> Result<Holding, Error> {
+        let record = Record {
+            id: id.into(),
+            state: RecordState::Stopped,
+            snapshot: self.base,
+            origin: self.base,
+            kernel: "/k".into(),
+            modules: None,
+            vcpus: 1,
+            memory_mib: 64,
+            hostname: None,
+            created: 0,
+            changed: 0,
+        };
+        Holding::create(&self.store, record)
+    }
+
+    fn take(&self, id: &str) -> Holding {
+        Holding::take(&self.store, id).unwrap()
+    }
+
+    fn is_named(&self, id: &str) -> Option<SnapshotDigest> {
+        self.store.resolve(&store::reference(id)).ok()
+    }
+
+    /// A session that was shut down with `text` on its disk.
+    fn stopped(&self, id: &str, text: &[u8; 512]) -> Snapshot {
+        let mut holding = self.create(id).unwrap();
+        holding.open_disk().unwrap().write_at(text, OFFSET).unwrap();
+        holding.commit(true).unwrap()
+    }
+}
+
+fn read(disk: &RootDisk) -> Vec<u8> {
+    let mut bytes = vec![0; 512];
+    disk.read_at(&mut bytes, OFFSET).unwrap();
+    bytes
+}
+
+#[test]
+fn a_new_session_is_at_rest_until_its_disk_is_open() {
+    let bed = Bed::new();
+    let mut holding = bed.create("a").unwrap();
+    assert_eq!(
+        holding.folder().record().unwrap().state,
+        RecordState::Stopped
+    );
+    assert_eq!(bed.is_named("a"), Some(bed.base));
+    holding.open_disk().unwrap();
+    assert_eq!(holding.folder().record().unwrap().state, RecordState::Open);
+    assert!(holding.folder().record().unwrap().created > 0);
+}
+
+#[test]
+fn a_shutdown_names_what_was_written_and_removes_the_disk() {
+    let bed = Bed::new();
+    let snapshot = bed.stopped("a", &[7; 512]);
+    assert_ne!(snapshot.digest, bed.base);
+    assert_eq!(snapshot.disk_bytes, 64 << 20);
+    assert_eq!(bed.is_named("a"), Some(snapshot.digest));
+    assert!(!bed.store.disk_exists("a"));
+    let mut again = bed.take("a");
+    assert_eq!(again.record().snapshot, snapshot.digest);
+    assert_eq!(again.record().origin, bed.base);
+    assert_eq!(read(&again.open_disk().unwrap()), [7; 512]);
+}
+
+#[test]
+fn a_shutdown_without_a_change_is_the_base() {
+    let bed = Bed::new();
+    let mut holding = bed.create("a").unwrap();
+    holding.open_disk().unwrap();
+    assert_eq!(holding.commit(true).unwrap().digest, bed.base);
+}
+
+#[test]
+fn what_was_flushed_is_there_after_a_holder_that_vanished() {
+    let bed = Bed::new();
+    let mut holding = bed.create("a").unwrap();
+    let disk = holding.open_disk().unwrap();
+    disk.write_at(&[7; 512], OFFSET).unwrap();
+    disk.flush().unwrap();
+    drop(disk);
+    drop(holding);
+    let mut again = bed.take("a");
+    assert_eq!(again.record().state, RecordState::Open);
+    assert_eq!(read(&again.open_disk().unwrap()), [7; 512]);
+}
+
+#[test]
+fn a_disk_beside_a_session_at_rest_is_a_leftover() {
+    let bed = Bed::new();
+    let snapshot = bed.stopped("a", &[7; 512]);
+    // As after a process that died between the two steps of a start, or of a shutdown.
+    let stale = bed.store.create_disk("a", &bed.base).unwrap();
+    stale.write_at(&[9; 512], OFFSET).unwrap();
+    drop(stale);
+    let mut again = bed.take("a");
+    assert_eq!(again.record().snapshot, snapshot.digest);
+    assert_eq!(read(&again.open_disk().unwrap()), [7; 512]);
+}
+
+#[test]
+fn a_new_session_whose_start_fails_leaves_nothing() {
+    let bed = Bed::new();
+    let mut holding = bed.create("a").unwrap();
+    holding.open_disk().unwrap();
+    holding.give_back();
+    assert!(
+        folder::look(bed.store.dir(), "a")
+            .unwrap_err()
+            .is_not_found()
+    );
+    assert!(!bed.store.disk_exists("a"));
+    assert_eq!(bed.is_named("a"), None);
+    bed.create("a").unwrap();
+}
+
+#[test]
+fn a_resumed_session_whose_start_fails_is_as_it_was() {
+    let bed = Bed::new();
+    let snapshot = bed.stopped("a", &[7; 512]);
+    let mut holding = bed.take("a");
+    let before = holding.record().clone();
+    holding.record_mut().memory_mib = 1;
+    let disk = holding.open_disk().unwrap();
+    disk.write_at(&[9; 512], OFFSET).unwrap();
+    drop(disk);
+    holding.give_back();
+    assert!(!bed.store.disk_exists("a"));
+    assert_eq!(bed.take("a").record(), &before);
+    assert_eq!(before.snapshot, snapshot.digest);
+
+    // One that was cut off keeps its disk.
+    let mut holding = bed.take("a");
+    let disk = holding.open_disk().unwrap();
+    disk.write_at(&[8; 512], OFFSET).unwrap();
+    disk.flush().unwrap();
+    drop((disk, holding));
+    let mut holding = bed.take("a");
+    let before = holding.record().clone();
+    holding.record_mut().vcpus = 9;
+    drop(holding.open_disk().unwrap());
+    holding.give_back();
+    let mut again = bed.take("a");
+    assert_eq!(again.record(), &before);
+    assert_eq!(read(&again.open_disk().unwrap()), [8; 512]);
+}
+
+#[test]
+fn no_snapshot_is_made_of_a_disk_that_failed_its_guest() {
+    let bed = Bed::new();
+    let mut holding = bed.create("a").unwrap();
+    let disk = holding.open_disk().unwrap();
+    disk.write_at(&[7; 512], OFFSET).unwrap();
+    disk.flush().unwrap();
+    // The one failure that needs no broken host.
+    disk.write_at(&[9; 512], 64 << 20).unwrap_err();
+    drop(disk);
+    let error = holding.commit(true).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Storage);
+    assert!(error.to_string().contains("resume"), "{error}");
+    drop(holding);
+    let mut again = bed.take("a");
+    assert_eq!(read(&again.open_disk().unwrap()), [7; 512]);
+}
+
+#[test]
+fn a_discarded_session_is_gone_with_its_disk_and_name() {
+    let bed = Bed::new();
+    let mut holding = bed.create("a").unwrap();
+    drop(holding.open_disk().unwrap());
+    holding.discard().unwrap();
+    assert_eq!(folder::ids(bed.store.dir()).unwrap(), Vec::<String>::new());
+    assert!(!bed.store.disk_exists("a"));
+    assert!(matches!(
+        bed.store.remove_name(&store::reference("a")),
+        Err(StoreError::NotFound { .. })
+    ));
+}
+
+#[test]
+fn an_id_that_is_taken_keeps_its_session() {
+    let bed = Bed::new();
+    let snapshot = bed.stopped("a", &[7; 512]);
+    assert_eq!(bed.create("a").unwrap_err().kind(), ErrorKind::Busy);
+    assert_eq!(bed.is_named("a"), Some(snapshot.digest));
+    assert_eq!(bed.take("a").record().snapshot, snapshot.digest);
+}
+
+#[test]
+fn every_step_of_a_removal_may_be_the_last_of_its_process() {
+    let bed = Bed::new();
+    bed.stopped("a", &[7; 512]);
+    let holding = bed.take("a");
+    holding.folder().remove_record().unwrap();
+    drop(holding);
+    let again = crate::Store::open(bed.store.dir()).unwrap();
+    assert!(again.sessions().unwrap().is_empty());
+    assert_eq!(bed.is_named("a"), None);
+    assert_eq!(
+        folder::leftovers(bed.store.dir()).unwrap(),
+        Vec::<String>::new()
+    );
+}
