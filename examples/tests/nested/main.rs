@@ -1,0 +1,19 @@
+//! The contract of `playground`, end to end on a stock Debian kernel.
+//!
+//! | variable | names |
+//! |---|---|
+//! | `VM_TEST_PLAYGROUND` | the program |
+//! | `VM_TEST_KERNEL` | the kernel, a `vmlinuz` |
+//! | `VM_TEST_MODULES` | its modules, `lib/modules/VERSION` |
+//! | `VM_TEST_BUSYBOX_IMAGE` | `oci:DIR:latest`, an image of busybox alone |
+//! | `VM_TEST_DEBIAN_IMAGE` | `oci:DIR:latest`, an image of Debian with systemd |
+//!
+//! Needs `e2fsck`, and root for the tests that hide `/dev/kvm`.
+
+#![expect(clippy::unwrap_used, reason = "a test that can not go on may panic")]
+
+mod crash;
+mod images;
+mod playground;
+mod refusals;
+mod runs;
