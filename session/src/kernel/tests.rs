@@ -48,3 +48,18 @@ fn paths_are_kept_whatever_the_working_directory_is() {
     let here = Kernel::from_path("Cargo.toml").unwrap().with_modules("src");
     assert!(here.image().is_absolute() && here.modules().unwrap().is_absolute());
 }
+
+#[test]
+fn a_store_may_keep_the_kernel_that_sessions_boot() {
+    let store = tempfile::tempdir().unwrap();
+    let boot = store.path().join("kernel/boot");
+    fs::create_dir_all(&boot).unwrap();
+    let empty = Kernel::default_for(store.path()).unwrap_err();
+    assert!(empty.to_string().contains("vmlinuz"), "{empty}");
+    fs::write(boot.join("vmlinuz-6.1"), "kernel").unwrap();
+    let kernel = Kernel::default_for(store.path()).unwrap();
+    assert_eq!(kernel.image(), boot.join("vmlinuz-6.1"));
+    kernel.check().unwrap();
+    fs::remove_file(kernel.image()).unwrap();
+    assert_eq!(kernel.check().unwrap_err().kind(), crate::ErrorKind::Kernel);
+}

@@ -1,24 +1,54 @@
 //! `playground ls`, `inspect` and `rm`
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde_json::{Value, json};
-use session::{SessionInfo, Store};
+use session::{SessionInfo, SnapshotDigest, Store};
 
 use crate::failure::Failure;
 use crate::report::{Report, table};
+
+/// `sha256:` and twelve digits.
+const SHORT_DIGEST: usize = 19;
 
 pub(crate) fn list(store: &Store, report: Report) -> Result<(), Failure> {
     let sessions = store.sessions()?;
     let listed: Vec<Value> = sessions.iter().map(brief).collect();
     report.print(&json!({ "sessions": listed }), || {
-        let row = |info: &SessionInfo| {
-            vec![
-                info.id.clone(),
-                info.state.to_string(),
-                info.snapshot.to_string(),
-            ]
-        };
-        table(&sessions.iter().map(row).collect::<Vec<_>>())
+        let heads = ["SESSION", "STATE", "SNAPSHOT", "BASE", "CREATED", "CHANGED"];
+        let mut rows = vec![heads.map(str::to_owned).to_vec()];
+        let now = now();
+        rows.extend(sessions.iter().map(|info| row(info, now)));
+        table(&rows)
     })
+}
+
+fn row(info: &SessionInfo, now: u64) -> Vec<String> {
+    vec![
+        info.id.clone(),
+        info.state.to_string(),
+        short(&info.snapshot),
+        short(&info.base),
+        age(now.saturating_sub(info.created)),
+        age(now.saturating_sub(info.changed)),
+    ]
+}
+
+/// Enough of a digest to name a snapshot with.
+fn short(digest: &SnapshotDigest) -> String {
+    digest.to_string().chars().take(SHORT_DIGEST).collect()
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+fn age(seconds: u64) -> String {
+    let units = [("d", 86_400), ("h", 3600), ("min", 60)];
+    let unit = units.into_iter().find(|(_, length)| seconds >= *length);
+    let (unit, length) = unit.unwrap_or(("s", 1));
+    format!("{} {unit} ago", seconds / length)
 }
 
 pub(crate) fn inspect(store: &Store, report: Report, id: &str) -> Result<(), Failure> {
@@ -61,4 +91,18 @@ fn brief(info: &SessionInfo) -> Value {
         "created": info.created,
         "changed": info.changed,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_have_the_largest_unit_that_fits() {
+        assert_eq!(age(0), "0 s ago");
+        assert_eq!(age(59), "59 s ago");
+        assert_eq!(age(3599), "59 min ago");
+        assert_eq!(age(7200), "2 h ago");
+        assert_eq!(age(10 * 86_400), "10 d ago");
+    }
 }
