@@ -30,6 +30,9 @@ const GONE_PATIENCE: Duration = Duration::from_secs(2);
 /// The part of the time for a shutdown, in quarters, that the guest's own init gets before the agent forces it.
 const GRACE_QUARTERS: u32 = 3;
 
+/// Said of guests that did not come up.
+const NO_MODULES: &str = "; it was given no kernel modules: name their folder if the kernel's virtio drivers or ext4 are modules";
+
 /// A machine to be booted.
 #[derive(Debug)]
 pub(crate) struct Spec {
@@ -225,18 +228,15 @@ impl Boot<'_> {
         }
         if error.io_kind() == Some(io::ErrorKind::TimedOut) {
             let seconds = self.deadline.as_secs();
-            return Repr::BootTimeout {
-                seconds,
-                hint: self.hint(),
-            }
-            .into();
+            let advice = "raise the boot deadline if it is only slow".to_owned();
+            let advice = self.with_hint(advice);
+            return Repr::BootTimeout { seconds, advice }.into();
         }
         match self.vm.wait_timeout(GONE_PATIENCE) {
             Some(exit) => {
-                let exit = describe(&exit, self.console);
+                let how = describe(&exit, self.console);
                 Repr::GuestStopped {
-                    exit,
-                    hint: self.hint(),
+                    how: self.with_hint(how),
                 }
                 .into()
             }
@@ -244,17 +244,21 @@ impl Boot<'_> {
         }
     }
 
-    fn hint(&self) -> String {
-        let mut hint = match self.console.panic_line() {
-            Some(line) => format!("its kernel's words: {line}"),
-            None => format!("its console's last lines: {}", self.console.last_lines()),
-        };
-        if !self.has_modules {
-            hint.push_str(
-                "; it was given no kernel modules: name their folder if the kernel's virtio drivers or ext4 are modules",
-            );
+    /// What the console has to say that `how` does not, and what may be missing.
+    fn with_hint(&self, how: String) -> String {
+        let mut text = how;
+        match self.console.panic_line() {
+            Some(line) if text.contains(&line) => {}
+            Some(line) => text.push_str(&format!("; its kernel's words: {line}")),
+            None => {
+                let lines = self.console.last_lines();
+                text.push_str(&format!("; its console's last lines: {lines}"));
+            }
         }
-        hint
+        if !self.has_modules {
+            text.push_str(NO_MODULES);
+        }
+        text
     }
 }
 

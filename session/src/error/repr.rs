@@ -92,12 +92,10 @@ pub(crate) enum Repr {
     )]
     ModuleCompression { path: PathBuf },
 
-    #[error("the guest stopped before it was ready ({exit}); {hint}")]
-    GuestStopped { exit: String, hint: String },
-    #[error(
-        "the guest was not ready within {seconds} s of its start: raise the boot deadline if it is only slow; {hint}"
-    )]
-    BootTimeout { seconds: u64, hint: String },
+    #[error("the guest stopped before it was ready: {how}")]
+    GuestStopped { how: String },
+    #[error("the guest was not ready within {seconds} s of its start: {advice}")]
+    BootTimeout { seconds: u64, advice: String },
     #[error("the guest is gone ({exit}); a shutdown still keeps its disk")]
     GuestGone { exit: String },
     #[error("the guest's agent gave up: {message}")]
