@@ -24,6 +24,9 @@ const CID: u32 = 3;
 /// What the agent knows the root disk by.
 pub(crate) const ROOT_SERIAL: &str = "session-root";
 
+/// Nobody logs in on the console, which has no input. Without udev in the image, systemd would wait 90 s for it.
+const NO_GETTY: &str = "systemd.getty_auto=0";
+
 /// How long a guest whose connection broke may take to be gone altogether.
 const GONE_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -83,7 +86,7 @@ impl Machine {
         let vm = Vm::start(VmConfig {
             kernel: spec.kernel.image().to_owned(),
             initrd: Some(spec.initramfs),
-            command_line: RECOMMENDED_COMMAND_LINE.to_owned(),
+            command_line: format!("{RECOMMENDED_COMMAND_LINE} {NO_GETTY}"),
             vcpus: spec.vcpus,
             memory_mib: spec.memory_mib,
             drives: vec![Drive {
