@@ -53,7 +53,8 @@ pub(crate) fn pass_proxy(command: &mut Command) {
         if std::env::var_os(variable).is_some() {
             continue;
         }
-        let asked = command::run(Command::new("apt-config").args(["dump", "--format", "%v%n", setting]));
+        let asked =
+            command::run(Command::new("apt-config").args(["dump", "--format", "%v%n", setting]));
         if let Some(proxy) = asked.ok().and_then(|text| proxy_of(&text)) {
             command.env(variable, proxy);
         }

@@ -35,7 +35,10 @@ pub(crate) enum KernelError {
         mirror: String,
         source: CommandError,
     },
-    #[error("{mirror} offers no {META_PACKAGE} of series {SERIES}x for {}: apt answered {answer:?}", apt::RELEASE)]
+    #[error(
+        "{mirror} offers no {META_PACKAGE} of series {SERIES}x for {}: apt answered {answer:?}",
+        apt::RELEASE
+    )]
     NotOffered { mirror: String, answer: String },
     #[error("{path} holds no kernel or no modules; remove the folder and run again")]
     Incomplete { path: PathBuf },
@@ -102,8 +105,8 @@ fn download(target: &Path) -> Result<(), KernelError> {
     let line = format!("deb [signed-by={KEYRING}] {mirror} {} main\n", apt::RELEASE);
     fs::write(&sources, line).map_err(io_error("write", &sources))?;
     command::run(private_apt("apt-get", state).args(["-q", "update"])).map_err(failed)?;
-    let answer =
-        command::run(private_apt("apt-cache", state).args(["depends", META_PACKAGE])).map_err(failed)?;
+    let answer = command::run(private_apt("apt-cache", state).args(["depends", META_PACKAGE]))
+        .map_err(failed)?;
     let answer = String::from_utf8_lossy(&answer);
     let package = dependency(&answer).ok_or_else(|| KernelError::NotOffered {
         mirror: mirror.clone(),
@@ -129,11 +132,23 @@ fn private_apt(tool: &str, state: &Path) -> Command {
         ("Dir::Etc::SourceList", "sources.list"),
     ] {
         let path = state.join(place);
-        command.arg("-o").arg(format!("{setting}={}", path.display()));
+        command
+            .arg("-o")
+            .arg(format!("{setting}={}", path.display()));
     }
     // apt's own user can't enter the temporary folder, so downloads run as the caller.
-    command.args(["-o", "Dir::Etc::SourceParts=/dev/null", "-o", "APT::Sandbox::User=root"]);
-    command.args(["-o", "Acquire::Languages=none", "-o", "APT::Architecture=amd64"]);
+    command.args([
+        "-o",
+        "Dir::Etc::SourceParts=/dev/null",
+        "-o",
+        "APT::Sandbox::User=root",
+    ]);
+    command.args([
+        "-o",
+        "Acquire::Languages=none",
+        "-o",
+        "APT::Architecture=amd64",
+    ]);
     command
 }
 

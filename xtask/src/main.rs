@@ -1,2 +1,59 @@
 //! `cargo xtask`: build and test chores.
-fn main() {}
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod apt;
+mod cache;
+mod command;
+mod kernel;
+mod nested;
+mod packages;
+
+/// Build and test chores.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Chore {
+    /// Runs a command where /dev/kvm runs stock kernels: here, or in an emulated machine over this file system.
+    ///
+    /// The exit status is the command's; 124 if it took too long, 125 if the machine failed.
+    Nested(nested::Args),
+    /// Prints the kernel that tests boot and the folder of its modules, after downloading them if need be.
+    Kernel,
+}
+
+fn main() -> ExitCode {
+    match Chore::parse() {
+        Chore::Nested(args) => nested::main(&args),
+        Chore::Kernel => report(kernel::ensure_kernel().map(|kernel| {
+            println!(
+                "{}\n{}",
+                kernel.vmlinuz.display(),
+                kernel.modules_dir.display()
+            );
+        })),
+    }
+}
+
+/// Turns a chore's end into an exit status, after printing the error and its causes.
+fn report<E: Error>(result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints `error` and what caused it.
+fn complain(error: &dyn Error) {
+    eprintln!("xtask: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("  because: {error}");
+        cause = error.source();
+    }
+}

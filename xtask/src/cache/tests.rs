@@ -13,7 +13,10 @@ fn explicit_folder_wins_and_relative_ones_are_ignored() {
     };
     assert_eq!(pick("/c", "/x"), Some(PathBuf::from("/c")));
     assert_eq!(pick("c", "/x"), Some(PathBuf::from("/x/vm-sessions")));
-    assert_eq!(pick("", ""), Some(PathBuf::from("/home/u/.cache/vm-sessions")));
+    assert_eq!(
+        pick("", ""),
+        Some(PathBuf::from("/home/u/.cache/vm-sessions"))
+    );
     assert_eq!(place(|_| None), None);
 }
 

@@ -4,7 +4,10 @@ use super::*;
 fn dependency_is_the_versioned_package_of_the_series() {
     let answer = "linux-image-cloud-amd64\n  Depends: linux-base\n  Depends: linux-image-6.1.0-9-cloud-amd64\n";
     assert_eq!(dependency(answer), Some("linux-image-6.1.0-9-cloud-amd64"));
-    assert_eq!(dependency("  Depends: linux-image-6.12.1-cloud-amd64\n"), None);
+    assert_eq!(
+        dependency("  Depends: linux-image-6.12.1-cloud-amd64\n"),
+        None
+    );
 }
 
 #[test]

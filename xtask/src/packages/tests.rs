@@ -17,5 +17,9 @@ fn error_names_the_packages_and_the_command() {
     let error = PackageError::NotAllowed {
         names: "a b".to_owned(),
     };
-    assert!(error.to_string().contains("install -y --no-install-recommends a b"));
+    assert!(
+        error
+            .to_string()
+            .contains("install -y --no-install-recommends a b")
+    );
 }
