@@ -38,6 +38,24 @@ fn place(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
         .or_else(|| absolute("HOME").map(|path| path.join(".cache/vm-sessions")))
 }
 
+/// Returns the cache's folder `name` if it is there.
+///
+/// # Errors
+/// [`CacheError::NoPlace`] as for [`root`].
+pub(crate) fn find(name: &str) -> Result<Option<PathBuf>, CacheError> {
+    let place = root()?.join(name);
+    Ok(place.exists().then_some(place))
+}
+
+/// Makes sure that the cache folder exists.
+///
+/// # Errors
+/// [`CacheError`] if it can't be made.
+pub(crate) fn create() -> Result<(), CacheError> {
+    let root = root()?;
+    fs::create_dir_all(&root).map_err(io_error("create", &root))
+}
+
 /// Returns the cache's folder `name`, which `build` fills first if it is not there.
 ///
 /// Of several processes that ask at once, one builds and the others wait for it. What a build that failed or was

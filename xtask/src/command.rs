@@ -19,6 +19,9 @@ pub(crate) enum CommandError {
         status: ExitStatus,
         output: String,
     },
+    /// As `Failed`, for a program whose output the user has seen.
+    #[error("`{line}` ended with {status}")]
+    Status { line: String, status: ExitStatus },
 }
 
 /// Runs `command` without stdin and returns its standard output.
@@ -36,6 +39,29 @@ pub(crate) fn run(command: &mut Command) -> Result<Vec<u8>, CommandError> {
         line: line(command),
         status: output.status,
         output: tail(&text),
+    })
+}
+
+/// Runs `command` without stdin, with its output on the terminal.
+///
+/// # Errors
+/// [`CommandError::Start`] if there is no such program, [`CommandError::Status`] for any status but 0.
+pub(crate) fn show(command: &mut Command) -> Result<(), CommandError> {
+    run_piping_stdout(command.stdout(Stdio::inherit()).stderr(Stdio::inherit())).map(drop)
+}
+
+/// Runs `command` without stdin and returns what it writes to stdout, unless that goes elsewhere already.
+///
+/// # Errors
+/// As [`show`].
+pub(crate) fn run_piping_stdout(command: &mut Command) -> Result<Vec<u8>, CommandError> {
+    let output = output(command)?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    Err(CommandError::Status {
+        line: line(command),
+        status: output.status,
     })
 }
 

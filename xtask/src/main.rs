@@ -8,9 +8,11 @@ use clap::Parser;
 mod apt;
 mod cache;
 mod command;
+mod images;
 mod kernel;
 mod nested;
 mod packages;
+mod root;
 
 /// Build and test chores.
 #[derive(Debug, Parser)]
@@ -22,6 +24,8 @@ enum Chore {
     Nested(nested::Args),
     /// Prints the kernel that tests boot and the folder of its modules, after downloading them if need be.
     Kernel,
+    /// Prints the images that tests import, after making them if need be.
+    Images(images::Args),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +38,7 @@ fn main() -> ExitCode {
                 kernel.modules_dir.display()
             );
         })),
+        Chore::Images(args) => report(images::main(&args)),
     }
 }
 

@@ -14,11 +14,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use nix::unistd::{AccessFlags, access, geteuid};
+use nix::unistd::{AccessFlags, access};
 
 use crate::complain;
 use crate::kernel::{self, KernelError};
 use crate::packages::{self, PackageError};
+use crate::root;
 
 mod cpio;
 mod events;
@@ -86,7 +87,7 @@ pub(crate) enum NestedError {
 pub(crate) fn main(args: &Args) -> ExitCode {
     let result = if runs_stock_kernels() {
         Err(run_here(args))
-    } else if !geteuid().is_root() {
+    } else if !root::is_root() {
         Err(run_as_root())
     } else {
         run_in_machine(args)
@@ -127,25 +128,10 @@ fn run_here(args: &Args) -> NestedError {
 
 /// Replaces this process by itself as root; returns only if that fails.
 fn run_as_root() -> NestedError {
-    let Some((sudo, flags)) = packages::root_prefix().and_then(<[_]>::split_first) else {
+    let Some(mut command) = root::this_program() else {
         return NestedError::NotRoot;
     };
-    // sudo resets PATH and HOME even where it keeps the rest.
-    let kept = ["PATH", "HOME"].into_iter().filter_map(|name| {
-        std::env::var_os(name).map(|value| {
-            let mut pair = OsString::from(name);
-            pair.push("=");
-            pair.push(value);
-            pair
-        })
-    });
-    let mut command = Command::new(sudo);
-    command
-        .args(flags)
-        .arg("--preserve-env")
-        .arg("env")
-        .args(kept);
-    io_error("run", Path::new(sudo))(command.args(std::env::args_os()).exec())
+    io_error("run", Path::new("sudo"))(command.args(std::env::args_os().skip(1)).exec())
 }
 
 fn run_in_machine(args: &Args) -> Result<u8, NestedError> {

@@ -1,0 +1,153 @@
+//! Everything that CI checks, in one command that needs nothing but a Debian machine.
+
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+
+use crate::cargo::{self, CargoError};
+use crate::command::{self, CommandError};
+use crate::images::ImageError;
+use crate::kernel::KernelError;
+use crate::packages::{self, PackageError};
+use crate::tools::{self, ToolError};
+
+mod fuzz;
+mod vm;
+
+/// What the tests themselves call.
+const PACKAGES: [&str; 6] = ["e2fsprogs", "umoci", "skopeo", "busybox-static", "gcc", "libc6-dev"];
+
+/// Which checks to run, and for how long.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Runs only these steps.
+    #[arg(long, value_name = "STEP")]
+    only: Vec<Step>,
+    /// How long each fuzz target runs.
+    #[arg(long, value_name = "SECONDS", default_value_t = 15)]
+    fuzz_s: u32,
+}
+
+/// The checks, in the order that they run: the quick ones that fail most often first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Step {
+    /// Formatting.
+    Fmt,
+    /// Lints.
+    Clippy,
+    /// Licences, sources and bans of dependencies.
+    Deny,
+    /// Documentation without warnings.
+    Doc,
+    /// Unit, integration and documentation tests on this machine.
+    Unit,
+    /// Tests that boot stock kernels, in the nested bed where that is needed.
+    Nested,
+    /// A short run of each fuzz target.
+    Fuzz,
+}
+
+/// A check that failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum TestError {
+    #[error("{} failed after {:.1} s", .step, .time.as_secs_f64())]
+    Step {
+        step: String,
+        time: Duration,
+        source: Box<TestError>,
+    },
+    #[error("the fuzz target {target} failed:\n{output}")]
+    Fuzz { target: String, output: String },
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error(transparent)]
+    Cargo(#[from] CargoError),
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+}
+
+/// Runs the steps up to the first that fails.
+pub(crate) fn main(args: &Args) -> Result<(), TestError> {
+    packages::ensure(&PACKAGES)?;
+    let begun = Instant::now();
+    let steps: Vec<_> = Step::value_variants()
+        .iter()
+        .filter(|step| args.only.is_empty() || args.only.contains(step))
+        .collect();
+    for step in &steps {
+        let begun = Instant::now();
+        println!("xtask: {} …", step.name());
+        let done = step.run(args);
+        let time = begun.elapsed();
+        done.map_err(|source| TestError::Step {
+            step: step.name(),
+            time,
+            source: Box::new(source),
+        })?;
+        println!("xtask: {} passed in {:.1} s", step.name(), time.as_secs_f64());
+    }
+    println!("xtask: {} steps passed in {:.1} s", steps.len(), begun.elapsed().as_secs_f64());
+    Ok(())
+}
+
+impl Step {
+    fn name(self) -> String {
+        self.to_possible_value()
+            .map(|value| value.get_name().to_owned())
+            .unwrap_or_default()
+    }
+
+    fn run(self, args: &Args) -> Result<(), TestError> {
+        match self {
+            Self::Fmt => show(&["fmt", "--all", "--check"]),
+            Self::Clippy => show(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+            Self::Deny => deny(),
+            Self::Doc => doc(),
+            Self::Unit => unit(),
+            Self::Nested => vm::run(),
+            Self::Fuzz => fuzz::run(args.fuzz_s),
+        }
+    }
+}
+
+fn show(args: &[&str]) -> Result<(), TestError> {
+    Ok(command::show(&mut cargo::cargo(args))?)
+}
+
+fn doc() -> Result<(), TestError> {
+    let mut doc = cargo::cargo(["doc", "--workspace", "--no-deps"]);
+    Ok(command::show(doc.env("RUSTDOCFLAGS", "-D warnings"))?)
+}
+
+fn unit() -> Result<(), TestError> {
+    if tools::is_installed("cargo-nextest") {
+        show(&["nextest", "run", "--workspace", "--no-fail-fast"])?;
+    } else {
+        show(&["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"])?;
+    }
+    show(&["test", "--workspace", "--doc"])
+}
+
+/// Checks what can be checked without the network: the database of advisories is a git repository elsewhere.
+fn deny() -> Result<(), TestError> {
+    let program = match tools::ensure(tools::DENY) {
+        Err(error @ ToolError::Install { .. }) => {
+            println!("xtask: deny is left out: {error}");
+            return Ok(());
+        }
+        other => other?,
+    };
+    let mut check = std::process::Command::new(program);
+    check.args(["--log-level", "error", "check", "bans", "licenses", "sources"]);
+    Ok(command::show(check.current_dir(cargo::workspace()))?)
+}
+
+#[cfg(test)]
+mod tests;

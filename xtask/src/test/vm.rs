@@ -1,0 +1,86 @@
+//! The tests that boot stock kernels: every test binary named `nested`, all in one machine.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::TestError;
+use crate::cargo::{self, Built, CargoError, Target};
+use crate::command;
+use crate::images::{self, Image};
+use crate::kernel;
+
+/// The name of the test targets that need a KVM for stock kernels.
+const TARGET: &str = "nested";
+/// The memory that the guests of several tests at once, and the machine's overlay, have together.
+const MEMORY_MIB: &str = "6144";
+/// Hangs are cut off after this; the tests themselves take a fraction.
+const TIMEOUT_S: &str = "1500";
+
+/// Builds the test binaries and runs them one after the other.
+pub(super) fn run() -> Result<(), TestError> {
+    let targets = cargo::targets(&cargo::workspace().join("Cargo.toml"))?;
+    let tests: Vec<_> = targets
+        .iter()
+        .filter(|target| target.kind == "test" && target.name == TARGET)
+        .collect();
+    let built = build_tests(&tests)?;
+    let mut nested = nested_command()?;
+    for (name, value) in inputs(&targets)? {
+        nested.env(name, value);
+    }
+    nested.args(["--memory-mib", MEMORY_MIB, "--timeout-s", TIMEOUT_S, "--", "sh", "-c"]);
+    nested.args([SCRIPT, "sh"]).args(script_args(&tests, &built));
+    Ok(command::show(&mut nested)?)
+}
+
+/// Runs each of the pairs of folder and program, and fails after all if one did.
+const SCRIPT: &str = r#"
+failed=
+while [ $# -gt 0 ]; do
+	cd "$1" && "$2" || failed="$failed $1"
+	shift 2
+done
+[ -z "$failed" ] || { echo "nested tests failed in$failed" >&2; exit 1; }
+"#;
+
+fn build_tests(tests: &[&Target]) -> Result<Vec<Built>, CargoError> {
+    let mut args = vec!["test", "--no-run", "--test", TARGET];
+    for test in tests {
+        args.extend(["--package", &test.package]);
+    }
+    cargo::build(&args)
+}
+
+fn script_args(tests: &[&Target], built: &[Built]) -> Vec<OsString> {
+    let pairs = tests.iter().filter_map(|test| {
+        let program = built.iter().find(|built| built.source == test.source)?;
+        Some([test.folder.clone().into(), program.executable.clone().into()])
+    });
+    pairs.flatten().collect()
+}
+
+/// This program's `nested`, which ends when this process does.
+fn nested_command() -> Result<Command, CargoError> {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM", "--"]);
+    command.arg(std::env::current_exe().unwrap_or_else(|_| PathBuf::from("xtask")));
+    command.arg("nested");
+    Ok(command)
+}
+
+/// The environment that the tests take their inputs from.
+fn inputs(targets: &[Target]) -> Result<Vec<(&'static str, OsString)>, TestError> {
+    let kernel = kernel::ensure_kernel()?;
+    let image = |image| images::ensure(image).map(|folder| images::reference(&folder).into());
+    let mut inputs = vec![
+        ("VM_TEST_KERNEL", kernel.vmlinuz.into()),
+        ("VM_TEST_MODULES", kernel.modules_dir.into()),
+        ("VM_TEST_BUSYBOX_IMAGE", image(Image::Busybox)?),
+        ("VM_TEST_DEBIAN_IMAGE", image(Image::Debian)?),
+    ];
+    if let Some(playground) = playground(targets)? {
+        inputs.push(("VM_TEST_PLAYGROUND", playground.into()));
+    }
+    Ok(inputs)
+}
