@@ -53,7 +53,13 @@ pub(crate) fn cargo<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Comma
 
 /// Lists the targets of the packages that `manifest` has.
 pub(crate) fn targets(manifest: &Path) -> Result<Vec<Target>, CargoError> {
-    let mut metadata = cargo(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"]);
+    let mut metadata = cargo([
+        "metadata",
+        "--no-deps",
+        "--format-version",
+        "1",
+        "--manifest-path",
+    ]);
     let answer = command::run(metadata.arg(manifest))?;
     Ok(targets_in(&serde_json::from_slice(&answer)?))
 }

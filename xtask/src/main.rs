@@ -7,12 +7,16 @@ use clap::Parser;
 
 mod apt;
 mod cache;
+mod cargo;
 mod command;
 mod images;
 mod kernel;
 mod nested;
 mod packages;
+mod playground;
 mod root;
+mod test;
+mod tools;
 
 /// Build and test chores.
 #[derive(Debug, Parser)]
@@ -26,6 +30,8 @@ enum Chore {
     Kernel,
     /// Prints the images that tests import, after making them if need be.
     Images(images::Args),
+    /// Runs everything that CI checks, up to the first failure.
+    Test(test::Args),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +45,7 @@ fn main() -> ExitCode {
             );
         })),
         Chore::Images(args) => report(images::main(&args)),
+        Chore::Test(args) => report(test::main(&args)),
     }
 }
 

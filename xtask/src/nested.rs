@@ -111,6 +111,15 @@ pub(crate) fn runs_stock_kernels() -> bool {
     usable && has_hardware_virtualisation(&cpu)
 }
 
+/// This program's `nested`, without arguments yet, as a process that ends when the calling thread does.
+pub(crate) fn command() -> Command {
+    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("xtask"));
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM", "--"]).arg(program);
+    command.arg("nested");
+    command
+}
+
 fn has_hardware_virtualisation(cpuinfo: &str) -> bool {
     cpuinfo
         .lines()

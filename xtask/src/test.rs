@@ -1,5 +1,7 @@
 //! Everything that CI checks, in one command that needs nothing but a Debian machine.
 
+use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -15,7 +17,14 @@ mod fuzz;
 mod vm;
 
 /// What the tests themselves call.
-const PACKAGES: [&str; 6] = ["e2fsprogs", "umoci", "skopeo", "busybox-static", "gcc", "libc6-dev"];
+const PACKAGES: [&str; 6] = [
+    "e2fsprogs",
+    "umoci",
+    "skopeo",
+    "busybox-static",
+    "gcc",
+    "libc6-dev",
+];
 
 /// Which checks to run, and for how long.
 #[derive(Debug, clap::Args)]
@@ -59,6 +68,12 @@ pub(crate) enum TestError {
     },
     #[error("the fuzz target {target} failed:\n{output}")]
     Fuzz { target: String, output: String },
+    #[error("could not {action} {path}")]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
     #[error(transparent)]
     Command(#[from] CommandError),
     #[error(transparent)]
@@ -91,9 +106,17 @@ pub(crate) fn main(args: &Args) -> Result<(), TestError> {
             time,
             source: Box::new(source),
         })?;
-        println!("xtask: {} passed in {:.1} s", step.name(), time.as_secs_f64());
+        println!(
+            "xtask: {} passed in {:.1} s",
+            step.name(),
+            time.as_secs_f64()
+        );
     }
-    println!("xtask: {} steps passed in {:.1} s", steps.len(), begun.elapsed().as_secs_f64());
+    println!(
+        "xtask: {} steps passed in {:.1} s",
+        steps.len(),
+        begun.elapsed().as_secs_f64()
+    );
     Ok(())
 }
 
@@ -107,7 +130,14 @@ impl Step {
     fn run(self, args: &Args) -> Result<(), TestError> {
         match self {
             Self::Fmt => show(&["fmt", "--all", "--check"]),
-            Self::Clippy => show(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+            Self::Clippy => show(&[
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ]),
             Self::Deny => deny(),
             Self::Doc => doc(),
             Self::Unit => unit(),
@@ -130,7 +160,14 @@ fn unit() -> Result<(), TestError> {
     if tools::is_installed("cargo-nextest") {
         show(&["nextest", "run", "--workspace", "--no-fail-fast"])?;
     } else {
-        show(&["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"])?;
+        show(&[
+            "test",
+            "--workspace",
+            "--lib",
+            "--bins",
+            "--tests",
+            "--no-fail-fast",
+        ])?;
     }
     show(&["test", "--workspace", "--doc"])
 }
@@ -145,7 +182,14 @@ fn deny() -> Result<(), TestError> {
         other => other?,
     };
     let mut check = std::process::Command::new(program);
-    check.args(["--log-level", "error", "check", "bans", "licenses", "sources"]);
+    check.args([
+        "--log-level",
+        "error",
+        "check",
+        "bans",
+        "licenses",
+        "sources",
+    ]);
     Ok(command::show(check.current_dir(cargo::workspace()))?)
 }
 

@@ -49,9 +49,19 @@ pub(crate) fn ensure(tool: Tool) -> Result<PathBuf, ToolError> {
     }
     let place = cache::ensure(name, |partial| {
         eprintln!("xtask: building {name} {}", tool.version);
-        let mut install = cargo::cargo(["install", "--quiet", "--locked", "--version", tool.version, name]);
+        let mut install = cargo::cargo([
+            "install",
+            "--quiet",
+            "--locked",
+            "--version",
+            tool.version,
+            name,
+        ]);
         // A folder of its own for what is built on the way, so that the workspace's stays as it is.
-        install.arg("--root").arg(partial).env_remove("CARGO_TARGET_DIR");
+        install
+            .arg("--root")
+            .arg(partial)
+            .env_remove("CARGO_TARGET_DIR");
         let done = command::run(&mut install).map(drop);
         done.map_err(|source| ToolError::Install { name, source })
     })?;

@@ -20,7 +20,8 @@ fn targets_know_their_package() {
 
 #[test]
 fn messages_without_a_program_are_passed_over() {
-    let library = json!({"reason": "compiler-artifact", "executable": null, "target": {"name": "a"}});
+    let library =
+        json!({"reason": "compiler-artifact", "executable": null, "target": {"name": "a"}});
     assert_eq!(built(&library), None);
     let program = json!({"executable": "/t/a-1", "target": {"name": "a", "src_path": "/a.rs"}});
     assert_eq!(built(&program).unwrap().executable, Path::new("/t/a-1"));

@@ -26,7 +26,7 @@ const FOLDERS: [(&str, u32); 14] = [
     ("var", 0o755),
     ("var/tmp", 0o1777),
 ];
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
     (
         "etc/passwd",
         "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home:/bin/sh\n",
@@ -36,8 +36,9 @@ const FILES: [(&str, &str); 6] = [
     ("etc/gone", "a whiteout in the next layer removes this\n"),
     (
         "etc/old.d/first",
-        "the folder becomes a file in the next layer\n",
+        "a whiteout in the next layer removes the folder\n",
     ),
+    ("srv/kind", "the next layer makes a folder of this\n"),
     ("srv/kept", "named twice by a hard link\n"),
 ];
 /// `cap_net_raw=ep` in the form that the kernel stores.
@@ -98,7 +99,9 @@ fn changes(rootfs: &Path) -> Result<(), LayoutError> {
     fs::remove_file(&gone).map_err(io_error("remove", &gone))?;
     let folder = rootfs.join("etc/old.d");
     fs::remove_dir_all(&folder).map_err(io_error("remove", &folder))?;
-    write(&folder, "was a folder\n")?;
+    let kind = rootfs.join("srv/kind");
+    fs::remove_file(&kind).map_err(io_error("remove", &kind))?;
+    fs::create_dir(&kind).map_err(io_error("create", &kind))?;
     write(&rootfs.join("etc/profile"), "export PS1='# '\n")?;
     let link = rootfs.join("srv/link");
     fs::hard_link(rootfs.join("srv/kept"), &link).map_err(io_error("link", &link))?;

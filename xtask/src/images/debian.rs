@@ -39,6 +39,8 @@ pub(super) fn make(target: &Path) -> Result<(), LayoutError> {
     // Every machine that starts from the image shall make its own.
     for (name, text) in [("etc/machine-id", ""), ("etc/hostname", "debian\n")] {
         let path = rootfs.join(name);
+        // debootstrap has copied the machine's own, with whatever permissions they had.
+        remove(&path)?;
         fs::write(&path, text).map_err(io_error("write", &path))?;
     }
     for name in ["etc/resolv.conf", "var/lib/dbus/machine-id"] {

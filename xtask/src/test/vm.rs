@@ -1,14 +1,14 @@
 //! The tests that boot stock kernels: every test binary named `nested`, all in one machine.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use super::TestError;
 use crate::cargo::{self, Built, CargoError, Target};
 use crate::command;
 use crate::images::{self, Image};
 use crate::kernel;
+use crate::nested;
+use crate::playground;
 
 /// The name of the test targets that need a KVM for stock kernels.
 const TARGET: &str = "nested";
@@ -25,12 +25,22 @@ pub(super) fn run() -> Result<(), TestError> {
         .filter(|target| target.kind == "test" && target.name == TARGET)
         .collect();
     let built = build_tests(&tests)?;
-    let mut nested = nested_command()?;
+    let mut nested = nested::command();
     for (name, value) in inputs(&targets)? {
         nested.env(name, value);
     }
-    nested.args(["--memory-mib", MEMORY_MIB, "--timeout-s", TIMEOUT_S, "--", "sh", "-c"]);
-    nested.args([SCRIPT, "sh"]).args(script_args(&tests, &built));
+    nested.args([
+        "--memory-mib",
+        MEMORY_MIB,
+        "--timeout-s",
+        TIMEOUT_S,
+        "--",
+        "sh",
+        "-c",
+    ]);
+    nested
+        .args([SCRIPT, "sh"])
+        .args(script_args(&tests, &built));
     Ok(command::show(&mut nested)?)
 }
 
@@ -55,18 +65,12 @@ fn build_tests(tests: &[&Target]) -> Result<Vec<Built>, CargoError> {
 fn script_args(tests: &[&Target], built: &[Built]) -> Vec<OsString> {
     let pairs = tests.iter().filter_map(|test| {
         let program = built.iter().find(|built| built.source == test.source)?;
-        Some([test.folder.clone().into(), program.executable.clone().into()])
+        Some([
+            test.folder.clone().into(),
+            program.executable.clone().into(),
+        ])
     });
     pairs.flatten().collect()
-}
-
-/// This program's `nested`, which ends when this process does.
-fn nested_command() -> Result<Command, CargoError> {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "TERM", "--"]);
-    command.arg(std::env::current_exe().unwrap_or_else(|_| PathBuf::from("xtask")));
-    command.arg("nested");
-    Ok(command)
 }
 
 /// The environment that the tests take their inputs from.
@@ -79,7 +83,7 @@ fn inputs(targets: &[Target]) -> Result<Vec<(&'static str, OsString)>, TestError
         ("VM_TEST_BUSYBOX_IMAGE", image(Image::Busybox)?),
         ("VM_TEST_DEBIAN_IMAGE", image(Image::Debian)?),
     ];
-    if let Some(playground) = playground(targets)? {
+    if let Some(playground) = playground::build(targets)? {
         inputs.push(("VM_TEST_PLAYGROUND", playground.into()));
     }
     Ok(inputs)
