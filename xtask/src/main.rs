@@ -9,6 +9,7 @@ mod apt;
 mod cache;
 mod cargo;
 mod command;
+mod demo;
 mod images;
 mod kernel;
 mod nested;
@@ -32,6 +33,11 @@ enum Chore {
     Images(images::Args),
     /// Runs everything that CI checks, up to the first failure.
     Test(test::Args),
+    /// Shows an image, a session that shuts down, and the session again, with a real kernel.
+    Demo(demo::Args),
+    /// The part of the demonstration that needs a KVM for stock kernels.
+    #[command(hide = true)]
+    DemoSessions(demo::SessionsArgs),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +52,8 @@ fn main() -> ExitCode {
         })),
         Chore::Images(args) => report(images::main(&args)),
         Chore::Test(args) => report(test::main(&args)),
+        Chore::Demo(args) => report(demo::main(&args)),
+        Chore::DemoSessions(args) => report(demo::inside(&args)),
     }
 }
 

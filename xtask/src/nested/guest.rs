@@ -73,7 +73,7 @@ fn mounts(writable: &[PathBuf]) -> Vec<u8> {
     for (number, folder) in writable.iter().enumerate() {
         let place = [b"/new", folder.as_os_str().as_bytes()].concat();
         let place = quoted(OsStr::from_bytes(&place));
-        script.extend(format!("mkdir -p ").as_bytes());
+        script.extend(b"mkdir -p ");
         script.extend(&place);
         script.extend(format!(" && mount -t virtiofs rw{number} ").as_bytes());
         script.extend(&place);
