@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -68,6 +69,10 @@ pub(crate) enum TestError {
     },
     #[error("the fuzz target {target} failed:\n{output}")]
     Fuzz { target: String, output: String },
+    #[error("cargo built no test binary `nested` of {package}")]
+    NotBuilt { package: String },
+    #[error("tests that boot kernels failed, see above ({status})")]
+    Nested { status: ExitStatus },
     #[error("could not {action} {path}")]
     Io {
         action: &'static str,

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use super::TestError;
 use crate::cargo::{self, Built, CargoError, Target};
-use crate::command;
+use crate::command::{self, CommandError};
 use crate::images::{self, Image};
 use crate::kernel;
 use crate::nested;
@@ -40,8 +40,12 @@ pub(super) fn run() -> Result<(), TestError> {
     ]);
     nested
         .args([SCRIPT, "sh"])
-        .args(script_args(&tests, &built));
-    Ok(command::show(&mut nested)?)
+        .args(script_args(&tests, &built)?);
+    command::show(&mut nested).map_err(|error| match error {
+        // The command line is long and of no use to who reads that.
+        CommandError::Status { status, .. } => TestError::Nested { status },
+        other => TestError::Command(other),
+    })
 }
 
 /// Runs each of the pairs of folder and program, and fails after all if one did.
@@ -62,15 +66,20 @@ fn build_tests(tests: &[&Target]) -> Result<Vec<Built>, CargoError> {
     cargo::build(&args)
 }
 
-fn script_args(tests: &[&Target], built: &[Built]) -> Vec<OsString> {
-    let pairs = tests.iter().filter_map(|test| {
-        let program = built.iter().find(|built| built.source == test.source)?;
-        Some([
+/// The folder and the program of each test.
+fn script_args(tests: &[&Target], built: &[Built]) -> Result<Vec<OsString>, TestError> {
+    let mut args = Vec::new();
+    for test in tests {
+        let program = built.iter().find(|built| built.source == test.source);
+        let program = program.ok_or_else(|| TestError::NotBuilt {
+            package: test.package.clone(),
+        })?;
+        args.extend([
             test.folder.clone().into(),
             program.executable.clone().into(),
-        ])
-    });
-    pairs.flatten().collect()
+        ]);
+    }
+    Ok(args)
 }
 
 /// The environment that the tests take their inputs from.
@@ -88,3 +97,6 @@ fn inputs(targets: &[Target]) -> Result<Vec<(&'static str, OsString)>, TestError
     }
     Ok(inputs)
 }
+
+#[cfg(test)]
+mod tests;
