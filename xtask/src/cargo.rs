@@ -33,7 +33,6 @@ pub(crate) struct Target {
 /// A program that cargo has built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Built {
-    pub(crate) name: String,
     pub(crate) source: PathBuf,
     pub(crate) executable: PathBuf,
 }
@@ -97,7 +96,6 @@ fn targets_in(metadata: &Value) -> Vec<Target> {
 fn built(message: &Value) -> Option<Built> {
     let executable = PathBuf::from(message["executable"].as_str()?);
     Some(Built {
-        name: text(&message["target"]["name"]),
         source: path(&message["target"]["src_path"]),
         executable,
     })

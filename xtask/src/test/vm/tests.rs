@@ -29,7 +29,6 @@ fn tests_without_a_binary_are_an_error() {
         folder: "/w/session".into(),
     };
     let built = Built {
-        name: TARGET.to_owned(),
         source: test.source.clone(),
         executable: "/t/nested-1".into(),
     };
