@@ -163,8 +163,11 @@ impl<'a> Applier<'a> {
             return Err(EntryFault::BareWhiteout);
         }
         // A whiteout of what was never there needs no directory to be made.
-        let Some(parent) = self.directory(parents, Missing::Stop)? else {
-            return Ok(());
+        let parent = match self.directory(parents, Missing::Stop) {
+            Ok(Some(parent)) => parent,
+            // Where a folder becomes a file, umoci whites out what was in the folder, below the file.
+            Ok(None) | Err(EntryFault::NotADirectory { .. }) => return Ok(()),
+            Err(fault) => return Err(fault),
         };
         if name == OPAQUE {
             self.prune(parent);

@@ -135,6 +135,17 @@ fn a_whiteout_of_nothing_makes_nothing() {
 }
 
 #[test]
+fn a_whiteout_below_a_file_that_was_a_directory_changes_nothing() {
+    assert_listing(
+        &[
+            Layer::new().file("d/x", b"old"),
+            Layer::new().file("d", b"new").file("d/.wh.x", b""),
+        ],
+        &[("/d", "new")],
+    );
+}
+
+#[test]
 fn an_opaque_directory_hides_lower_layers_whatever_comes_first() {
     for (before, after) in [(true, false), (false, true)] {
         let mut upper = Layer::new();

@@ -67,7 +67,7 @@ pub(crate) enum ImageCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
-    /// oci:DIR[:TAG], docker-archive:FILE or docker://NAME[:TAG]
+    /// `oci:DIR` or `oci:DIR:TAG`
     #[arg(value_name = "REF")]
     pub(crate) reference: String,
     /// Name the snapshot
@@ -108,7 +108,7 @@ pub(crate) struct MachineArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// A snapshot (its digest, a unique prefix, a name, a session's id), or an image: oci:DIR[:TAG] and so on
+    /// A snapshot (its digest, a unique prefix, a name, a session's id), or an image: `oci:DIR` or `oci:DIR:TAG`
     #[arg(value_name = "SNAPSHOT|NAME|REF")]
     pub(crate) from: String,
     /// The session's id
