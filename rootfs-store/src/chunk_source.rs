@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
@@ -29,14 +30,14 @@ pub(crate) struct ChunkSource {
     packs: Cache<BlobDigest, Arc<PackFile>>,
     /// By pack too, as a page names its own pack without its digest.
     pages: Cache<(BlobDigest, ChunkDigest), Arc<Page>>,
-    chunks: Cache<ChunkDigest, Arc<[u8]>, ByLength>,
+    chunks: Cache<ChunkDigest, Bytes, ByLength>,
 }
 
 #[derive(Clone)]
 struct ByLength;
 
-impl Weighter<ChunkDigest, Arc<[u8]>> for ByLength {
-    fn weight(&self, _digest: &ChunkDigest, chunk: &Arc<[u8]>) -> u64 {
+impl Weighter<ChunkDigest, Bytes> for ByLength {
+    fn weight(&self, _digest: &ChunkDigest, chunk: &Bytes) -> u64 {
         chunk.len() as u64
     }
 }
@@ -52,8 +53,8 @@ impl ChunkSource {
     }
 
     /// The plain bytes of a chunk of exactly `chunk_bytes`.
-    pub(crate) fn chunk(&self, at: &Locator, chunk_bytes: usize) -> Result<Arc<[u8]>, StoreError> {
-        let read = || self.plain(at, chunk_bytes).map(Arc::from);
+    pub(crate) fn chunk(&self, at: &Locator, chunk_bytes: usize) -> Result<Bytes, StoreError> {
+        let read = || self.plain(at, chunk_bytes).map(Bytes::from);
         let chunk = self.chunks.get_or_insert_with(&at.digest, read)?;
         check_len(at, chunk.len(), chunk_bytes)?;
         Ok(chunk)

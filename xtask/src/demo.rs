@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::cargo::{self, CargoError};
 use crate::command::{self, CommandError};
 use crate::images::{self, Image, ImageError};
-use crate::kernel::{self, KernelError, KernelPaths};
+use crate::kernel::{self, KernelError};
 use crate::nested;
 use crate::playground;
 
@@ -26,13 +26,13 @@ const INSIDE: &str = "demo-sessions";
 /// What to show it with.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The image: oci:DIR:TAG, docker-archive:FILE or docker://NAME. A Debian with systemd if there is none.
+    /// The image: `oci:DIR` or `oci:DIR:TAG`. A Debian with systemd if there is none.
     #[arg(long, value_name = "REF")]
     image: Option<String>,
-    /// The kernel: a vmlinuz. Debian's if there is none.
-    #[arg(long, value_name = "PATH", requires = "modules")]
+    /// The kernel: a `vmlinuz`, or the folder of an unpacked kernel package. Debian's if there is none.
+    #[arg(long, value_name = "PATH")]
     kernel: Option<PathBuf>,
-    /// The kernel's modules: lib/modules/VERSION.
+    /// The kernel's modules, if they are not at `../lib/modules/VERSION` of the kernel.
     #[arg(long, value_name = "DIR", requires = "kernel")]
     modules: Option<PathBuf>,
 }
@@ -73,7 +73,7 @@ struct Step {
 pub(crate) fn main(args: &Args) -> Result<(), DemoError> {
     let targets = cargo::targets(&cargo::workspace().join("Cargo.toml"))?;
     let playground = playground::build(&targets)?.ok_or(DemoError::NoPlayground)?;
-    let kernel = kernel(args)?;
+    let (kernel, modules) = kernel(args)?;
     let image = image(args)?;
     let work = tempfile::tempdir().map_err(DemoError::Temporary)?;
     let store = work.path().join("store");
@@ -81,8 +81,8 @@ pub(crate) fn main(args: &Args) -> Result<(), DemoError> {
     let sessions = SessionsArgs {
         playground,
         store,
-        kernel: kernel.vmlinuz,
-        modules: kernel.modules_dir,
+        kernel,
+        modules,
     };
     steps.extend(if nested::runs_stock_kernels() {
         sessions::run(&sessions)?
@@ -151,14 +151,13 @@ fn json<T: serde::de::DeserializeOwned>(command: &Command, answer: &[u8]) -> Res
     })
 }
 
-fn kernel(args: &Args) -> Result<KernelPaths, DemoError> {
-    match (&args.kernel, &args.modules) {
-        (Some(vmlinuz), Some(modules_dir)) => Ok(KernelPaths {
-            vmlinuz: vmlinuz.clone(),
-            modules_dir: modules_dir.clone(),
-        }),
-        _ => Ok(kernel::ensure_kernel()?),
+/// The kernel and, where it does not lie beside it, the folder of its modules.
+fn kernel(args: &Args) -> Result<(PathBuf, Option<PathBuf>), DemoError> {
+    if let Some(kernel) = &args.kernel {
+        return Ok((kernel.clone(), args.modules.clone()));
     }
+    let debian = kernel::ensure_kernel()?;
+    Ok((debian.vmlinuz, Some(debian.modules_dir)))
 }
 
 fn image(args: &Args) -> Result<String, DemoError> {

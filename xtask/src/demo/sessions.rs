@@ -25,19 +25,20 @@ pub(crate) struct SessionsArgs {
     #[arg(long)]
     pub(super) kernel: PathBuf,
     #[arg(long)]
-    pub(super) modules: PathBuf,
+    pub(super) modules: Option<PathBuf>,
 }
 
 impl SessionsArgs {
     /// The command line that these were read from.
     pub(super) fn words(&self) -> Vec<OsString> {
+        let modules = self.modules.as_ref().map(|modules| ("--modules", modules));
         [
             ("--playground", &self.playground),
             ("--store", &self.store),
             ("--kernel", &self.kernel),
-            ("--modules", &self.modules),
         ]
         .into_iter()
+        .chain(modules)
         .flat_map(|(name, value)| [name.into(), value.clone().into()])
         .collect()
     }
@@ -48,7 +49,9 @@ impl SessionsArgs {
         command.arg("--store").arg(&self.store).arg("--json");
         command.args(source);
         command.arg("--kernel").arg(&self.kernel);
-        command.arg("--modules").arg(&self.modules);
+        if let Some(modules) = &self.modules {
+            command.arg("--modules").arg(modules);
+        }
         command.args(["--boot-timeout", TIMEOUT_S, "--shutdown-timeout", TIMEOUT_S]);
         command.args([
             OsStr::new("--"),
