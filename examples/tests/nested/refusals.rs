@@ -139,11 +139,24 @@ fn an_id_that_is_taken_or_running_is_refused() {
     refused(&bed, &["image", "inspect", "taken"], "interrupted");
 }
 
+/// Copies a file to where every user can read it.
+fn readable(bed: &Bed, file: &str, name: &str) -> String {
+    let copy = bed.path(name);
+    std::fs::copy(file, &copy).unwrap();
+    std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755)).unwrap();
+    copy.to_str().unwrap().to_owned()
+}
+
 /// Runs the program with a `/dev` of its own, in which `nodes` makes what is there besides the usual.
 fn with_dev(bed: &Bed, nodes: &str, prefix: &str) -> std::process::Output {
     let dev = bed.path("dev");
     std::fs::create_dir_all(&dev).unwrap();
-    let args = args_of_run(&machine(), "kvm", "true");
+    let options = machine().into_iter().map(|option| match option {
+        kernel if kernel == env("VM_TEST_KERNEL") => readable(bed, &kernel, "vmlinuz"),
+        other => other,
+    });
+    let args = args_of_run(&options.collect::<Vec<_>>(), "kvm", "true");
+    let playground = readable(bed, &env("VM_TEST_PLAYGROUND"), "playground");
     let script = format!(
         "set -e; d={}; mount -t tmpfs dev $d; mknod -m 666 $d/null c 1 3; mknod -m 666 $d/urandom c 1 9; \
          {nodes} mount --move $d /dev; exec {prefix} \"$@\"",
@@ -152,7 +165,7 @@ fn with_dev(bed: &Bed, nodes: &str, prefix: &str) -> std::process::Output {
     let mut command = Command::new("unshare");
     command
         .args(["--mount", "sh", "-c", &script, "sh"])
-        .arg(env("VM_TEST_PLAYGROUND"));
+        .arg(playground);
     command.arg("--store").arg(bed.path("store")).args(args);
     command.output().unwrap()
 }
