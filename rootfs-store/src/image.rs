@@ -171,6 +171,16 @@ pub enum ImageError {
         /// The platform that was asked for.
         platform: String,
     },
+    /// The image is for another machine.
+    #[error("image {manifest} is for {found}, not for {asked}")]
+    OtherPlatform {
+        /// Digest of the manifest.
+        manifest: String,
+        /// The machine that it is for.
+        found: String,
+        /// The machine that was asked for.
+        asked: String,
+    },
     /// Indexes are nested more deeply than any tool writes them.
     #[error("index {digest} is nested more than {limit} deep")]
     NestedTooDeep {
@@ -288,15 +298,31 @@ pub fn open(reference: &ImageReference, platform: &Platform) -> Result<Image, Im
     };
     layout::check_version(dir)?;
     let manifest = select::manifest(dir, tag.as_deref(), platform)?;
-    read_image(dir, &manifest)
+    read_image(dir, &manifest, platform)
 }
 
-fn read_image(dir: &Path, descriptor: &Descriptor) -> Result<Image, ImageError> {
+fn read_image(
+    dir: &Path,
+    descriptor: &Descriptor,
+    platform: &Platform,
+) -> Result<Image, ImageError> {
     let manifest_digest = descriptor.digest().to_string();
     let manifest: ImageManifest = layout::read_document(dir, descriptor)?;
     check_config_type(manifest.config())?;
     let config: ImageConfiguration = layout::read_document(dir, manifest.config())?;
 
+    // Not every index says what machine its manifests are for; the config always does.
+    let built_for = Platform {
+        os: config.os().to_string(),
+        architecture: config.architecture().to_string(),
+    };
+    if built_for != *platform {
+        return Err(ImageError::OtherPlatform {
+            manifest: manifest_digest,
+            found: built_for.to_string(),
+            asked: platform.to_string(),
+        });
+    }
     let diff_ids = config.rootfs().diff_ids();
     if manifest.layers().len() > MAX_LAYERS {
         return Err(ImageError::TooManyLayers {

@@ -13,8 +13,9 @@ pub(super) const MAX_DISK_BYTES: u64 = 1 << 44;
 pub(super) const MIN_DISK_BYTES: u64 = 8 << 20;
 /// Bytes of disk for each inode, unless the files need more of them; mke2fs's default.
 const BYTES_PER_INODE: u64 = 16 << 10;
-/// Fewest blocks of a last group; a shorter rest of the disk is not used.
-pub(super) const MIN_GROUP_BLOCKS: u64 = 512;
+/// Fewest blocks of a last group; a shorter rest of the disk is not used. More than a copy of the superblock takes
+/// with the descriptors of the largest disk and the room that is kept for more: 1 + 2048 + 127.
+pub(super) const MIN_GROUP_BLOCKS: u64 = 2304;
 /// Most descriptor blocks that room is kept for; each describes 8 GiB, so a disk can grow to 1 TiB and more.
 const MAX_RESERVED_DESCRIPTOR_BLOCKS: u64 = 127;
 
@@ -157,7 +158,7 @@ pub(super) fn chunk_blocks(chunk_bytes: u32) -> Result<u64, LayoutError> {
 /// Leaves out a last group that would be too short.
 fn usable_blocks(disk_blocks: u64) -> u64 {
     let rest = disk_blocks % BLOCKS_PER_GROUP;
-    if rest < MIN_GROUP_BLOCKS {
+    if disk_blocks > BLOCKS_PER_GROUP && rest < MIN_GROUP_BLOCKS {
         disk_blocks - rest
     } else {
         disk_blocks

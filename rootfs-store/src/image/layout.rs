@@ -60,7 +60,8 @@ pub(super) fn find_blob(dir: &Path, descriptor: &Descriptor) -> Result<PathBuf, 
     };
     let path = dir.join("blobs").join("sha256").join(name);
     let actual = match path.metadata() {
-        Ok(metadata) => metadata.len(),
+        Ok(metadata) if metadata.is_file() => metadata.len(),
+        Ok(_) => return Err(no_file(path)),
         Err(source) if source.kind() == io::ErrorKind::NotFound => {
             return Err(ImageError::MissingBlob { digest, path });
         }
@@ -92,11 +93,20 @@ impl std::fmt::LowerHex for HexDigest {
     }
 }
 
+fn no_file(path: PathBuf) -> ImageError {
+    let source = io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file");
+    ImageError::Io { path, source }
+}
+
 fn read_bounded(path: &Path) -> Result<Vec<u8>, ImageError> {
     let io_error = |source| ImageError::Io {
         path: path.to_owned(),
         source,
     };
+    // Opening a pipe would wait for ever.
+    if !path.metadata().map_err(io_error)?.is_file() {
+        return Err(no_file(path.to_owned()));
+    }
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(MAX_DOCUMENT_BYTES + 1).read_to_end(&mut bytes))

@@ -63,6 +63,8 @@ pub(super) struct Applier<'a> {
     limits: &'a Limits,
     layer: u32,
     entries: u64,
+    /// Components of paths and links that were walked.
+    walked: u64,
     metadata_bytes: u64,
 }
 
@@ -73,6 +75,7 @@ impl<'a> Applier<'a> {
             limits,
             layer: 0,
             entries: 0,
+            walked: 0,
             metadata_bytes: 0,
         }
     }
@@ -180,7 +183,13 @@ impl<'a> Applier<'a> {
     }
 
     /// Removes what lower layers brought below `directory`. Recursion ends at [`MAX_DEPTH`].
+    ///
+    /// What was pruned once in a layer holds nothing older any more, so many whiteouts cost no more than one.
     fn prune(&mut self, directory: InodeId) {
+        let layer = self.layer;
+        if mem::replace(&mut self.directory_mut(directory).pruned_in, layer) == layer {
+            return;
+        }
         let mut entries = mem::take(&mut self.directory_mut(directory).entries);
         entries.retain(|_, entry| self.survives(*entry));
         self.directory_mut(directory).entries = entries;

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::path::{MAX_DEPTH, MAX_NAME_LEN, MAX_PATH_LEN, MAX_SYMLINK_HOPS};
+use super::path::{MAX_DEPTH, MAX_NAME_LEN, MAX_PATH_LEN, MAX_SYMLINK_HOPS, MAX_WALKED};
 use super::tar_stream::{MAX_PAX_BYTES, MAX_SPARSE_RUNS};
 
 /// Why the layers of an image could not be applied.
@@ -181,6 +181,9 @@ pub enum EntryFault {
     /// A symbolic link on the way points to itself or to a long chain.
     #[error("more than {MAX_SYMLINK_HOPS} symbolic links lead to it")]
     TooManySymlinks,
+    /// Paths and links of the image lead over too many directories.
+    #[error("the image's paths and links lead over more than {MAX_WALKED} directories")]
+    TooManySteps,
     /// Something on the way is no directory.
     #[error("`{parent}` on the way to it is no directory")]
     NotADirectory {

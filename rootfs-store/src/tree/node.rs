@@ -98,6 +98,8 @@ pub struct Directory {
     pub(crate) entries: BTreeMap<Box<[u8]>, DirEntry>,
     /// Distance from the root; no entry ever moves, so it never changes.
     pub(crate) depth: u16,
+    /// The last layer whose whiteouts have removed all that is older.
+    pub(crate) pruned_in: u32,
 }
 
 impl Directory {

@@ -10,6 +10,9 @@ pub(crate) const MAX_NAME_LEN: usize = 255;
 pub(crate) const MAX_PATH_LEN: usize = 4095;
 /// Most symbolic links followed for one path (Linux: 40).
 pub(crate) const MAX_SYMLINK_HOPS: usize = 40;
+/// Most components of paths and links that are walked for one image: 64 for each of the 4 million entries that
+/// it may have by default.
+pub(crate) const MAX_WALKED: u64 = 1 << 28;
 /// Deepest nesting of directories: what fits into a path.
 pub(crate) const MAX_DEPTH: u16 = 2048;
 

@@ -252,3 +252,39 @@ fn export_over_a_file_that_exists_is_refused() {
     ));
     assert!(!dir.path().join("new").exists());
 }
+
+#[test]
+fn image_for_another_machine_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = sample_image::write(&dir.path().join("image"), &Sample::default());
+    let store = Store::open(dir.path().join("store")).unwrap();
+    let options = ImportOptions {
+        platform: "linux/arm64".parse().unwrap(),
+        ..ImportOptions::default()
+    };
+    let error = store.import(&image, &options, &()).unwrap_err();
+    let ImportError::Image {
+        source: ImageError::OtherPlatform { .. },
+        ..
+    } = error
+    else {
+        panic!("{error:?}")
+    };
+    assert_empty(&store);
+}
+
+#[test]
+fn pipe_in_the_place_of_a_file_is_refused_instead_of_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("image");
+    let image = sample_image::write(&place, &Sample::default());
+    let store = Store::open(dir.path().join("store")).unwrap();
+    for file in [sample_image::largest_blob(&place), place.join("index.json")] {
+        fs::remove_file(&file).unwrap();
+        let made = Command::new("mkfifo").arg(&file).status().unwrap();
+        assert!(made.success());
+        store
+            .import(&image, &ImportOptions::default(), &())
+            .unwrap_err();
+    }
+}

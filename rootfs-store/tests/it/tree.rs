@@ -474,3 +474,27 @@ fn what_an_image_may_cost_is_limited() {
         panic!("{error:?}");
     };
 }
+
+#[test]
+fn many_whiteouts_of_a_large_tree_take_no_longer_than_one() {
+    let (mut lower, mut upper) = (Layer::new(), Layer::new());
+    for n in 0..20_000 {
+        lower.file(&format!("old/{n}"), b"");
+        upper.file(&format!("new/{n}"), b"");
+        upper.file(".wh..wh..opq", b"");
+    }
+    let begun = std::time::Instant::now();
+    let listing = listing(&tree(&[&lower.bytes(), &upper.bytes()]));
+    assert_eq!(listing.len(), 20_001);
+    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn the_deepest_tree_can_be_whited_out() {
+    let path = vec!["d"; 2040].join("/");
+    let mut lower = Layer::new();
+    lower.file(&format!("{path}/file"), b"");
+    let upper = Layer::new().file(".wh..wh..opq", b"").bytes();
+    let listing = listing(&tree(&[&lower.bytes(), &upper]));
+    assert!(listing.is_empty());
+}

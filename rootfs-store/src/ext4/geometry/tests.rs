@@ -19,12 +19,22 @@ fn copies_are_in_groups_0_and_1_and_powers_of_3_5_and_7() {
 #[test]
 fn a_short_last_group_is_not_used() {
     assert_eq!(geometry(128 * MIB, 11).blocks, 32768);
-    assert_eq!(geometry(130 * MIB - 4096, 11).blocks, 32768);
-    assert_eq!(geometry(130 * MIB, 11).blocks, 32768 + 512);
-    assert_eq!(geometry(130 * MIB, 11).groups, 2);
-    for end in [1, 512, 32767, 32768, 32769, 33280, 33281] {
+    assert_eq!(geometry(137 * MIB - 4096, 11).blocks, 32768);
+    assert_eq!(geometry(137 * MIB, 11).blocks, 32768 + 2304);
+    assert_eq!(geometry(137 * MIB, 11).groups, 2);
+    for end in [1, 512, 32767, 32768, 32769, 35072, 35073] {
         let blocks = Geometry::enough_blocks(end);
         assert!(blocks >= end && usable_blocks(blocks) >= end, "{end}");
+    }
+}
+
+#[test]
+fn a_last_group_has_room_for_its_copy_on_disks_of_any_size() {
+    // Group 3¹⁰ holds a copy, and so may be the last one.
+    for rest in [1, 511, 512, 1051, 1052, 2303, 2304, 32768] {
+        let geometry = geometry((59_049 * BLOCKS_PER_GROUP + rest) * BLOCK, 11);
+        let last = geometry.groups - 1;
+        assert!(geometry.group_blocks(last) > geometry.copy_blocks(), "{rest}");
     }
 }
 

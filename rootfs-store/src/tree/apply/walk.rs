@@ -8,7 +8,7 @@ use super::Applier;
 use super::check::checked_target;
 use crate::tree::error::EntryFault;
 use crate::tree::node::{Attributes, DirEntry, InodeId, Kind};
-use crate::tree::path::{LayerPath, MAX_NAME_LEN, MAX_SYMLINK_HOPS, printable};
+use crate::tree::path::{LayerPath, MAX_NAME_LEN, MAX_SYMLINK_HOPS, MAX_WALKED, printable};
 
 /// What to do about directories that are not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,10 @@ impl Applier<'_> {
             components.iter().rev().map(|c| Cow::Borrowed(*c)).collect();
         let mut hops = 0;
         while let Some(name) = ahead.pop() {
+            self.walked += 1;
+            if self.walked > MAX_WALKED {
+                return Err(EntryFault::TooManySteps);
+            }
             let current = *here.last().unwrap_or(&InodeId::ROOT);
             match &*name {
                 b"" | b"." => continue,
