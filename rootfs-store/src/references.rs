@@ -129,19 +129,14 @@ impl References {
         self.set(SOURCE, source, digest, manifest_bytes)
     }
 
-    /// Names the snapshot, whichever snapshot had the name before.
+    /// Gives the snapshot a name that was checked, whichever snapshot had it before.
     pub(crate) fn set_name(
         &self,
         name: &str,
         digest: SnapshotDigest,
         manifest_bytes: u64,
     ) -> Result<(), StoreError> {
-        match is_name(name) {
-            true => self.set(NAME, name, digest, manifest_bytes),
-            false => Err(StoreError::BadName {
-                name: name.to_owned(),
-            }),
-        }
+        self.set(NAME, name, digest, manifest_bytes)
     }
 
     /// Takes the name away; whether a snapshot had it.
@@ -250,7 +245,7 @@ fn snapshot(entry: &Descriptor) -> Option<SnapshotDigest> {
 }
 
 /// Names are short, printable, and can be taken neither for a digest nor for an image's reference.
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let allowed =
         |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/' | b':');
     let digits = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);

@@ -11,7 +11,7 @@ use crate::chunk_source::ChunkSource;
 use crate::digest::{BlobDigest, SnapshotDigest};
 use crate::image::MAX_DOCUMENT_BYTES;
 use crate::manifest::{Snapshot, parse_manifest};
-use crate::references::{NamedSnapshot, References};
+use crate::references::{NamedSnapshot, References, is_name};
 pub use error::StoreError;
 
 /// Fewest digits of a digest that stand for a snapshot.
@@ -150,11 +150,25 @@ impl Store {
         self.inner.references.names()
     }
 
+    /// Checks that a snapshot may be called `name`.
+    ///
+    /// # Errors
+    /// [`StoreError::BadName`].
+    pub fn check_name(name: &str) -> Result<(), StoreError> {
+        match is_name(name) {
+            true => Ok(()),
+            false => Err(StoreError::BadName {
+                name: name.to_owned(),
+            }),
+        }
+    }
+
     /// Names a snapshot, durably; another one may have had the name before.
     ///
     /// # Errors
     /// [`StoreError::BadName`], or [`StoreError::NotFound`] if there is no such snapshot.
     pub fn set_name(&self, name: &str, digest: &SnapshotDigest) -> Result<(), StoreError> {
+        Self::check_name(name)?;
         self.snapshot(digest)?;
         let manifest_bytes = self.manifest_bytes(digest)?;
         self.inner

@@ -18,6 +18,9 @@ use lock::Lock;
 /// Below the store's folder.
 const SESSIONS: &str = "sessions";
 
+/// What the name of a folder begins with that is being removed; no id begins like this.
+const REMOVED: &str = ".removed-";
+
 const CONSOLE: &str = "console.log";
 
 /// How often the folder of a new session is made again when others remove it under our hands.
@@ -32,15 +35,16 @@ pub(crate) struct LockedFolder {
 
 /// The ids of all sessions, sorted.
 pub(crate) fn ids(store: &Path) -> Result<Vec<String>, Error> {
-    names(store, |folder| folder.join(record::FILE).exists())
+    names(store, true)
 }
 
 /// The names of all folders that hold no record, sorted.
 pub(crate) fn leftovers(store: &Path) -> Result<Vec<String>, Error> {
-    names(store, |folder| !folder.join(record::FILE).exists())
+    names(store, false)
 }
 
-fn names(store: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<String>, Error> {
+/// The names of the folders that hold a record, or of those that don't.
+fn names(store: &Path, with_record: bool) -> Result<Vec<String>, Error> {
     let sessions = store.join(SESSIONS);
     let entries = match fs::read_dir(&sessions) {
         Ok(entries) => entries,
@@ -50,28 +54,64 @@ fn names(store: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<String>, Er
     let mut names = Vec::new();
     for entry in entries {
         let entry = entry.map_err(io_error("list", &sessions))?;
-        if wanted(&entry.path()) {
-            names.extend(entry.file_name().into_string());
+        let name = entry.file_name().into_string();
+        let Some(name) = name.ok().filter(|name| crate::id::check(name).is_ok()) else {
+            continue;
+        };
+        if has_record(&entry.path())? == with_record {
+            names.push(name);
         }
     }
-    names.retain(|name| crate::id::check(name).is_ok());
     names.sort();
     Ok(names)
+}
+
+/// Whether there is a record. That it could not be looked for is no answer: what has none is cleared away.
+fn has_record(folder: &Path) -> Result<bool, Error> {
+    let path = folder.join(record::FILE);
+    Ok(path.try_exists().map_err(io_error("find", &path))?)
+}
+
+/// Removes what is left of sessions that were being removed when their process died.
+pub(crate) fn sweep_removed(store: &Path) {
+    let sessions = store.join(SESSIONS);
+    for entry in fs::read_dir(&sessions).into_iter().flatten().flatten() {
+        let removed = entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(REMOVED.as_bytes());
+        if removed && let Err(error) = fs::remove_dir_all(entry.path()) {
+            tracing::warn!(%error, path = %entry.path().display(), "could not remove a left-over");
+        }
+    }
 }
 
 /// Reads the record of `id` and says whether a process holds the session.
 pub(crate) fn look(store: &Path, id: &str) -> Result<(Record, bool), Error> {
     let path = existing(store, id)?;
     // Nobody changes the record while this lock is held, so both answers are of the same moment.
-    let lock = Lock::try_shared(&path).map_err(lock_error(&path))?;
-    let record = Record::read(&path)?;
-    Ok((record, lock.is_none()))
+    let looked = Lock::try_shared(&path)
+        .map_err(|error| lock_error(&path)(error).into())
+        .and_then(|lock| Ok((Record::read(&path)?, lock.is_none())));
+    match looked {
+        // Removed since it was found.
+        Err(_) if !has_record(&path)? => Err(Repr::NoSession { id: id.to_owned() }.into()),
+        Ok((record, _)) if record.id != id => Err(Repr::RecordDamaged {
+            path: path.join(record::FILE),
+            what: "it is the record of another session",
+        }
+        .into()),
+        looked => looked,
+    }
 }
 
 /// Makes the folder of a new session and locks it.
 pub(crate) fn create(store: &Path, id: &str) -> Result<LockedFolder, Error> {
     let sessions = store.join(SESSIONS);
-    fs::create_dir_all(&sessions).map_err(io_error("create", &sessions))?;
+    if !sessions.is_dir() {
+        fs::create_dir_all(&sessions).map_err(io_error("create", &sessions))?;
+        record::sync_folder(store).map_err(io_error("sync", store))?;
+    }
     let path = sessions.join(id);
     for _ in 0..CREATE_TRIES {
         match fs::create_dir(&path) {
@@ -92,7 +132,7 @@ pub(crate) fn create(store: &Path, id: &str) -> Result<LockedFolder, Error> {
 fn lock_new(path: &Path, id: &str) -> Result<Option<LockedFolder>, Error> {
     let taken = || Repr::SessionExists { id: id.to_owned() };
     match Lock::try_exclusive(path) {
-        Ok(Some(_)) if path.join(record::FILE).exists() => Err(taken().into()),
+        Ok(Some(_)) if has_record(path)? => Err(taken().into()),
         Ok(Some(lock)) => Ok(Some(LockedFolder {
             path: path.to_owned(),
             _lock: lock,
@@ -117,14 +157,14 @@ pub(crate) fn open(store: &Path, id: &str) -> Result<LockedFolder, Error> {
 pub(crate) fn open_leftover(store: &Path, id: &str) -> Option<LockedFolder> {
     let path = store.join(SESSIONS).join(id);
     let lock = Lock::try_exclusive(&path).ok()??;
-    let is_session = path.join(record::FILE).exists();
+    let is_session = has_record(&path).ok()?;
     (!is_session).then_some(LockedFolder { path, _lock: lock })
 }
 
 fn existing(store: &Path, id: &str) -> Result<PathBuf, Error> {
     crate::id::check(id)?;
     let path = store.join(SESSIONS).join(id);
-    if path.join(record::FILE).exists() {
+    if has_record(&path)? {
         Ok(path)
     } else {
         Err(Repr::NoSession { id: id.to_owned() }.into())
@@ -195,8 +235,16 @@ impl LockedFolder {
     }
 
     /// Removes the folder, after [`remove_record`](Self::remove_record).
+    ///
+    /// It goes out of the way as a whole first, so that nobody who just looks makes a file in it meanwhile.
     pub(crate) fn remove(self) -> Result<(), Error> {
-        Ok(fs::remove_dir_all(&self.path).map_err(io_error("remove", &self.path))?)
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let grave = self.path.with_file_name(format!("{REMOVED}{name}"));
+        if grave.is_dir() {
+            fs::remove_dir_all(&grave).map_err(io_error("remove", &grave))?;
+        }
+        fs::rename(&self.path, &grave).map_err(io_error("remove", &self.path))?;
+        Ok(fs::remove_dir_all(&grave).map_err(io_error("remove", &grave))?)
     }
 }
 

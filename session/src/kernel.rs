@@ -8,6 +8,9 @@ use crate::error::{Error, Repr};
 /// The folder of a store that holds an unpacked kernel package.
 const STORE_FOLDER: &str = "kernel";
 
+/// How distributions name kernel images; the version follows.
+const IMAGE_PREFIX: &str = "vmlinuz-";
+
 /// A kernel image, and the folder of its modules if it has any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kernel {
@@ -77,12 +80,18 @@ impl Kernel {
         Kernel { image, modules }
     }
 
-    /// Fails if the image is gone, before anything else is made ready for it.
+    /// Fails if the image is gone, or could not be named in a record, before anything else is made ready for it.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let unreadable = |source| Repr::KernelUnreadable {
             path: self.image.clone(),
             source,
         };
+        for path in self.modules.iter().chain([&self.image]) {
+            // Records are JSON, which holds text.
+            if path.to_str().is_none() {
+                return Err(Repr::KernelName { path: path.clone() }.into());
+            }
+        }
         Ok(fs::File::open(&self.image).map(drop).map_err(unreadable)?)
     }
 
@@ -111,30 +120,50 @@ fn host_image() -> PathBuf {
     PathBuf::from(format!("/boot/vmlinuz-{release}"))
 }
 
-/// The last by name, as versions of one package differ in their last digits.
+/// The one with the highest version.
 fn newest_image(boot: &Path) -> Result<PathBuf, Error> {
     let unreadable = |source| Repr::KernelUnreadable {
         path: boot.to_owned(),
         source,
     };
-    let mut images = Vec::new();
+    let mut newest = None;
     for entry in fs::read_dir(boot).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
-        if entry.file_name().as_encoded_bytes().starts_with(b"vmlinuz") {
-            images.push(entry.path());
+        let name = entry.map_err(unreadable)?.file_name();
+        if let Some(version) = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(IMAGE_PREFIX))
+        {
+            newest = newest.max(Some((version_parts(version), boot.join(&name))));
         }
     }
-    images.sort();
-    images.pop().ok_or_else(|| {
-        Repr::NoKernelInFolder {
-            folder: boot.to_owned(),
-        }
-        .into()
-    })
+    let none = || Repr::NoKernelInFolder {
+        folder: boot.to_owned(),
+    };
+    Ok(newest.ok_or_else(none)?.1)
+}
+
+/// A piece of a version: numbers compare as numbers, so that 6.1.0-9 is older than 6.1.0-37.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum VersionPart {
+    Text(String),
+    Number(u64),
+}
+
+fn version_parts(version: &str) -> Vec<VersionPart> {
+    let is_digit = |byte: &u8| byte.is_ascii_digit();
+    let parts = version
+        .as_bytes()
+        .chunk_by(|a, b| is_digit(a) == is_digit(b));
+    let part = |bytes| {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        text.parse()
+            .map_or(VersionPart::Text(text), VersionPart::Number)
+    };
+    parts.map(part).collect()
 }
 
 fn modules_beside(image: &Path) -> Option<PathBuf> {
-    let version = image.file_name()?.to_str()?.strip_prefix("vmlinuz-")?;
+    let version = image.file_name()?.to_str()?.strip_prefix(IMAGE_PREFIX)?;
     let root = image.parent()?.parent()?;
     let modules = root.join("lib/modules").join(version);
     modules.is_dir().then_some(modules)

@@ -43,7 +43,7 @@ impl Store {
         self.inner.dir()
     }
 
-    /// Makes a snapshot of a container image: `oci:DIR[:TAG]`, `docker-archive:FILE` or `docker://NAME[:TAG]`. An
+    /// Makes a snapshot of a container image, named `oci:DIR` or `oci:DIR:TAG`. An
     /// image that was imported before is found again. Nothing happens before [`Import::start`].
     pub fn import(&self, reference: impl Into<String>) -> Import {
         Import::new(self.inner.clone(), reference.into())
@@ -146,5 +146,5 @@ fn check_name(name: &str) -> Result<(), Error> {
         }
         .into());
     }
-    Ok(())
+    Ok(rootfs_store::Store::check_name(name)?)
 }

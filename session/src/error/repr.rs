@@ -33,7 +33,8 @@ pub(crate) enum Repr {
     #[error("{name:?} is reserved: choose an image name that doesn't start with \"sessions/\"")]
     ReservedName { name: String },
     #[error(
-        "session {id:?} is {state}, so it has no snapshot of its present disk: shut it down first"
+        "session {id:?} is {state}, so it has no snapshot of its present disk: {}",
+        rest_hint(state)
     )]
     NotAtRest { id: String, state: &'static str },
     #[error("no session is called {id:?}: list the sessions to see those that there are")]
@@ -56,10 +57,10 @@ pub(crate) enum Repr {
         path: PathBuf,
         source: io::Error,
     },
-    #[error("session record {} is damaged: {what}", path.display())]
+    #[error("session record {} is damaged, {what}: restore the file from a copy, or remove the session", path.display())]
     RecordDamaged { path: PathBuf, what: &'static str },
     #[error(
-        "session record {} has version {found}; this library reads version {known}",
+        "session record {} has version {found}; this library reads version {known}: use the newer library, or remove the session",
         path.display()
     )]
     RecordVersion {
@@ -68,8 +69,10 @@ pub(crate) enum Repr {
         known: u32,
     },
 
-    #[error("could not read the kernel or its modules at {}", path.display())]
+    #[error("could not read the kernel or its modules at {}; put them there, or name others", path.display())]
     KernelUnreadable { path: PathBuf, source: io::Error },
+    #[error("the name {} of a kernel or of its modules is no UTF-8 text; move them", path.display())]
+    KernelName { path: PathBuf },
     #[error("{} holds no kernel (a file called vmlinuz-VERSION)", folder.display())]
     NoKernelInFolder { folder: PathBuf },
     #[error(
@@ -141,6 +144,14 @@ pub(crate) enum Repr {
     Panicked { name: &'static str },
 }
 
+/// What to do about a session whose disk is not at rest.
+fn rest_hint(state: &str) -> &'static str {
+    match state {
+        "interrupted" => "resume it, then shut it down",
+        _ => "shut it down first",
+    }
+}
+
 impl Repr {
     pub(super) fn kind(&self) -> ErrorKind {
         match self {
@@ -166,6 +177,7 @@ impl Repr {
             | Self::BadHostname { .. }
             | Self::NotRunning { .. } => ErrorKind::InvalidInput,
             Self::KernelUnreadable { .. }
+            | Self::KernelName { .. }
             | Self::NoKernelInFolder { .. }
             | Self::NoKernel { .. }
             | Self::NoHostKernel { .. }

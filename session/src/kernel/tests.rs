@@ -3,7 +3,13 @@ use super::*;
 #[test]
 fn an_unpacked_package_gives_its_newest_kernel_and_modules() {
     let folder = tempfile::tempdir().unwrap();
-    for version in ["6.1.0-40-cloud-amd64", "6.1.0-41-cloud-amd64"] {
+    let versions = [
+        "6.1.0-9-cloud-amd64",
+        "6.1.0-40-cloud-amd64",
+        "6.1.0-41-cloud-amd64",
+        "5.10.0-50",
+    ];
+    for version in versions {
         fs::create_dir_all(folder.path().join("boot")).unwrap();
         fs::write(
             folder.path().join(format!("boot/vmlinuz-{version}")),
@@ -62,4 +68,16 @@ fn a_store_may_keep_the_kernel_that_sessions_boot() {
     kernel.check().unwrap();
     fs::remove_file(kernel.image()).unwrap();
     assert_eq!(kernel.check().unwrap_err().kind(), crate::ErrorKind::Kernel);
+}
+
+#[test]
+fn a_name_that_no_record_can_hold_is_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder
+        .path()
+        .join(std::ffi::OsStr::from_bytes(b"vmlinux\xff"));
+    fs::write(&image, "kernel").unwrap();
+    let error = Kernel::from_path(&image).unwrap().check().unwrap_err();
+    assert_eq!(error.kind(), crate::ErrorKind::Kernel);
 }

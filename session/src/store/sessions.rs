@@ -140,6 +140,7 @@ pub(crate) fn discard(store: &rootfs_store::Store, id: &str) -> Result<(), Error
 
 /// Clears away what processes left behind that died while they made or removed a session.
 pub(super) fn sweep(store: &rootfs_store::Store) {
+    folder::sweep_removed(store.dir());
     for id in folder::leftovers(store.dir()).unwrap_or_default() {
         let Some(folder) = folder::open_leftover(store.dir(), &id) else {
             continue;

@@ -23,7 +23,7 @@ pub(crate) fn export(
     let exported = export.start().wait()?;
     let value = json!({
         "snapshot": digest,
-        "file": file,
+        "file": file.display().to_string(),
         "disk_bytes": exported.disk_bytes,
         "written_bytes": exported.written_bytes,
         "seconds": begun.elapsed().as_secs_f64(),

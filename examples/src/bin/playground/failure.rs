@@ -1,7 +1,7 @@
 //! Why a command of `playground` failed.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, Write};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -31,5 +31,17 @@ pub(crate) fn one_line(error: &dyn Error) -> String {
         line.push_str(&format!(": {error}"));
         cause = error.source();
     }
-    line.replace('\n', " ")
+    let plain = |character: char| {
+        if character.is_control() {
+            ' '
+        } else {
+            character
+        }
+    };
+    line.chars().map(plain).collect()
+}
+
+/// Tells the user, on standard error. That nobody reads it is no failure.
+pub(crate) fn say(line: &str) {
+    drop(writeln!(io::stderr(), "playground: {line}"));
 }

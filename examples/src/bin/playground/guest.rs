@@ -15,10 +15,24 @@ const CAPTURE_LIMIT: u64 = 64 << 20;
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) status: ExitStatus,
-    /// What it printed, if that was not passed on.
+    /// What it printed, if that was not passed on; bytes that are no UTF-8 text are replaced.
     pub(crate) stdout: String,
     pub(crate) stderr: String,
+    /// Whether it printed more than is kept.
+    pub(crate) truncated: bool,
     pub(crate) elapsed: Duration,
+}
+
+impl Ran {
+    fn silent(status: ExitStatus, elapsed: Duration) -> Self {
+        Self {
+            status,
+            stdout: String::new(),
+            stderr: String::new(),
+            truncated: false,
+            elapsed,
+        }
+    }
 }
 
 /// Runs `line` to its end. Its output is passed on while it runs, or kept if `capture` says so.
@@ -51,15 +65,18 @@ pub(crate) fn run(
         )
     };
     let status = process.wait().wait();
-    let text = |thread: JoinHandle<Vec<u8>>| {
-        let bytes = thread.join().unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
-    };
-    let (stdout, stderr) = (text(out), text(err));
+    if interrupt.is_asked() && !capture {
+        // Whoever should read our output may not do so any more, and the session waits for its end.
+        return Ok(Ran::silent(status?, begun.elapsed()));
+    }
+    let bytes = |thread: JoinHandle<Vec<u8>>| thread.join().unwrap_or_default();
+    let (out, err) = (bytes(out), bytes(err));
+    let is_cut = |bytes: &[u8]| bytes.len() as u64 == CAPTURE_LIMIT;
     Ok(Ran {
         status: status?,
-        stdout,
-        stderr,
+        truncated: is_cut(&out) || is_cut(&err),
+        stdout: String::from_utf8_lossy(&out).into_owned(),
+        stderr: String::from_utf8_lossy(&err).into_owned(),
         elapsed: begun.elapsed(),
     })
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use session::ProcessControl;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, say};
 
 /// What a shell reports of a program that Ctrl-C ended.
 pub(crate) const STATUS: u8 = 130;
@@ -57,15 +57,13 @@ impl Interrupt {
         if state.is_asked {
             let left = match &state.session {
                 Some(id) => format!("session {id} is left as it is: resume it to go on"),
-                None => "nothing was started".to_owned(),
+                None => "`playground ls` shows whether a session was started already".to_owned(),
             };
-            eprintln!("playground: stopped at once; {left}");
+            say(&format!("stopped at once; {left}"));
             std::process::exit(i32::from(STATUS));
         }
         state.is_asked = true;
-        eprintln!(
-            "playground: interrupted: the session will be shut down; once more to stop at once"
-        );
+        say("interrupted: the session will be ended in good order; once more to stop at once");
         if let Some(command) = &state.command {
             command.kill();
         }

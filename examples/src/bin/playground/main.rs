@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     match dispatch(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("playground: {}", failure::one_line(&error));
+            failure::say(&failure::one_line(&error));
             ExitCode::FAILURE
         }
     }

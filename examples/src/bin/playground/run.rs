@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use session::{Error, Kernel, Session, SessionBuilder, Snapshot, Store, Timings};
 
 use crate::cli::{MachineArgs, ResumeArgs, RunArgs};
-use crate::failure::Failure;
+use crate::failure::{Failure, say};
 use crate::guest::{self, Ran};
 use crate::interrupt::{self, Interrupt};
 use crate::progress::Bar;
@@ -105,7 +105,7 @@ fn whole_run(
     let value = describe(&session, snapshot.as_ref(), ran.as_ref(), exit, total);
     report.print(&value, String::new)?;
     if !report.is_json() {
-        eprintln!("playground: {}", kept(session.id(), snapshot.as_ref()));
+        say(&kept(session.id(), snapshot.as_ref()));
     }
     Ok(ExitCode::from(u8::try_from(exit & 0xff).unwrap_or(1)))
 }
@@ -145,6 +145,7 @@ fn describe(
         "exit": exit,
         "stdout": ran.map_or("", |ran| &ran.stdout),
         "stderr": ran.map_or("", |ran| &ran.stderr),
+        "truncated": ran.is_some_and(|ran| ran.truncated),
     });
     if let Some(snapshot) = snapshot {
         value["disk_bytes"] = json!(snapshot.disk_bytes);

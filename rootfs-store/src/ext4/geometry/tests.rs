@@ -34,7 +34,10 @@ fn a_last_group_has_room_for_its_copy_on_disks_of_any_size() {
     for rest in [1, 511, 512, 1051, 1052, 2303, 2304, 32768] {
         let geometry = geometry((59_049 * BLOCKS_PER_GROUP + rest) * BLOCK, 11);
         let last = geometry.groups - 1;
-        assert!(geometry.group_blocks(last) > geometry.copy_blocks(), "{rest}");
+        assert!(
+            geometry.group_blocks(last) > geometry.copy_blocks(),
+            "{rest}"
+        );
     }
 }
 
