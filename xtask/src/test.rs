@@ -17,14 +17,17 @@ use crate::tools::{self, ToolError};
 mod fuzz;
 mod vm;
 
-/// What the tests themselves call.
-const PACKAGES: [&str; 6] = [
+/// What the tests themselves call. The fuzzers' runtime is built by g++.
+const PACKAGES: [&str; 9] = [
     "e2fsprogs",
     "umoci",
     "skopeo",
     "busybox-static",
     "gcc",
+    "g++",
     "libc6-dev",
+    "mount",
+    "util-linux",
 ];
 
 /// Which checks to run, and for how long.
