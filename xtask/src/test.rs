@@ -37,7 +37,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "STEP")]
     only: Vec<Step>,
     /// How long each fuzz target runs.
-    #[arg(long, value_name = "SECONDS", default_value_t = 15)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
     fuzz_s: u32,
 }
 
@@ -70,8 +70,6 @@ pub(crate) enum TestError {
         time: Duration,
         source: Box<TestError>,
     },
-    #[error("the fuzz target {target} failed:\n{output}")]
-    Fuzz { target: String, output: String },
     #[error("cargo built no test binary `nested` of {package}")]
     NotBuilt { package: String },
     #[error("tests that boot kernels failed, see above ({status})")]
@@ -86,6 +84,8 @@ pub(crate) enum TestError {
     Command(#[from] CommandError),
     #[error(transparent)]
     Cargo(#[from] CargoError),
+    #[error(transparent)]
+    Fuzz(#[from] fuzz::FuzzError),
     #[error(transparent)]
     Image(#[from] ImageError),
     #[error(transparent)]

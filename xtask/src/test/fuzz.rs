@@ -1,6 +1,10 @@
 //! Short runs of the fuzz targets, to see that they build and that nothing falls over at once.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::TestError;
@@ -8,13 +12,32 @@ use crate::cargo::{self, Target};
 use crate::command;
 use crate::tools;
 
-/// Builds and runs each target that has been written.
+/// Where the sources of targets are, below the folder of the package.
+const SOURCES: &str = "fuzz_targets";
+
+/// Targets of which not all would be run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum FuzzError {
+    #[error("{path} declares no fuzz targets")]
+    NoTargets { path: PathBuf },
+    #[error("the fuzz target {target} is declared, but there is no {path}")]
+    NoSource { target: String, path: PathBuf },
+    #[error("{path} is not declared as a fuzz target, so it would never run")]
+    NotDeclared { path: PathBuf },
+    #[error("the fuzz target {target} failed:\n{output}")]
+    Failed { target: String, output: String },
+}
+
+/// Builds and runs each target.
 pub(super) fn run(seconds: u32) -> Result<(), TestError> {
     let folder = cargo::workspace().join("fuzz");
-    let targets = cargo::targets(&folder.join("Cargo.toml"))?;
+    let names = names(&folder)?;
     let program = tools::ensure(tools::FUZZ)?;
-    for target in targets.iter().filter(|target| is_written(target)) {
-        let name = &target.name;
+    // cargo-fuzz has no option for this: whatever it builds afterwards keeps to the lock file.
+    let fetch = ["fetch", "--locked", "--target", "x86_64-unknown-linux-gnu"];
+    command::run(cargo::cargo(fetch).current_dir(&folder))?;
+    for name in &names {
         command::run(fuzz(&program, &folder, &["build", name]).args(["--fuzz-dir", "."]))?;
         let runs = run_one(&program, &folder, name, seconds)?;
         println!("xtask: fuzz target {name}: {runs}");
@@ -22,15 +45,55 @@ pub(super) fn run(seconds: u32) -> Result<(), TestError> {
     Ok(())
 }
 
-/// A target may be declared before its source is there.
-fn is_written(target: &Target) -> bool {
-    target.kind == "bin" && target.source.exists()
+/// The targets' names, once it is sure that none is left out.
+fn names(folder: &Path) -> Result<Vec<String>, TestError> {
+    let manifest = folder.join("Cargo.toml");
+    let mut targets = cargo::targets(&manifest)?;
+    targets.retain(|target| target.kind == "bin");
+    check(&manifest, &targets, &sources(&folder.join(SOURCES))?)?;
+    Ok(targets.into_iter().map(|target| target.name).collect())
+}
+
+/// The files in `folder` that look like a target's source.
+fn sources(folder: &Path) -> Result<BTreeSet<PathBuf>, TestError> {
+    let failed = |source| TestError::Io {
+        action: "list",
+        path: folder.to_owned(),
+        source,
+    };
+    let entries: io::Result<Vec<_>> = fs::read_dir(folder).map_err(failed)?.collect();
+    let paths = entries.map_err(failed)?.into_iter().map(|it| it.path());
+    let is_rust = |path: &PathBuf| path.extension() == Some(OsStr::new("rs"));
+    Ok(paths.filter(is_rust).collect())
+}
+
+/// Demands that every target has a source, and every source a target.
+fn check(
+    manifest: &Path,
+    targets: &[Target],
+    sources: &BTreeSet<PathBuf>,
+) -> Result<(), FuzzError> {
+    if targets.is_empty() {
+        let path = manifest.to_owned();
+        return Err(FuzzError::NoTargets { path });
+    }
+    if let Some(target) = targets.iter().find(|it| !it.source.exists()) {
+        return Err(FuzzError::NoSource {
+            target: target.name.clone(),
+            path: target.source.clone(),
+        });
+    }
+    let declared: BTreeSet<_> = targets.iter().map(|it| it.source.clone()).collect();
+    match sources.difference(&declared).next() {
+        Some(path) => Err(FuzzError::NotDeclared { path: path.clone() }),
+        None => Ok(()),
+    }
 }
 
 /// Runs one target on its seeds and on what earlier runs found; returns libFuzzer's last line.
 fn run_one(program: &Path, folder: &Path, name: &str, seconds: u32) -> Result<String, TestError> {
     let corpus = format!("corpus/{name}");
-    std::fs::create_dir_all(folder.join(&corpus)).map_err(|source| TestError::Io {
+    fs::create_dir_all(folder.join(&corpus)).map_err(|source| TestError::Io {
         action: "create",
         path: folder.join(&corpus),
         source,
@@ -44,10 +107,11 @@ fn run_one(program: &Path, folder: &Path, name: &str, seconds: u32) -> Result<St
     command.args(["-rss_limit_mb=2048", "-timeout=10"]);
     let output = command::output(&mut command)?;
     if !output.status.success() {
-        return Err(TestError::Fuzz {
+        return Err(FuzzError::Failed {
             target: name.to_owned(),
             output: command::tail(&output.stderr),
-        });
+        }
+        .into());
     }
     Ok(last_line(&String::from_utf8_lossy(&output.stderr)))
 }

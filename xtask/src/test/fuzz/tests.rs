@@ -7,14 +7,34 @@ fn the_line_with_the_number_of_runs_is_found() {
     assert_eq!(last_line(""), "ended");
 }
 
-#[test]
-fn declared_targets_without_source_are_left_out() {
-    let target = Target {
+fn target(source: &Path) -> Target {
+    Target {
         package: "fuzz".to_owned(),
         name: "x".to_owned(),
         kind: "bin".to_owned(),
-        source: "/no/such/file.rs".into(),
+        source: source.to_owned(),
         folder: "/".into(),
-    };
-    assert!(!is_written(&target));
+    }
+}
+
+#[test]
+fn every_target_needs_a_source_and_every_source_a_target() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.rs");
+    let check =
+        |targets: &[Target]| check(folder.path(), targets, &sources(folder.path()).unwrap());
+    let declared = [target(&path)];
+    assert!(matches!(check(&[]), Err(FuzzError::NoTargets { .. })));
+    assert!(matches!(check(&declared), Err(FuzzError::NoSource { .. })));
+    fs::write(&path, "").unwrap();
+    fs::write(folder.path().join("notes.md"), "").unwrap();
+    assert!(check(&declared).is_ok());
+    let other = folder.path().join("y.rs");
+    fs::write(&other, "").unwrap();
+    assert!(matches!(check(&declared), Err(FuzzError::NotDeclared { path }) if path == other));
+}
+
+#[test]
+fn the_targets_of_this_workspace_are_complete() {
+    assert!(!names(&cargo::workspace().join("fuzz")).unwrap().is_empty());
 }
