@@ -50,6 +50,13 @@ pub(crate) fn cargo<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Comma
     command
 }
 
+/// cargo's `verb` in the workspace's folder, which fails rather than change the lock file.
+pub(crate) fn locked<S: AsRef<OsStr>>(verb: &str, args: impl IntoIterator<Item = S>) -> Command {
+    let mut command = cargo([verb, "--locked"]);
+    command.args(args);
+    command
+}
+
 /// Lists the targets of the packages that `manifest` has.
 pub(crate) fn targets(manifest: &Path) -> Result<Vec<Target>, CargoError> {
     let mut metadata = cargo([
@@ -63,9 +70,9 @@ pub(crate) fn targets(manifest: &Path) -> Result<Vec<Target>, CargoError> {
     Ok(targets_in(&serde_json::from_slice(&answer)?))
 }
 
-/// Runs a `cargo` that builds, with its diagnostics on the terminal, and returns the programs it made.
-pub(crate) fn build(args: &[&str]) -> Result<Vec<Built>, CargoError> {
-    let mut command = cargo(args);
+/// Runs a `verb` of cargo that builds, with its diagnostics on the terminal, and returns the programs it made.
+pub(crate) fn build(verb: &str, args: &[&str]) -> Result<Vec<Built>, CargoError> {
+    let mut command = locked(verb, args);
     command.arg("--message-format=json-render-diagnostics");
     let answer = command::run_piping_stdout(command.stderr(Stdio::inherit()))?;
     let text = String::from_utf8_lossy(&answer);

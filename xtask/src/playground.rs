@@ -19,7 +19,7 @@ pub(crate) fn build(targets: &[Target]) -> Result<Option<PathBuf>, CargoError> {
         return Ok(None);
     };
     let kind = format!("--{}", target.kind);
-    let built = cargo::build(&["build", "--package", &target.package, &kind, NAME])?;
+    let built = cargo::build("build", &["--package", &target.package, &kind, NAME])?;
     Ok(built
         .into_iter()
         .find(|built| built.source == target.source)

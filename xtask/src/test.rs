@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -137,15 +137,8 @@ impl Step {
 
     fn run(self, args: &Args) -> Result<(), TestError> {
         match self {
-            Self::Fmt => show(&["fmt", "--all", "--check"]),
-            Self::Clippy => show(&[
-                "clippy",
-                "--workspace",
-                "--all-targets",
-                "--",
-                "-D",
-                "warnings",
-            ]),
+            Self::Fmt => show(cargo::cargo(["fmt", "--all", "--check"])),
+            Self::Clippy => clippy(),
             Self::Deny => deny(),
             Self::Doc => doc(),
             Self::Unit => unit(),
@@ -155,36 +148,48 @@ impl Step {
     }
 }
 
-fn show(args: &[&str]) -> Result<(), TestError> {
-    Ok(command::show(&mut cargo::cargo(args))?)
+fn show(mut command: Command) -> Result<(), TestError> {
+    Ok(command::show(&mut command)?)
+}
+
+fn clippy() -> Result<(), TestError> {
+    let args = ["--workspace", "--all-targets", "--", "-D", "warnings"];
+    show(cargo::locked("clippy", args))
 }
 
 fn doc() -> Result<(), TestError> {
-    let mut doc = cargo::cargo(["doc", "--workspace", "--no-deps"]);
+    let mut doc = cargo::locked("doc", ["--workspace", "--no-deps"]);
     Ok(command::show(doc.env("RUSTDOCFLAGS", "-D warnings"))?)
 }
 
 fn unit() -> Result<(), TestError> {
     if tools::is_installed("cargo-nextest") {
-        show(&["nextest", "run", "--workspace", "--no-fail-fast"])?;
+        show(cargo::cargo([
+            "nextest",
+            "run",
+            "--locked",
+            "--workspace",
+            "--no-fail-fast",
+        ]))?;
     } else {
-        show(&[
-            "test",
+        let args = [
             "--workspace",
             "--lib",
             "--bins",
             "--tests",
             "--no-fail-fast",
-        ])?;
+        ];
+        show(cargo::locked("test", args))?;
     }
-    show(&["test", "--workspace", "--doc"])
+    show(cargo::locked("test", ["--workspace", "--doc"]))
 }
 
 /// Checks what can be checked without the network: the database of advisories is a git repository elsewhere.
 fn deny() -> Result<(), TestError> {
     let program = tools::ensure(tools::DENY)?;
-    let mut check = std::process::Command::new(program);
+    let mut check = Command::new(program);
     check.args([
+        "--locked",
         "--log-level",
         "error",
         "check",

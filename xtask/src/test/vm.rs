@@ -59,11 +59,11 @@ done
 "#;
 
 fn build_tests(tests: &[&Target]) -> Result<Vec<Built>, CargoError> {
-    let mut args = vec!["test", "--no-run", "--test", TARGET];
+    let mut args = vec!["--no-run", "--test", TARGET];
     for test in tests {
         args.extend(["--package", &test.package]);
     }
-    cargo::build(&args)
+    cargo::build("test", &args)
 }
 
 /// The folder and the program of each test.
