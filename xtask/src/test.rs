@@ -15,6 +15,7 @@ use crate::packages::{self, PackageError};
 use crate::tools::{self, ToolError};
 
 mod fuzz;
+mod lint;
 mod vm;
 
 /// What the tests themselves call. The fuzzers' runtime is built by g++.
@@ -137,8 +138,8 @@ impl Step {
 
     fn run(self, args: &Args) -> Result<(), TestError> {
         match self {
-            Self::Fmt => show(cargo::cargo(["fmt", "--all", "--check"])),
-            Self::Clippy => clippy(),
+            Self::Fmt => lint::fmt(),
+            Self::Clippy => lint::clippy(),
             Self::Deny => deny(),
             Self::Doc => doc(),
             Self::Unit => unit(),
@@ -150,11 +151,6 @@ impl Step {
 
 fn show(mut command: Command) -> Result<(), TestError> {
     Ok(command::show(&mut command)?)
-}
-
-fn clippy() -> Result<(), TestError> {
-    let args = ["--workspace", "--all-targets", "--", "-D", "warnings"];
-    show(cargo::locked("clippy", args))
 }
 
 fn doc() -> Result<(), TestError> {

@@ -20,10 +20,7 @@ const TIMEOUT_S: &str = "1500";
 /// Builds the test binaries and runs them one after the other.
 pub(super) fn run() -> Result<(), TestError> {
     let targets = cargo::targets(&cargo::workspace().join("Cargo.toml"))?;
-    let tests: Vec<_> = targets
-        .iter()
-        .filter(|target| target.kind == "test" && target.name == TARGET)
-        .collect();
+    let tests = tests(&targets);
     let built = build_tests(&tests)?;
     let mut nested = nested::command();
     for (name, value) in inputs(&targets)? {
@@ -58,11 +55,23 @@ done
 [ -z "$failed" ] || { echo "nested tests failed in$failed" >&2; exit 1; }
 "#;
 
+/// The targets among `targets` that boot kernels.
+pub(super) fn tests(targets: &[Target]) -> Vec<&Target> {
+    targets
+        .iter()
+        .filter(|target| target.kind == "test" && target.name == TARGET)
+        .collect()
+}
+
+/// The options by which cargo takes just these tests.
+pub(super) fn selection<'a>(tests: &[&'a Target]) -> Vec<&'a str> {
+    let packages = tests.iter().flat_map(|test| ["--package", &test.package]);
+    ["--test", TARGET].into_iter().chain(packages).collect()
+}
+
 fn build_tests(tests: &[&Target]) -> Result<Vec<Built>, CargoError> {
-    let mut args = vec!["--no-run", "--test", TARGET];
-    for test in tests {
-        args.extend(["--package", &test.package]);
-    }
+    let mut args = vec!["--no-run"];
+    args.extend(selection(tests));
     cargo::build("test", &args)
 }
 
