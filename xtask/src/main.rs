@@ -14,6 +14,7 @@ mod images;
 mod kernel;
 mod nested;
 mod packages;
+mod path;
 mod playground;
 mod root;
 mod test;
@@ -41,6 +42,9 @@ enum Chore {
 }
 
 fn main() -> ExitCode {
+    if let Err(error) = path::complete() {
+        eprintln!("xtask: the administrator's programs may not be found: {error}");
+    }
     match Chore::parse() {
         Chore::Nested(args) => nested::main(&args),
         Chore::Kernel => report(kernel::ensure_kernel().map(|kernel| {

@@ -145,7 +145,7 @@ fn scratch_disk(work: &Path) -> Result<PathBuf, NestedError> {
         .map_err(io_error("create", &disk))?;
     // No journal: the disk is thrown away with the machine.
     command::run(
-        Command::new("/sbin/mke2fs")
+        Command::new("mke2fs")
             .args(["-q", "-F", "-t", "ext4", "-m", "0", "-O", "^has_journal"])
             .arg(&disk),
     )?;
