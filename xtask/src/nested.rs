@@ -88,7 +88,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
     let result = if runs_stock_kernels() {
         Err(run_here(args))
     } else if !root::is_root() {
-        Err(run_as_root())
+        run_in_machine_as_root()
     } else {
         run_in_machine(args)
     };
@@ -136,11 +136,12 @@ fn run_here(args: &Args) -> NestedError {
 }
 
 /// Replaces this process by itself as root; returns only if that fails.
-fn run_as_root() -> NestedError {
-    let Some(mut command) = root::this_program() else {
-        return NestedError::NotRoot;
-    };
-    io_error("run", Path::new("sudo"))(command.args(std::env::args_os().skip(1)).exec())
+fn run_in_machine_as_root() -> Result<u8, NestedError> {
+    let mut command = root::this_program().ok_or(NestedError::NotRoot)?;
+    // What root finds in the cache it does not make: the cache stays the caller's.
+    kernel::ensure_kernel()?;
+    command.args(std::env::args_os().skip(1));
+    Err(io_error("run", Path::new("sudo"))(command.exec()))
 }
 
 fn run_in_machine(args: &Args) -> Result<u8, NestedError> {

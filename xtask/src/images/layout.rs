@@ -80,7 +80,11 @@ impl Layout {
             let from = self.oci().join(name);
             fs::rename(&from, self.target.join(name)).map_err(io_error("move", &from))?;
         }
-        fs::remove_dir_all(&self.work).map_err(io_error("remove", &self.work))
+        fs::remove_dir_all(&self.work).map_err(io_error("remove", &self.work))?;
+        // umoci keeps blobs for their owner, who is root; those who import the image are not.
+        let mut open = Command::new("chmod");
+        command::run(open.args(["-R", "a+rX"]).arg(&self.target))?;
+        Ok(())
     }
 
     fn oci(&self) -> PathBuf {
