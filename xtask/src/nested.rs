@@ -22,6 +22,7 @@ use crate::packages::{self, PackageError};
 use crate::root;
 
 mod cpio;
+mod direct;
 mod events;
 mod guest;
 mod machine;
@@ -32,24 +33,34 @@ const STATUS_TIMEOUT: u8 = 124;
 /// The status for everything else that kept the command from ending by itself.
 const STATUS_FAILED: u8 = 125;
 
+/// The memory of a machine for which none is given.
+const MEMORY_MIB: u32 = 4096;
+/// The CPUs of a machine for which none are given.
+const CPUS: u32 = 2;
+
 /// What to run, and the machine it takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Folders of the host that the command may write to.
+    /// Folders of the host that the command may write to. On this machine itself it may write anywhere.
     #[arg(long, value_name = "DIR")]
     rw: Vec<PathBuf>,
-    /// The machine's memory.
-    #[arg(long, value_name = "MIB", default_value_t = 4096)]
-    memory_mib: u32,
-    /// The machine's CPUs.
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    cpus: u32,
+    /// The memory of an emulated machine; 4096 if not given.
+    #[arg(long, value_name = "MIB")]
+    memory_mib: Option<u32>,
+    /// The CPUs of an emulated machine; 2 if not given.
+    #[arg(long, value_name = "N")]
+    cpus: Option<u32>,
     /// How long the command may take, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     timeout_s: u64,
     /// One CPU whose clock counts instructions, so that times inside repeat to about 1 %. For comparisons, not speed.
+    ///
+    /// The machine is then emulated even where this one would do.
     #[arg(long)]
     icount: bool,
+    /// Runs the command as root even on this machine itself. In an emulated one it is root anyway.
+    #[arg(long)]
+    root: bool,
     /// The command and its arguments.
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -61,14 +72,18 @@ pub(crate) struct Args {
 pub(crate) enum NestedError {
     #[error("the command did not end within {} s; the console shows:\n{console}", limit.as_secs())]
     Timeout { limit: Duration, console: String },
+    #[error("the command did not end within {} s", limit.as_secs())]
+    TimeoutHere { limit: Duration },
+    #[error("there is no command to run")]
+    NoCommand,
     #[error("the machine died before the command ended; its last words:\n{console}")]
     Died { console: String },
     #[error("the machine could not {step}; its last words:\n{console}")]
     Setup { step: String, console: String },
     #[error("stopped by {signal}")]
     Stopped { signal: nix::sys::signal::Signal },
-    #[error("file sharing needs root; run as root or allow sudo without a password")]
-    NotRoot,
+    #[error("{what} needs root; run as root or allow sudo without a password")]
+    NotRoot { what: &'static str },
     #[error("could not {action} {path}")]
     Io {
         action: &'static str,
@@ -85,22 +100,25 @@ pub(crate) enum NestedError {
 
 /// Runs the command and passes its exit status on.
 pub(crate) fn main(args: &Args) -> ExitCode {
-    let result = if runs_stock_kernels() {
-        Err(run_here(args))
-    } else if !root::is_root() {
-        run_in_machine_as_root()
-    } else {
-        run_in_machine(args)
-    };
-    match result {
+    match run(args) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
             complain(&error);
             ExitCode::from(match error {
-                NestedError::Timeout { .. } => STATUS_TIMEOUT,
+                NestedError::Timeout { .. } | NestedError::TimeoutHere { .. } => STATUS_TIMEOUT,
                 _ => STATUS_FAILED,
             })
         }
+    }
+}
+
+fn run(args: &Args) -> Result<u8, NestedError> {
+    let is_here = runs_stock_kernels() && !args.icount;
+    match (is_here, root::is_root()) {
+        (true, false) if args.root => Err(replace_by(this_as_root("the command")?)),
+        (true, _) => direct::run(args),
+        (false, false) => run_in_machine_as_root(),
+        (false, true) => run_in_machine(args),
     }
 }
 
@@ -128,20 +146,23 @@ fn has_hardware_virtualisation(cpuinfo: &str) -> bool {
         .any(|flag| flag == "vmx" || flag == "svm")
 }
 
-/// Replaces this process by the command; returns only if that fails.
-fn run_here(args: &Args) -> NestedError {
-    let mut command = Command::new("timeout");
-    command.arg("--foreground").arg(args.timeout_s.to_string());
-    io_error("run", Path::new("timeout"))(command.args(&args.command).exec())
-}
-
-/// Replaces this process by itself as root; returns only if that fails.
 fn run_in_machine_as_root() -> Result<u8, NestedError> {
-    let mut command = root::this_program().ok_or(NestedError::NotRoot)?;
+    let command = this_as_root("sharing files with an emulated machine")?;
     // What root finds in the cache it does not make: the cache stays the caller's.
     kernel::ensure_kernel()?;
+    Err(replace_by(command))
+}
+
+fn this_as_root(what: &'static str) -> Result<Command, NestedError> {
+    let mut command = root::this_program().ok_or(NestedError::NotRoot { what })?;
     command.args(std::env::args_os().skip(1));
-    Err(io_error("run", Path::new("sudo"))(command.exec()))
+    Ok(command)
+}
+
+/// Replaces this process by `command`; returns only if that fails.
+fn replace_by(mut command: Command) -> NestedError {
+    let source = command.exec();
+    io_error("run", Path::new(command.get_program()))(source)
 }
 
 fn run_in_machine(args: &Args) -> Result<u8, NestedError> {

@@ -54,6 +54,11 @@ impl Signals {
         set.thread_block()?;
         Ok(Self(set))
     }
+
+    /// Waits for the next one.
+    pub(super) fn wait(&self) -> Result<Signal, io::Error> {
+        Ok(self.0.wait()?)
+    }
 }
 
 /// Passes output on until the command has ended, and returns its status.
@@ -138,7 +143,7 @@ fn listen(ports: Ports, signals: Signals) -> Receiver<Event> {
     let status = sender.clone();
     thread::spawn(move || watch_status(ports.status, &status));
     thread::spawn(move || {
-        while let Ok(signal) = signals.0.wait() {
+        while let Ok(signal) = signals.wait() {
             if sender.send(Event::Signal(signal)).is_err() {
                 return;
             }

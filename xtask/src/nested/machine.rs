@@ -13,7 +13,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use super::events::{self, Ports, Signals};
 use super::share::{Caching, Server};
-use super::{Args, NestedError, guest, io_error};
+use super::{Args, CPUS, MEMORY_MIB, NestedError, guest, io_error};
 use crate::command::{self, CommandError};
 use crate::kernel::KernelPaths;
 
@@ -153,7 +153,7 @@ fn scratch_disk(work: &Path) -> Result<PathBuf, NestedError> {
 }
 
 fn processor(qemu: &mut Command, args: &Args) {
-    let memory = args.memory_mib;
+    let memory = args.memory_mib.unwrap_or(MEMORY_MIB);
     if args.icount {
         qemu.args([
             "-accel",
@@ -165,7 +165,7 @@ fn processor(qemu: &mut Command, args: &Args) {
         ]);
     } else {
         qemu.args(["-accel", "tcg,thread=multi,tb-size=1024", "-smp"])
-            .arg(args.cpus.to_string());
+            .arg(args.cpus.unwrap_or(CPUS).to_string());
     }
     qemu.args(["-M", "q35", "-cpu", CPU, "-m"])
         .arg(memory.to_string());

@@ -26,7 +26,9 @@ pub(super) fn run() -> Result<(), TestError> {
     for (name, value) in inputs(&targets)? {
         nested.env(name, value);
     }
+    // The tests mount, make device nodes and change owners.
     nested.args([
+        "--root",
         "--memory-mib",
         MEMORY_MIB,
         "--timeout-s",
