@@ -1,6 +1,7 @@
 //! The folder of things that are slow to make: kernel, images, tools.
 //!
-//! Invariant: an entry is either absent or complete. It is built beside its place under a lock and renamed.
+//! Invariant: an entry is either absent or complete. It is built beside its place under a lock and renamed. Its name
+//! says which version of what it is, so that a changed recipe makes a new one.
 
 use std::fs::{self, File};
 use std::io;

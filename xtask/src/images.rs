@@ -68,7 +68,15 @@ impl fmt::Display for Image {
 impl Image {
     /// The folder's name in the cache.
     fn entry(self) -> String {
-        format!("image-{self}")
+        format!("image-{self}-v{}", self.recipe())
+    }
+
+    /// The version of what makes the image: one more with every change that makes another image.
+    fn recipe(self) -> u32 {
+        match self {
+            Self::Busybox => 1,
+            Self::Debian => 1,
+        }
     }
 
     fn needs(self) -> &'static [&'static str] {

@@ -14,6 +14,8 @@ use crate::packages::{self, PackageError};
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
 /// The series that the tests are written for.
 const SERIES: &str = "6.1.";
+/// The version of how the package is chosen and unpacked: one more with every change that gives another folder.
+const RECIPE: u32 = 1;
 /// The key that signs the release; part of every Debian.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
@@ -59,8 +61,13 @@ pub(crate) enum KernelError {
 /// # Errors
 /// [`KernelError`]; the cache is then as it was.
 pub(crate) fn ensure_kernel() -> Result<KernelPaths, KernelError> {
-    let root = cache::ensure("kernel", download)?;
+    let root = cache::ensure(&entry(), download)?;
     find(&root)
+}
+
+/// The folder's name in the cache.
+fn entry() -> String {
+    format!("kernel-{SERIES}x-v{RECIPE}")
 }
 
 fn find(root: &Path) -> Result<KernelPaths, KernelError> {

@@ -47,7 +47,8 @@ pub(crate) fn ensure(tool: Tool) -> Result<PathBuf, ToolError> {
     if is_installed(name) {
         return Ok(PathBuf::from(name));
     }
-    let place = cache::ensure(name, |partial| {
+    let entry = format!("{name}-{}", tool.version);
+    let place = cache::ensure(&entry, |partial| {
         eprintln!("xtask: building {name} {}", tool.version);
         let mut install = cargo::cargo([
             "install",
