@@ -7,6 +7,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::mounts::{self, MountError};
+
 /// The variable that moves the cache.
 const CACHE_VARIABLE: &str = "VM_SESSIONS_CACHE";
 
@@ -22,6 +24,8 @@ pub(crate) enum CacheError {
         path: PathBuf,
         source: io::Error,
     },
+    #[error(transparent)]
+    Mount(#[from] MountError),
 }
 
 /// Returns the cache folder: `$VM_SESSIONS_CACHE`, or `vm-sessions` in the user's cache folder.
@@ -86,7 +90,7 @@ fn ensure_in<E: From<CacheError>>(
         return Ok(place);
     }
     let partial = root.join(format!("{name}.partial"));
-    remove(&partial)?;
+    mounts::remove_folder(&partial).map_err(CacheError::from)?;
     fs::create_dir(&partial).map_err(io_error("create", &partial))?;
     build(&partial)?;
     fs::rename(&partial, &place).map_err(io_error("rename", &partial))?;
@@ -101,15 +105,6 @@ fn lock(path: &Path, name: &str) -> Result<File, CacheError> {
         file.lock().map_err(io_error("lock", path))?;
     }
     Ok(file)
-}
-
-fn remove(path: &Path) -> Result<(), CacheError> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(io_error("remove", path)(error))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CacheError {

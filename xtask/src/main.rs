@@ -12,6 +12,7 @@ mod command;
 mod demo;
 mod images;
 mod kernel;
+mod mounts;
 mod nested;
 mod packages;
 mod path;

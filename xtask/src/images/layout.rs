@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::command::{self, CommandError};
+use crate::mounts::{self, MountError};
 
 /// The tag of the one image in the layout.
 pub(crate) const TAG: &str = "latest";
@@ -18,6 +19,8 @@ pub(super) const TIME: &str = "2024-01-01T00:00:00Z";
 pub(crate) enum LayoutError {
     #[error(transparent)]
     Command(#[from] CommandError),
+    #[error(transparent)]
+    Mount(#[from] MountError),
     #[error("could not {action} {path}")]
     Io {
         action: &'static str,
@@ -80,7 +83,7 @@ impl Layout {
             let from = self.oci().join(name);
             fs::rename(&from, self.target.join(name)).map_err(io_error("move", &from))?;
         }
-        fs::remove_dir_all(&self.work).map_err(io_error("remove", &self.work))?;
+        mounts::remove_folder(&self.work)?;
         // umoci keeps blobs for their owner, who is root; those who import the image are not.
         let mut open = Command::new("chmod");
         command::run(open.args(["-R", "a+rX"]).arg(&self.target))?;
