@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::apt;
+use crate::apt::{self, MirrorError};
 use crate::cache::{self, CacheError};
 use crate::command::{self, CommandError};
 use crate::packages::{self, PackageError};
@@ -53,6 +53,8 @@ pub(crate) enum KernelError {
     #[error(transparent)]
     Cache(#[from] CacheError),
     #[error(transparent)]
+    Mirror(#[from] MirrorError),
+    #[error(transparent)]
     Package(#[from] PackageError),
 }
 
@@ -97,7 +99,7 @@ fn find(root: &Path) -> Result<KernelPaths, KernelError> {
 /// Fetches the package with package lists of its own, so neither the release nor the age of the machine's lists matters.
 fn download(target: &Path) -> Result<(), KernelError> {
     packages::ensure(&["debian-archive-keyring"])?;
-    let mirror = apt::mirror();
+    let mirror = apt::mirror()?;
     eprintln!("xtask: downloading {META_PACKAGE} from {mirror}");
     let failed = |source| KernelError::Download {
         mirror: mirror.clone(),

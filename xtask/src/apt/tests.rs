@@ -27,3 +27,38 @@ fn unset_and_direct_proxies_are_none() {
         Some("http://p:3142")
     );
 }
+
+fn source(text: &str) -> Source {
+    Source {
+        path: "/etc/apt/sources.list".into(),
+        text: text.to_owned(),
+    }
+}
+
+#[test]
+fn default_mirror_is_for_machines_without_sources() {
+    assert_eq!(chosen(&[]).unwrap(), DEFAULT_MIRROR);
+    let comments = source("# see sources.list.d\n");
+    assert_eq!(chosen(&[comments]).unwrap(), DEFAULT_MIRROR);
+    let other = source("deb https://archive.example.org/ubuntu noble main\n");
+    let error = chosen(&[other]).unwrap_err().to_string();
+    assert!(error.starts_with("/etc/apt/sources.list name"), "{error}");
+    let local = source("deb file:/srv/debian-cd bookworm main\n");
+    assert!(chosen(&[local]).is_err());
+}
+
+#[test]
+fn sources_are_read_in_order_and_may_be_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(sources(folder.path()).unwrap().is_empty());
+    let parts = folder.path().join("sources.list.d");
+    fs::create_dir(&parts).unwrap();
+    for name in ["b.list", "a.sources", "c.list.save"] {
+        fs::write(parts.join(name), name).unwrap();
+    }
+    let texts = sources(folder.path()).unwrap().into_iter();
+    assert_eq!(
+        texts.map(|it| it.text).collect::<Vec<_>>(),
+        ["a.sources", "b.list"]
+    );
+}

@@ -61,7 +61,10 @@ fn bootstrap(rootfs: &Path) -> Result<(), LayoutError> {
     debootstrap
         .arg(format!("--include={PACKAGES}"))
         .arg(format!("--keyring={KEYRING}"));
-    debootstrap.arg(apt::RELEASE).arg(rootfs).arg(apt::mirror());
+    debootstrap
+        .arg(apt::RELEASE)
+        .arg(rootfs)
+        .arg(apt::mirror()?);
     apt::pass_proxy(&mut debootstrap);
     command::run(&mut debootstrap)?;
     Ok(())

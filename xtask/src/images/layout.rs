@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::apt::MirrorError;
 use crate::command::{self, CommandError};
 use crate::mounts::{self, MountError};
 
@@ -19,6 +20,8 @@ pub(super) const TIME: &str = "2024-01-01T00:00:00Z";
 pub(crate) enum LayoutError {
     #[error(transparent)]
     Command(#[from] CommandError),
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
     #[error(transparent)]
     Mount(#[from] MountError),
     #[error("could not {action} {path}")]
