@@ -39,10 +39,16 @@ fuzz_target!(|input: (u8, &[u8])| {
     let (decoded, decode_error) = decode_in_pieces(bytes, usize::from(piece) + 1);
     let (read, read_error) = read_whole(bytes);
     assert_eq!(decoded, read);
-    assert_eq!(decode_error.map(|e| e.to_string()), read_error.map(|e| e.to_string()));
+    assert_eq!(
+        decode_error.map(|e| e.to_string()),
+        read_error.map(|e| e.to_string())
+    );
     for frame in read {
         let mut wire = Vec::new();
         write_frame(&mut wire, &frame).expect("a frame that was accepted is short enough to send");
-        assert_eq!(read_frame(&mut wire.as_slice()).expect("our own bytes decode"), Some(frame));
+        assert_eq!(
+            read_frame(&mut wire.as_slice()).expect("our own bytes decode"),
+            Some(frame)
+        );
     }
 });

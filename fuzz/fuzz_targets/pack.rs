@@ -23,7 +23,11 @@ fn with_checksums(tail: &[u8]) -> Vec<u8> {
 
 fuzz_target!(|input: (u32, bool, &[u8])| {
     let (frames_bytes, fix, tail) = input;
-    let tail = if fix { with_checksums(tail) } else { tail.to_vec() };
+    let tail = if fix {
+        with_checksums(tail)
+    } else {
+        tail.to_vec()
+    };
     let frames_bytes = u64::from(frames_bytes);
     if let Ok(table) = Table::parse(&tail, frames_bytes + tail.len() as u64) {
         let mut end = 0;
