@@ -21,7 +21,7 @@ pub(crate) trait Connection: Read + Write + fmt::Debug + Send + Sync {
     /// Another handle of the same connection.
     fn try_clone(&self) -> io::Result<Box<dyn Connection>>;
 
-    /// Ends it for all handles; a command that still runs is then killed by the agent.
+    /// Ends it for all handles, without waiting for what was written to be taken; a command that still runs is then killed by the agent.
     fn hang_up(&self);
 }
 
@@ -31,7 +31,7 @@ impl Connection for VsockStream {
     }
 
     fn hang_up(&self) {
-        // It fails if the connection is over, which is as good.
-        drop(self.shutdown());
+        // A shutdown would queue behind input that the command has not read.
+        self.abort();
     }
 }

@@ -122,3 +122,29 @@ fn a_process_is_talked_to_signalled_and_killed() {
                 ps | grep -v grep | grep -q 'trap .. TERM HUP' || exit 0; sleep 0.5; done; exit 1";
     sh(&session, gone);
 }
+
+/// Whoever reads no input can't hear of a signal that queues behind it.
+#[test]
+fn a_command_whose_input_is_backed_up_ends_with_its_process_or_its_output() {
+    let bed = Bed::busybox();
+    let session = bed.start("backed-up");
+    let flood = || vec![0_u8; 4 << 20];
+    let sleep = session.command("sleep").arg("4321").stdin(flood());
+    let process = sleep.spawn().wait().unwrap();
+    sh(
+        &session,
+        "until ps | grep -q '[s]leep 4321'; do sleep 0.1; done",
+    );
+    // Until the guest takes no more of it.
+    std::thread::sleep(Duration::from_secs(2));
+    process.control().kill();
+    assert_eq!(process.wait().wait().unwrap(), ExitStatus::Signal(9));
+    let chatty = "sleep 4322 & while :; do echo chatter; done";
+    let chatty = session.command("sh").args(["-c", chatty]).stdin(flood());
+    let error = chatty.output_limit(1 << 20).output().wait().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Command);
+    let gone =
+        "for i in $(seq 20); do ps | grep -q '[s]leep 432' || exit 0; sleep 0.5; done; exit 1";
+    sh(&session, gone);
+    bed.shut_down(&session);
+}

@@ -27,7 +27,7 @@ pub(super) enum State {
     /// The host has asked, and the guest has not answered.
     Connecting,
     Open,
-    /// The guest refused, or broke the connection off, or the VM is gone.
+    /// One side refused it or broke it off, or the VM is gone. The guest may still have to hear of that.
     Reset,
 }
 
@@ -58,6 +58,7 @@ pub(super) struct Connection {
 
 #[derive(Debug, Default)]
 struct Due {
+    reset: bool,
     request: bool,
     response: bool,
     credit: bool,
@@ -207,10 +208,23 @@ impl Connection {
         self.guest_sends_no_more |= cleanly;
     }
 
+    /// Breaks the connection off: what was not sent or not read is dropped, and a reset is the only thing that the guest
+    /// still hears.
+    pub(super) fn break_off(&mut self) {
+        self.state = State::Reset;
+        self.unsent.clear();
+        self.received.clear();
+        self.due = Due {
+            reset: true,
+            ..Due::default()
+        };
+    }
+
     /// Whether [`next_packet`](Self::next_packet) would give a packet.
     pub(super) fn has_packet(&self) -> bool {
         let due = &self.due;
-        due.request
+        due.reset
+            || due.request
             || due.response
             || due.credit
             || due.shutdown && self.unsent.is_empty()
@@ -224,7 +238,9 @@ impl Connection {
     /// The next packet for the guest, its data (at most `room` bytes) appended to `data`.
     pub(super) fn next_packet(&mut self, room: usize, data: &mut Vec<u8>) -> Option<Header> {
         let mut flags = 0;
-        let op = if std::mem::take(&mut self.due.request) {
+        let op = if std::mem::take(&mut self.due.reset) {
+            op::RST
+        } else if std::mem::take(&mut self.due.request) {
             op::REQUEST
         } else if std::mem::take(&mut self.due.response) {
             op::RESPONSE

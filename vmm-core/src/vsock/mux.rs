@@ -137,6 +137,8 @@ impl Mux {
         };
         connection.owned = false;
         match connection.state {
+            // The guest may not have heard of it yet.
+            State::Reset if connection.has_packet() => {}
             State::Reset => self.remove(id),
             State::Connecting => self.abort(id),
             State::Open => {
@@ -146,10 +148,21 @@ impl Mux {
         }
     }
 
+    /// The host breaks a connection off; the guest hears of that before anything else of this connection.
+    pub(super) fn break_off(&mut self, id: Id) {
+        if let Some(connection) = self.connections.get_mut(&id)
+            && connection.state != State::Reset
+        {
+            connection.break_off();
+            connection.changed.notify_all();
+            self.changed(id);
+        }
+    }
+
     /// Breaks a connection off, and forgets it.
     fn abort(&mut self, id: Id) {
         if let Some(connection) = self.connections.get(&id)
-            && connection.state != State::Reset
+            && (connection.state != State::Reset || connection.has_packet())
         {
             let ports = connection.ports;
             self.owe_stray_reset(ports);
@@ -209,8 +222,10 @@ impl Mux {
             };
             connection.queued = false;
             header = connection.next_packet(room, data);
-            if header.is_some_and(|header| header.op == op::RW) {
-                connection.changed.notify_all();
+            match header.map(|header| header.op) {
+                Some(op::RST) => self.finish(id, false),
+                Some(op::RW) => connection.changed.notify_all(),
+                _ => {}
             }
             self.changed(id);
         }

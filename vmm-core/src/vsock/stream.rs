@@ -15,7 +15,7 @@ use super::mux::{Id, gone};
 /// Each direction buffers up to 256 KiB; past that the writer waits for the reader, on either side.
 ///
 /// - A read returns `Ok(0)` when the guest has shut down its sending side and all is read.
-/// - Once the guest has reset the connection, reads that find no more data, and all writes, fail with
+/// - Once either side has reset the connection, reads that find no more data, and all writes, fail with
 ///   [`ConnectionReset`](io::ErrorKind::ConnectionReset).
 /// - Once the VM has ended, reads that find no more data, and all writes, fail with
 ///   [`BrokenPipe`](io::ErrorKind::BrokenPipe).
@@ -97,6 +97,17 @@ impl VsockStream {
     /// [`NotConnected`](io::ErrorKind::NotConnected) if the connection is over.
     pub fn shutdown(&self) -> io::Result<()> {
         self.shut_down(true, true)
+    }
+
+    /// Breaks the connection off for all clones, at once: what was written and not yet sent, and what was received and
+    /// not yet read, is dropped, and the guest is told by a reset that overtakes the rest. From then on reads and writes
+    /// fail with [`ConnectionReset`](io::ErrorKind::ConnectionReset), those too that are waiting. Does nothing if the
+    /// connection is over.
+    pub fn abort(&self) {
+        let Inner { shared, id, .. } = &*self.inner;
+        let mut mux = shared.lock();
+        mux.break_off(*id);
+        shared.release(mux);
     }
 
     fn shut_down(&self, send: bool, receive: bool) -> io::Result<()> {

@@ -300,6 +300,46 @@ fn a_dropped_stream_sends_what_was_written_then_closes() {
 }
 
 #[test]
+fn an_abort_overtakes_what_was_written() {
+    let (guest, host) = Guest::new();
+    let (stream, request) = guest.connected(&host);
+    guest.answer(&request, op::RW, b"unread");
+    thread::scope(|scope| {
+        // More than the guest has room for and than is buffered: the writer waits.
+        let writer = scope.spawn(|| kind((&stream).write_all(&vec![1; 2 * SEND_BYTES])));
+        while guest.take().is_none_or(|(header, _)| header.op != op::RW) {
+            thread::yield_now();
+        }
+        stream.try_clone().unwrap().abort();
+        assert_eq!(writer.join().unwrap(), ErrorKind::ConnectionReset);
+    });
+    assert_eq!(kind((&stream).read(&mut [0])), ErrorKind::ConnectionReset);
+    assert_eq!(guest.take_op(op::RST).dst_port, request.dst_port);
+    assert!(guest.take().is_none());
+    stream.abort();
+    drop(stream);
+    assert!(guest.take().is_none());
+    assert_eq!(guest.0.lock().held(), (0, 0, 0));
+}
+
+#[test]
+fn an_abort_reaches_a_guest_that_is_slow_to_hear_of_it() {
+    let (guest, host) = Guest::new();
+    let streams: Vec<_> = (0..400).map(|_| guest.connected(&host)).collect();
+    for (stream, request) in streams {
+        stream.abort();
+        drop(stream);
+        // What crosses it changes nothing.
+        guest.answer(&request, op::RW, b"more");
+    }
+    assert_eq!(guest.0.lock().held(), (400, 400, 0));
+    for _ in 0..400 {
+        guest.take_op(op::RST);
+    }
+    assert_eq!(guest.0.lock().held(), (0, 0, 0));
+}
+
+#[test]
 fn a_full_shutdown_by_the_guest_is_confirmed_and_read_to_its_end() {
     let (guest, host) = Guest::new();
     let (mut stream, request) = guest.connected(&host);

@@ -57,10 +57,12 @@ impl Mux {
         match (header.op, connection.state) {
             (op::RESPONSE, State::Connecting) => connection.state = State::Open,
             (op::RST, _) => self.finish(id, false),
+            // The host has broken it off, which the guest is about to hear.
+            (_, State::Reset) => {}
             (op::RW, State::Open) => {
                 if !connection.receive(data) {
                     tracing::debug!(?header, "a guest sent more than it had credit for");
-                    self.break_off(id);
+                    self.reject(id);
                 }
             }
             (op::CREDIT_UPDATE, State::Open) => {}
@@ -72,12 +74,12 @@ impl Mux {
                     self.finish(id, true);
                 }
             }
-            _ => self.break_off(id),
+            _ => self.reject(id),
         }
     }
 
     /// Ends a connection whose guest broke the rules.
-    fn break_off(&mut self, id: Id) {
+    fn reject(&mut self, id: Id) {
         if let Some(ports) = self.connections.get(&id).map(|c| c.ports) {
             self.owe_stray_reset(ports);
         }

@@ -32,6 +32,10 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long pipes that a command's descendants hold open are listened to after its end.
 const DRAIN: Duration = Duration::from_millis(200);
 
+/// The host has closed its sending half, or all of the connection. nix has no name for it, and gives no events at all
+/// where it is among them.
+const HOST_GONE: PollFlags = PollFlags::from_bits_retain(libc::POLLRDHUP);
+
 /// Serves one connection to its end. `place` is asked for a place among the commands that may run.
 pub(super) fn serve<P>(connection: File, defaults: &Config, place: impl FnOnce() -> Option<P>) {
     if set_nonblocking(&connection).is_err() {
@@ -228,8 +232,13 @@ impl Link {
 
     /// Waits until the host takes bytes again, for as long as it stays connected.
     fn wait_writable(&self) -> bool {
-        let mut fds = [PollFd::new(self.connection.as_fd(), PollFlags::POLLOUT)];
-        matches!(poll(&mut fds, PollTimeout::NONE), Ok(_) | Err(Errno::EINTR))
+        // While input of the host's is left unread, its hanging up makes the connection neither writable nor broken.
+        let events = PollFlags::POLLOUT | HOST_GONE;
+        let mut fds = [PollFd::new(self.connection.as_fd(), events)];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) => fds[0].revents() == Some(PollFlags::POLLOUT),
+            Err(error) => error == Errno::EINTR,
+        }
     }
 }
 

@@ -13,10 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::super::process::{Pipes, Process};
 use super::output::Output;
-use super::{DRAIN, Io, Link, timeout};
-
-/// The host has closed its sending half, or all of the connection. nix has no name for it.
-const HOST_GONE: PollFlags = PollFlags::from_bits_retain(libc::POLLRDHUP);
+use super::{DRAIN, HOST_GONE, Io, Link, timeout};
 
 /// How the relay came to its end.
 pub(super) enum Outcome {
@@ -128,7 +125,7 @@ impl<'a> Relay<'a> {
             // Out of memory for the moment; the next round tries again.
             Err(_) => return Vec::new(),
         }
-        // nix gives no events at all where HOST_GONE is among them, and nothing else that it doesn't know was asked for.
+        // No events at all are HOST_GONE: nothing else that nix doesn't know was asked for.
         let events = fds
             .iter()
             .map(|fd| fd.revents().unwrap_or(PollFlags::POLLHUP));
