@@ -2,11 +2,15 @@
 //!
 //! Pure protocol over any stream; deadlines are the stream's.
 
+mod timed;
+
 use std::io::{Read, Write};
 
 use agent::protocol::{Config, Frame, PowerOff, Ready, read_frame, write_frame};
 
 use crate::error::{Error, Repr};
+
+pub(crate) use timed::Timed;
 
 /// Waits for the agent to introduce itself.
 pub(crate) fn hear_hello(stream: &mut impl Read) -> Result<(), Error> {

@@ -13,7 +13,7 @@ use vmm_core::{
 };
 
 use crate::console::Console;
-use crate::control;
+use crate::control::{self, Timed};
 use crate::disk::RootDisk;
 use crate::error::{Error, Repr, one_line};
 use crate::kernel::Kernel;
@@ -103,7 +103,7 @@ impl Machine {
             console: &console,
             has_modules,
             begun,
-            deadline: spec.deadline,
+            patience: spec.deadline,
         };
         let greeted = boot.greet(spec.config);
         let greeted = greeted.map_err(|error| boot.explain(error))?;
@@ -136,25 +136,25 @@ impl Machine {
     }
 
     /// Shuts the guest down, and ends it by force if that takes longer than `timeout`.
-    pub(crate) fn power_off(mut self, timeout: Duration) -> Ended {
-        let deadline = Instant::now() + timeout;
+    pub(crate) fn power_off(&self, timeout: Duration) -> Ended {
+        // A time that the clock can't express is as good as never.
+        let deadline = Instant::now().checked_add(timeout);
+        let left = || {
+            deadline.map_or(Duration::MAX, |d| {
+                d.saturating_duration_since(Instant::now())
+            })
+        };
         if self.vm.wait_timeout(Duration::ZERO).is_none() {
-            let grace = (timeout * GRACE_QUARTERS / 4).as_millis();
-            let asked = self
-                .control
-                .set_read_timeout(Some(timeout.max(Duration::from_millis(1))))
-                .map_err(waiting)
-                .and_then(|()| {
-                    let grace = u32::try_from(grace).unwrap_or(u32::MAX);
-                    control::power_off(&mut self.control, grace)
-                });
-            if let Err(error) = asked {
+            let grace = (timeout / 4 * GRACE_QUARTERS).as_millis();
+            let grace = u32::try_from(grace).unwrap_or(u32::MAX);
+            let mut control = Timed::new(&self.control, deadline);
+            if let Err(error) = control::power_off(&mut control, grace) {
                 // The guest may just be ending by itself.
                 tracing::warn!(%error, "a guest did not take the request to power off");
-                self.end_by_force(GONE_PATIENCE);
+                self.end_by_force(GONE_PATIENCE.min(left()));
             }
         }
-        self.end_by_force(deadline.saturating_duration_since(Instant::now()));
+        self.end_by_force(left());
         let exit = self.vm.wait();
         tracing::debug!(?exit, "a guest ended");
         Ended {
@@ -189,32 +189,22 @@ struct Boot<'a> {
     console: &'a Console,
     has_modules: bool,
     begun: Instant,
-    deadline: Duration,
+    patience: Duration,
 }
 
 impl Boot<'_> {
-    fn left(&self) -> Duration {
-        // Zero would mean no deadline to the stream.
-        self.deadline
-            .saturating_sub(self.begun.elapsed())
-            .max(Duration::from_millis(1))
-    }
-
     fn greet(&self, config: Config) -> Result<Greeted, Error> {
         let vsock = self.vm.vsock().ok_or(Repr::AgentConfused {
             what: "its VM has no vsock device",
         })?;
         let listener = vsock.listen(CONTROL_PORT).map_err(waiting)?;
-        let mut control = listener.accept(Some(self.left())).map_err(waiting)?;
-        control
-            .set_read_timeout(Some(self.left()))
-            .map_err(waiting)?;
-        control::hear_hello(&mut control)?;
+        let left = self.patience.saturating_sub(self.begun.elapsed());
+        let control = listener.accept(Some(left)).map_err(waiting)?;
+        // A time that the clock can't express is as good as never.
+        let mut timed = Timed::new(&control, self.begun.checked_add(self.patience));
+        control::hear_hello(&mut timed)?;
         let hello = self.begun.elapsed();
-        control
-            .set_read_timeout(Some(self.left()))
-            .map_err(waiting)?;
-        control::configure(&mut control, config)?;
+        control::configure(&mut timed, config)?;
         let ready = self.begun.elapsed();
         Ok(Greeted {
             vsock,
@@ -230,7 +220,7 @@ impl Boot<'_> {
             return error;
         }
         if error.io_kind() == Some(io::ErrorKind::TimedOut) {
-            let seconds = self.deadline.as_secs();
+            let seconds = self.patience.as_secs();
             let advice = "raise the boot deadline if it is only slow".to_owned();
             let advice = self.with_hint(advice);
             return Repr::BootTimeout { seconds, advice }.into();

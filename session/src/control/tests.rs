@@ -1,8 +1,11 @@
 use std::os::unix::net::UnixStream;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use std::{io, iter};
 
 use agent::protocol::{Failure, FailureKind, Fatal, Hello, Root};
 
+use super::timed::Limits;
 use super::*;
 use crate::ErrorKind;
 
@@ -131,4 +134,54 @@ fn a_refused_power_off_says_why() {
     assert!(error.to_string().contains("out of threads"), "{error}");
     drop(host);
     agent.join().unwrap();
+}
+
+impl Limits for UnixStream {
+    fn limit(&self, limit: Option<Duration>) -> io::Result<()> {
+        self.set_read_timeout(limit)?;
+        self.set_write_timeout(limit)
+    }
+}
+
+#[test]
+fn an_agent_that_dribbles_its_answer_does_not_stretch_the_deadline() {
+    let (host, mut guest) = UnixStream::pair().unwrap();
+    let agent = thread::spawn(move || {
+        let header = [4, 0, 0, 1, 0];
+        for byte in header.into_iter().chain(iter::repeat(b' ')) {
+            if guest.write_all(&[byte]).is_err() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let begun = Instant::now();
+    let deadline = begun.checked_add(Duration::from_millis(300));
+    let error = hear_hello(&mut Timed::new(&host, deadline)).unwrap_err();
+    assert!(
+        matches!(
+            error.io_kind(),
+            Some(io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
+        ),
+        "{error}"
+    );
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    drop(host);
+    agent.join().unwrap();
+}
+
+#[test]
+fn an_agent_that_takes_nothing_does_not_stretch_the_deadline() {
+    let (host, guest) = UnixStream::pair().unwrap();
+    let deadline = Instant::now().checked_add(Duration::from_millis(100));
+    let mut timed = Timed::new(&host, deadline);
+    let error = timed.write_all(&vec![0; 16 << 20]).unwrap_err();
+    assert!(
+        matches!(
+            error.kind(),
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock
+        ),
+        "{error}"
+    );
+    drop(guest);
 }
