@@ -67,5 +67,5 @@ pub use config::{
 pub use error::{RunError, StartError};
 pub use kernel::KernelError;
 pub use thread::kick_signal;
-pub use vm::{Exit, Vm};
+pub use vm::{Exit, Vm, VmHandle};
 pub use vsock::{HOST_CID, VsockHost, VsockListener, VsockStream};

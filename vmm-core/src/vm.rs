@@ -30,6 +30,28 @@ pub enum Exit {
     Failed(Arc<RunError>),
 }
 
+/// What can be seen of and done to a run without owning its [`Vm`]. Clones are for the same run; they outlive it without
+/// harm.
+#[derive(Clone, Debug)]
+pub struct VmHandle {
+    outcome: Arc<Outcome>,
+}
+
+impl VmHandle {
+    /// Does what [`Vm::stop`] does.
+    pub fn stop(&self) {
+        self.outcome.end(Exit::Stopped);
+    }
+
+    /// Does what [`Vm::wait_timeout`] does.
+    #[must_use]
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<Exit> {
+        // A time that the clock can't express is as good as never.
+        self.outcome
+            .wait_for_finish(Instant::now().checked_add(timeout))
+    }
+}
+
 /// A running VM.
 ///
 /// Dropping it stops the guest, as [`stop`](Self::stop) does, and waits until all of the VM's threads have ended.
@@ -111,6 +133,14 @@ impl Vm {
         build::start(config)
     }
 
+    /// A handle to watch and stop the run with from elsewhere.
+    #[must_use]
+    pub fn handle(&self) -> VmHandle {
+        VmHandle {
+            outcome: Arc::clone(&self.outcome),
+        }
+    }
+
     /// The host's side of the vsock device, if the VM has one.
     #[must_use]
     pub fn vsock(&self) -> Option<VsockHost> {
@@ -136,9 +166,7 @@ impl Vm {
     /// Does what [`wait`](Self::wait) does, but gives up after `timeout` with `None`.
     #[must_use]
     pub fn wait_timeout(&self, timeout: Duration) -> Option<Exit> {
-        // A time that the clock can't express is as good as never.
-        self.outcome
-            .wait_for_finish(Instant::now().checked_add(timeout))
+        self.handle().wait_timeout(timeout)
     }
 }
 
