@@ -195,7 +195,8 @@ impl Repr {
             | Self::CommandInput { .. }
             | Self::OutputTooLong { .. }
             | Self::CommandTooLong { .. } => ErrorKind::Command,
-            Self::Thread { .. } | Self::Panicked { .. } => ErrorKind::Internal,
+            Self::Thread { .. } => ErrorKind::Host,
+            Self::Panicked { .. } => ErrorKind::Internal,
         }
     }
 }
