@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use agent::protocol::{CONTROL_PORT, Config};
 use vmm_core::{
-    BlockBackend, Drive, Exit, RECOMMENDED_COMMAND_LINE, Vm, VmConfig, VsockHost, VsockStream,
+    BlockBackend, Drive, Exit, RECOMMENDED_COMMAND_LINE, Vm, VmConfig, VmHandle, VsockHost,
+    VsockStream,
 };
 
 use crate::console::Console;
@@ -68,6 +69,26 @@ pub(crate) struct Machine {
     vsock: VsockHost,
     control: VsockStream,
     console: Console,
+}
+
+/// The end of a machine, for those who don't own it.
+#[derive(Debug, Clone)]
+pub(crate) struct Watch {
+    vm: VmHandle,
+    console: Console,
+}
+
+impl Watch {
+    /// Why the guest is gone, if it is within `patience`.
+    pub(crate) fn exit_within(&self, patience: Duration) -> Option<String> {
+        let exit = self.vm.wait_timeout(patience)?;
+        Some(describe(&exit, &self.console))
+    }
+
+    /// Ends the guest by force, without waiting for it.
+    pub(crate) fn stop(&self) {
+        self.vm.stop();
+    }
 }
 
 /// How a machine ended.
@@ -129,10 +150,12 @@ impl Machine {
         self.vsock.clone()
     }
 
-    /// Why the guest is gone, if it is within `patience`.
-    pub(crate) fn exit_within(&self, patience: Duration) -> Option<String> {
-        let exit = self.vm.wait_timeout(patience)?;
-        Some(describe(&exit, &self.console))
+    /// What its end can be awaited and brought about with.
+    pub(crate) fn watch(&self) -> Watch {
+        Watch {
+            vm: self.vm.handle(),
+            console: self.console.clone(),
+        }
     }
 
     /// Shuts the guest down, and ends it by force if that takes longer than `timeout`.

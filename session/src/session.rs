@@ -3,17 +3,19 @@
 //! ```text
 //! Running --shutdown--> Ending --> Stopped         the disk is a snapshot
 //!    |                     '-----> Halted          the guest is gone, the snapshot failed: shutdown may be tried again
-//!    '----terminate---> Ending --> Removed
+//!    '----terminate---> Ending --> Removed               waits for a shutdown under way, whose guest it stops
 //! ```
 //!
 //! Invariant: who drops a session that is Running or Halted leaves a disk that can be resumed.
 
 mod guest;
 mod phase;
+mod turn;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rootfs_store::SnapshotDigest;
 
@@ -24,10 +26,11 @@ use crate::holding::Holding;
 use crate::machine::Machine;
 use crate::op::Op;
 use crate::snapshot::Snapshot;
-use crate::store::{self, Store};
+use crate::store::Store;
 use crate::timings::Timings;
 use guest::GuestLink;
 use phase::{Live, Phase};
+use turn::{Doom, Turn};
 
 pub use phase::Status;
 
@@ -42,6 +45,10 @@ struct Shared {
     store: Store,
     shutdown_timeout: Duration,
     phase: Mutex<Phase>,
+    /// Notified when an operation has put the phase back.
+    settled: Condvar,
+    /// Terminations that are under way.
+    dooms: AtomicUsize,
     timings: Mutex<Timings>,
 }
 
@@ -83,6 +90,8 @@ impl Session {
                 store,
                 shutdown_timeout,
                 phase,
+                settled: Condvar::new(),
+                dooms: AtomicUsize::new(0),
                 timings,
             }),
         }
@@ -118,17 +127,24 @@ impl Session {
     /// fails, for instance because the host's disk is full, nothing is lost: call this again, or resume the session
     /// later. Calling it again after it succeeded gives the same snapshot.
     pub fn shutdown(&self) -> Op<Snapshot> {
-        let shared = Arc::clone(&self.shared);
+        if let Phase::Stopped(snapshot) = &*self.shared.phase() {
+            let snapshot = snapshot.clone();
+            return Op::start("shutdown", move || Ok(snapshot));
+        }
         // At once, so that dropping the session right after this does not cut the guest off.
-        let phase = shared.begin_end();
-        Op::start("shutdown", move || shared.shut_down(phase?))
+        let turn = Turn::take(&self.shared);
+        Op::start("shutdown", move || turn?.shut_down())
     }
 
-    /// Ends the guest by force and throws its disk away, with the session. Snapshots stay.
+    /// Ends the guest by force and throws its disk away, with the session. Snapshots stay. A shutdown that is under way
+    /// is cut short, and fails unless it has come to its snapshot.
     pub fn terminate(&self) -> Op<()> {
-        let shared = Arc::clone(&self.shared);
-        let phase = shared.begin_end();
-        Op::start("terminate", move || shared.terminate(phase?))
+        let doom = Doom::new(&self.shared);
+        let turn = Turn::take(&self.shared);
+        Op::start("terminate", move || match turn {
+            Ok(turn) => turn.terminate(),
+            Err(_) => doom.wait()?.terminate(),
+        })
     }
 }
 
@@ -141,70 +157,17 @@ impl Shared {
         self.timings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the phase out, for one that ends it.
-    fn begin_end(&self) -> Result<Phase, Error> {
-        let mut phase = self.phase();
-        match &*phase {
-            Phase::Running(_) | Phase::Halted(_) => {
-                Ok(std::mem::replace(&mut *phase, Phase::Ending))
-            }
-            Phase::Stopped(snapshot) => Ok(Phase::Stopped(snapshot.clone())),
-            Phase::Ending => Err(not_running("it is being ended already")),
-            Phase::Removed => Err(not_running("it was terminated")),
-        }
-    }
-
-    fn shut_down(&self, phase: Phase) -> Result<Snapshot, Error> {
-        let (mut holding, clean) = match phase {
-            Phase::Running(live) => self.power_off(*live),
-            Phase::Halted(halted) => (halted.holding, halted.clean),
-            Phase::Stopped(snapshot) => return Ok(snapshot),
-            Phase::Ending | Phase::Removed => return Err(not_running("it is gone")),
-        };
-        let begun = Instant::now();
-        let committed = holding.commit(clean);
-        self.timings().commit = Some(begun.elapsed());
-        let next = match &committed {
-            Ok(snapshot) => {
-                // The lock is let go before anyone can see that the session is stopped.
-                drop(holding);
-                Phase::Stopped(snapshot.clone())
-            }
-            Err(_) => Phase::halted(holding, clean),
-        };
-        *self.phase() = next;
-        committed
-    }
-
-    fn power_off(&self, live: Live) -> (Holding, bool) {
-        let begun = Instant::now();
-        let ended = live.machine.power_off(self.shutdown_timeout);
-        self.timings().power_off = Some(begun.elapsed());
-        (live.holding, ended.clean)
-    }
-
-    fn terminate(&self, phase: Phase) -> Result<(), Error> {
-        let removed = match phase {
-            Phase::Running(live) => {
-                let Live {
-                    machine, holding, ..
-                } = *live;
-                drop(machine);
-                holding.discard()
-            }
-            Phase::Halted(halted) => halted.holding.discard(),
-            Phase::Stopped(_) => store::remove_session(self.store.inner(), &self.id),
-            Phase::Ending | Phase::Removed => Ok(()),
-        };
-        *self.phase() = Phase::Removed;
-        removed
+    /// Whether a termination waits for the operation that has the phase.
+    fn is_doomed(&self) -> bool {
+        self.dooms.load(Ordering::SeqCst) > 0
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         let mut phase = self.shared.phase();
-        if matches!(*phase, Phase::Running(_) | Phase::Halted(_)) {
+        // A termination that waits sees to it otherwise.
+        if matches!(*phase, Phase::Running(_) | Phase::Halted(_)) && !self.shared.is_doomed() {
             let cut_off = std::mem::replace(&mut *phase, Phase::Removed);
             drop(phase);
             // The VM ends here, then the disk is closed, then the session is unlocked.

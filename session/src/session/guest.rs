@@ -9,6 +9,7 @@ use super::phase::Phase;
 use super::{Shared, not_running};
 use crate::command::{Connection, Guest};
 use crate::error::{Error, Repr};
+use crate::machine::Watch;
 
 /// How long the agent may take to accept a command.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
@@ -27,18 +28,26 @@ impl GuestLink {
 
     /// Why there is no guest any more, if so.
     fn gone(&self, patience: Duration) -> Option<Error> {
+        // The phase is not held while the wait lasts: others need it.
+        let exit = match self.watch() {
+            Ok(watch) => watch.exit_within(patience)?,
+            Err(gone) => return Some(gone),
+        };
+        // It may have been ended meanwhile, which says more than how its VM ended.
+        let gone = self.watch().err();
+        Some(gone.unwrap_or_else(|| Repr::GuestGone { exit }.into()))
+    }
+
+    fn watch(&self) -> Result<Watch, Error> {
         let Some(shared) = self.0.upgrade() else {
-            return Some(not_running("it was dropped"));
+            return Err(not_running("it was dropped"));
         };
         let phase = shared.phase();
         match &*phase {
-            Phase::Running(live) => {
-                let exit = live.machine.exit_within(patience)?;
-                Some(Repr::GuestGone { exit }.into())
-            }
-            Phase::Ending => Some(not_running("it is being ended")),
-            Phase::Halted(_) | Phase::Stopped(_) => Some(not_running("it was shut down")),
-            Phase::Removed => Some(not_running("it was terminated or dropped")),
+            Phase::Running(live) => Ok(live.machine.watch()),
+            Phase::Ending(_) => Err(not_running("it is being ended")),
+            Phase::Halted(_) | Phase::Stopped(_) => Err(not_running("it was shut down")),
+            Phase::Removed => Err(not_running("it was terminated or dropped")),
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Where a session is in its life.
 
 use std::fmt;
+use std::mem;
 use std::time::Duration;
 
 use vmm_core::VsockHost;
 
 use crate::holding::Holding;
-use crate::machine::Machine;
+use crate::machine::{Machine, Watch};
 use crate::snapshot::Snapshot;
 
 /// A guest that was started, with what it holds. The machine goes first: it calls the disk.
@@ -28,7 +29,8 @@ pub(super) struct Halted {
 #[derive(Debug)]
 pub(super) enum Phase {
     Running(Box<Live>),
-    Ending,
+    /// An operation has the rest; this is the guest that it may still wait for.
+    Ending(Option<Watch>),
     Halted(Box<Halted>),
     Stopped(Snapshot),
     Removed,
@@ -60,13 +62,32 @@ impl Phase {
         Self::Halted(Box::new(Halted { holding, clean }))
     }
 
+    /// The guest, if there is one.
+    pub(super) fn watch(&self) -> Option<Watch> {
+        match self {
+            Self::Running(live) => Some(live.machine.watch()),
+            _ => None,
+        }
+    }
+
+    /// Lets go of a guest that has ended.
+    pub(super) fn halt(&mut self, clean: bool) {
+        if let Self::Running(live) = mem::replace(self, Self::Removed) {
+            let Live {
+                machine, holding, ..
+            } = *live;
+            drop(machine);
+            *self = Self::halted(holding, clean);
+        }
+    }
+
     pub(super) fn status(&self) -> Status {
         match self {
-            Self::Running(live) => match live.machine.exit_within(Duration::ZERO) {
+            Self::Running(live) => match live.machine.watch().exit_within(Duration::ZERO) {
                 Some(reason) => Status::GuestGone { reason },
                 None => Status::Running,
             },
-            Self::Ending => Status::Ending,
+            Self::Ending(_) => Status::Ending,
             Self::Halted(_) => Status::Unsaved,
             Self::Stopped(snapshot) => Status::Stopped(snapshot.clone()),
             Self::Removed => Status::Terminated,

@@ -1,0 +1,129 @@
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Condvar, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use rootfs_store::{ImageReference, ImportOptions};
+use tempfile::TempDir;
+
+use super::*;
+use crate::ErrorKind;
+use crate::folder;
+use crate::holding::Holding;
+use crate::op::Op;
+use crate::record::{Record, RecordState};
+use crate::session::Session;
+use crate::session::phase::Status;
+use crate::timings::Timings;
+
+#[expect(
+    clippy::duplicate_mod,
+    reason = "the tests of holdings and of the crate as a whole have the same image"
+)]
+#[path = "../../../tests/it/image.rs"]
+mod image;
+
+const ID: &str = "a";
+
+/// A session whose guest has ended and whose snapshot has yet to be made: no VM is needed for it.
+struct Bed {
+    _folder: TempDir,
+    store: store::Store,
+    session: Session,
+}
+
+impl Bed {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = folder.path().join("image");
+        image::write(&layout);
+        let store = store::Store::open(folder.path().join("store")).unwrap();
+        let reference: ImageReference = format!("oci:{}", layout.display()).parse().unwrap();
+        let options = ImportOptions {
+            disk_bytes: Some(64 << 20),
+            ..ImportOptions::default()
+        };
+        let imported = store.inner().import(&reference, &options, &()).unwrap();
+        let record = Record {
+            id: ID.into(),
+            state: RecordState::Stopped,
+            snapshot: imported.snapshot,
+            origin: imported.snapshot,
+            kernel: "/k".into(),
+            modules: None,
+            vcpus: 1,
+            memory_mib: 64,
+            hostname: None,
+            created: 0,
+            changed: 0,
+        };
+        let mut holding = Holding::create(store.inner(), record).unwrap();
+        holding.open_disk().unwrap();
+        let shared = Arc::new(Shared {
+            id: ID.into(),
+            store: store.clone(),
+            shutdown_timeout: Duration::ZERO,
+            phase: Mutex::new(Phase::halted(holding, true)),
+            settled: Condvar::new(),
+            dooms: AtomicUsize::new(0),
+            timings: Mutex::new(Timings::default()),
+        });
+        Self {
+            _folder: folder,
+            store,
+            session: Session { shared },
+        }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.session.shared
+    }
+}
+
+#[test]
+fn an_operation_that_never_runs_leaves_the_session_as_it_was() {
+    let bed = Bed::new();
+    let turn = Turn::take(bed.shared()).unwrap();
+    assert_eq!(bed.session.status(), Status::Ending);
+    let late = bed.session.shutdown().wait().unwrap_err();
+    assert!(late.to_string().contains("ended already"), "{late}");
+    drop(turn);
+    assert_eq!(bed.session.status(), Status::Unsaved);
+    let snapshot = bed.session.shutdown().wait().unwrap();
+    assert_eq!(bed.session.shutdown().wait().unwrap(), snapshot);
+}
+
+#[test]
+fn an_operation_that_panics_can_be_made_again() {
+    let bed = Bed::new();
+    let turn = Turn::take(bed.shared()).unwrap();
+    let error = Op::<()>::start("test", move || {
+        let _turn = turn;
+        panic!("on purpose")
+    })
+    .wait()
+    .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Internal);
+    bed.session.shutdown().wait().unwrap();
+}
+
+#[test]
+fn a_termination_waits_for_the_operation_under_way_whatever_becomes_of_the_session() {
+    let bed = Bed::new();
+    let turn = Turn::take(bed.shared()).unwrap();
+    let terminated = bed.session.terminate();
+    drop(bed.session);
+    let (done, is_done) = mpsc::channel();
+    let waiter = thread::spawn(move || done.send(terminated.wait()).unwrap());
+    assert!(is_done.recv_timeout(Duration::from_millis(100)).is_err());
+    // A shutdown that is overtaken makes no snapshot.
+    let overtaken = turn.shut_down().unwrap_err();
+    assert!(overtaken.to_string().contains("terminated"), "{overtaken}");
+    is_done
+        .recv_timeout(Duration::from_secs(10))
+        .unwrap()
+        .unwrap();
+    waiter.join().unwrap();
+    assert!(bed.store.sessions().unwrap().is_empty());
+    assert!(folder::open(bed.store.dir(), ID).is_err());
+}
