@@ -8,6 +8,7 @@
 mod connection;
 mod output;
 mod process;
+mod queue;
 mod running;
 mod stdin;
 
@@ -20,7 +21,8 @@ use agent::protocol::Exec;
 
 pub(crate) use connection::{Connection, Guest};
 pub use output::{ExitStatus, Output};
-pub use process::{Process, ProcessControl, ProcessOutput, ProcessStdin};
+pub use process::{Process, ProcessControl, ProcessStdin};
+pub use queue::ProcessOutput;
 use running::{Event, Running};
 use stdin::Stdin;
 

@@ -1,23 +1,20 @@
 //! A command whose output is read while it runs.
 //!
-//! Invariant: no more than [`QUEUED`] pieces of a stream wait to be read; then the guest's command waits.
+//! Invariant: once it is killed, its end waits for nobody who reads or writes its streams.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use agent::protocol::{Frame, MAX_DATA, write_frame};
 
 use super::Connection;
 use super::output::ExitStatus;
+use super::queue::{Cutter, ProcessOutput, Sender, queue};
 use super::running::{Event, Running};
 use crate::error::{Error, Repr};
 use crate::op::Op;
-
-/// How many pieces of output, of 64 KiB or less, wait for each reader.
-const QUEUED: usize = 16;
 
 const SIGKILL: i32 = 9;
 
@@ -32,15 +29,16 @@ pub struct Process {
 
 impl Process {
     pub(super) fn start(mut running: Running) -> Result<Self, Error> {
-        let control = ProcessControl {
-            writer: Arc::new(Mutex::new(running.writer()?)),
-            closer: Arc::from(running.writer()?),
-            is_killed: Arc::new(AtomicBool::new(false)),
-        };
         let is_piped = running.is_piped();
         let (out, stdout) = queue();
         let (err, stderr) = queue();
-        let is_killed = Arc::clone(&control.is_killed);
+        let is_killed = running.is_killed();
+        let control = ProcessControl {
+            writer: Arc::new(Mutex::new(running.writer()?)),
+            closer: Arc::from(running.writer()?),
+            is_killed: Arc::clone(&is_killed),
+            outputs: [out.cutter(), err.cutter()],
+        };
         let end = Op::start("command", move || {
             let end = relay(&mut running, &out, &err);
             match end {
@@ -98,53 +96,14 @@ impl fmt::Debug for Process {
     }
 }
 
-fn relay(
-    running: &mut Running,
-    stdout: &SyncSender<Vec<u8>>,
-    stderr: &SyncSender<Vec<u8>>,
-) -> Result<ExitStatus, Error> {
+fn relay(running: &mut Running, stdout: &Sender, stderr: &Sender) -> Result<ExitStatus, Error> {
     loop {
         // A reader that is gone wants no more, which is no reason to end the command.
         match running.next()? {
-            Event::Stdout(bytes) => drop(stdout.send(bytes)),
-            Event::Stderr(bytes) => drop(stderr.send(bytes)),
+            Event::Stdout(bytes) => stdout.send(bytes),
+            Event::Stderr(bytes) => stderr.send(bytes),
             Event::End(status) => return Ok(status),
         }
-    }
-}
-
-fn queue() -> (SyncSender<Vec<u8>>, ProcessOutput) {
-    let (sender, pieces) = sync_channel(QUEUED);
-    (
-        sender,
-        ProcessOutput {
-            pieces,
-            current: Vec::new(),
-            used: 0,
-        },
-    )
-}
-
-/// One of the streams that a process writes. It ends when the process does, or its guest.
-#[derive(Debug)]
-pub struct ProcessOutput {
-    pieces: Receiver<Vec<u8>>,
-    current: Vec<u8>,
-    used: usize,
-}
-
-impl Read for ProcessOutput {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        while self.used == self.current.len() {
-            match self.pieces.recv() {
-                Ok(piece) => (self.current, self.used) = (piece, 0),
-                Err(_) => return Ok(0),
-            }
-        }
-        let count = buf.len().min(self.current.len() - self.used);
-        buf[..count].copy_from_slice(&self.current[self.used..self.used + count]);
-        self.used += count;
-        Ok(count)
     }
 }
 
@@ -182,6 +141,7 @@ pub struct ProcessControl {
     /// Apart from the writer, which is held for as long as the command doesn't read its input.
     closer: Arc<dyn Connection>,
     is_killed: Arc<AtomicBool>,
+    outputs: [Cutter; 2],
 }
 
 impl ProcessControl {
@@ -195,12 +155,14 @@ impl ProcessControl {
         Ok(sent.map_err(|source| Repr::Connection { doing, source })?)
     }
 
-    /// Kills the command, whatever it does, and drops what it printed that was not read yet. Its status is then that of
+    /// Kills the command, whatever it does, and drops what it printed that has not come to the host's readers yet. Its status is then that of
     /// SIGKILL, unless it has ended before.
     pub fn kill(&self) {
         self.is_killed.store(true, Ordering::SeqCst);
         // Unlike a signal, hanging up overtakes input that the command has not read.
         self.closer.hang_up();
+        // The thread that hears of it may be waiting for a reader.
+        self.outputs.iter().for_each(Cutter::cut);
     }
 
     fn send(&self, frame: &Frame) -> io::Result<()> {

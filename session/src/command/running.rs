@@ -3,6 +3,7 @@
 //! Invariant: once it has ended, failed or been dropped, its connection is closed, and with it whatever still ran.
 
 use std::io::{self, Cursor, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -29,6 +30,8 @@ pub(super) struct Running {
     connection: Box<dyn Connection>,
     program: String,
     is_piped: bool,
+    /// Whether the caller has hung up on it.
+    is_killed: Arc<AtomicBool>,
     /// Why its input could not be read to the end.
     input_error: Arc<Mutex<Option<io::Error>>>,
 }
@@ -46,6 +49,7 @@ impl Running {
             guest,
             program: exec.program.clone(),
             is_piped: matches!(stdin, Stdin::Piped),
+            is_killed: Arc::default(),
             input_error: Arc::default(),
         };
         match write_frame(&mut running.connection, &Frame::Exec(exec)) {
@@ -95,6 +99,11 @@ impl Running {
         self.is_piped
     }
 
+    /// To be set by whoever hangs up on it.
+    pub(super) fn is_killed(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_killed)
+    }
+
     /// Waits for what comes next.
     pub(super) fn next(&mut self) -> Result<Event, Error> {
         match read_frame(&mut self.connection) {
@@ -131,6 +140,10 @@ impl Running {
 
     /// The connection ended before the command: because its input failed, because the guest is gone, or for no reason.
     fn cut_off(&self, error: Error) -> Error {
+        if self.is_killed.load(Ordering::SeqCst) {
+            // The reason is known, and asking the guest for another takes time.
+            return error;
+        }
         let input_error = self
             .input_error
             .lock()

@@ -311,3 +311,41 @@ fn a_process_that_reads_nothing_can_still_be_killed() {
     writer.join().unwrap();
     assert_eq!(process.wait().wait().unwrap(), ExitStatus::Signal(9));
 }
+
+#[test]
+fn a_process_whose_output_is_taken_and_not_read_can_still_be_killed() {
+    let chatter = command(
+        |stream, _| {
+            while write_frame(stream, &Frame::Stdout(vec![b'x'; 1000])).is_ok() {}
+        },
+    );
+    let mut process = chatter.spawn().wait().unwrap();
+    let mut stdout = process.take_stdout().unwrap();
+    // Until all that is between the command and its reader is full.
+    thread::sleep(Duration::from_millis(50));
+    process.control().kill();
+    let (ended, is_ended) = std::sync::mpsc::channel();
+    thread::spawn(move || ended.send(process.wait().wait()).unwrap());
+    let status = is_ended.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert_eq!(status.unwrap(), ExitStatus::Signal(9));
+    let mut rest = Vec::new();
+    stdout.read_to_end(&mut rest).unwrap();
+    assert!(!rest.is_empty() && rest.iter().all(|byte| *byte == b'x'));
+}
+
+#[test]
+fn output_that_is_taken_and_dropped_does_not_hold_a_process_up() {
+    let mut process = command(|stream, _| {
+        for _ in 0..200 {
+            say(stream, [Frame::Stdout(vec![0; 1000])]);
+        }
+        say(stream, [exit(0)]);
+    })
+    .spawn()
+    .wait()
+    .unwrap();
+    let stdout = process.take_stdout().unwrap();
+    thread::sleep(Duration::from_millis(20));
+    drop(stdout);
+    assert_eq!(process.wait().wait().unwrap(), ExitStatus::Code(0));
+}
