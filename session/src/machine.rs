@@ -1,6 +1,8 @@
 //! A guest that runs: its VM, its console, and the connection to its agent.
 //!
-//! Invariant: when a call here fails or takes the machine, the VM has ended and calls no disk any more.
+//! Invariant: when a call here fails or ends the machine, the VM has ended and calls no disk any more.
+
+mod superblock;
 
 use std::fs::File;
 use std::io;
@@ -69,6 +71,7 @@ pub(crate) struct Machine {
     vsock: VsockHost,
     control: VsockStream,
     console: Console,
+    disk: Arc<RootDisk>,
 }
 
 /// The end of a machine, for those who don't own it.
@@ -94,7 +97,7 @@ impl Watch {
 /// How a machine ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ended {
-    /// By itself, through the guest's own power-off.
+    /// With a root file system that was unmounted, or made read-only: its journal has nothing to replay.
     pub(crate) clean: bool,
 }
 
@@ -111,7 +114,7 @@ impl Machine {
             vcpus: spec.vcpus,
             memory_mib: spec.memory_mib,
             drives: vec![Drive {
-                backend: spec.disk as Arc<dyn BlockBackend>,
+                backend: Arc::clone(&spec.disk) as Arc<dyn BlockBackend>,
                 read_only: false,
                 serial: ROOT_SERIAL.to_owned(),
             }],
@@ -140,6 +143,7 @@ impl Machine {
                 vsock,
                 control,
                 console,
+                disk: spec.disk,
             },
             times,
         ))
@@ -181,8 +185,16 @@ impl Machine {
         let exit = self.vm.wait();
         tracing::debug!(?exit, "a guest ended");
         Ended {
-            clean: matches!(exit, Exit::PowerOff),
+            clean: self.has_clean_root(),
         }
+    }
+
+    /// Whether the root's file system says that it is. How the VM ended would not tell: a guest can power itself off
+    /// without unmounting anything.
+    fn has_clean_root(&self) -> bool {
+        let mut superblock = [0; superblock::BYTES];
+        let read = self.disk.read_at(&mut superblock, superblock::OFFSET);
+        read.is_ok() && superblock::is_clean(&superblock)
     }
 
     fn end_by_force(&self, patience: Duration) {

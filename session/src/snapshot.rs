@@ -20,8 +20,8 @@ pub struct Snapshot {
     pub new_bytes: u64,
     /// Bytes that the store grew by.
     pub stored_bytes: u64,
-    /// Whether the guest shut itself down, and so left its file system unmounted. Otherwise it is as after a power cut:
-    /// the next start replays the journal.
+    /// Whether the guest left its file system unmounted or read-only, as a shutdown does, by the file system's own word.
+    /// Otherwise it is as after a power cut: the next start replays the journal.
     pub clean: bool,
 }
 

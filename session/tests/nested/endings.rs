@@ -141,3 +141,42 @@ fn a_guest_whose_memory_is_too_small_fails_with_its_kernels_words() {
     }
     assert!(bed.store.sessions().unwrap().is_empty());
 }
+
+#[test]
+fn a_guest_that_powers_itself_off_without_unmounting_is_not_called_clean() {
+    let bed = Bed::busybox();
+    let session = bed.start("hasty");
+    sh(&session, "echo synced > /synced; sync");
+    drop(
+        session
+            .command("poweroff")
+            .args(["-n", "-f"])
+            .output()
+            .wait(),
+    );
+    assert!(wait_for_end(&session).contains("powered itself off"));
+    assert!(!session.shutdown().wait().unwrap().clean);
+    let again = bed.resume("hasty");
+    assert_eq!(sh(&again, "cat /synced"), "synced\n");
+    bed.shut_down(&again);
+}
+
+#[test]
+fn a_termination_overtakes_a_shutdown() {
+    let bed = Bed::busybox();
+    let session = bed.start("overtaken");
+    sh(
+        &session,
+        "(sleep 1; kill -STOP $(pidof vm-agent)) >/dev/null 2>&1 &",
+    );
+    std::thread::sleep(Duration::from_secs(3));
+    let begun = Instant::now();
+    let shutdown = session.shutdown();
+    std::thread::sleep(Duration::from_secs(1));
+    session.terminate().wait().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    let error = shutdown.wait().unwrap_err();
+    assert!(error.to_string().contains("terminated"), "{error}");
+    assert_eq!(session.status(), Status::Terminated);
+    assert!(bed.store.sessions().unwrap().is_empty());
+}
