@@ -13,8 +13,10 @@ mod tests;
 
 use std::io::{self, Read, Write};
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
+use serde::de::{DeserializeOwned, Error};
 
+use super::message::tame;
 use super::{
     Config, Exec, ExitStatus, Failure, Fatal, Hello, MAX_FRAME, PowerOff, ProtocolError, Ready,
 };
@@ -128,7 +130,11 @@ impl Frame {
 }
 
 fn json<T: DeserializeOwned>(kind: u8, payload: &[u8]) -> Result<T, ProtocolError> {
-    serde_json::from_slice(payload).map_err(|source| ProtocolError::Payload { kind, source })
+    serde_json::from_slice(payload).map_err(|error: serde_json::Error| {
+        // It quotes what the peer sent.
+        let source = serde_json::Error::custom(tame(error.to_string()));
+        ProtocolError::Payload { kind, source }
+    })
 }
 
 fn nothing(kind: u8, payload: &[u8], frame: Frame) -> Result<Frame, ProtocolError> {

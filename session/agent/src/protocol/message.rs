@@ -1,8 +1,20 @@
 //! The structured payloads, encoded as JSON.
+//!
+//! Invariant: a text for people that was decoded is one line of at most [`MAX_TEXT`] bytes without control characters,
+//! and an [`ExitStatus`] that was decoded is one that Linux has.
 
-use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{ProtocolError, VERSION};
+
+/// The most bytes that are kept of a text for people: it may repeat a path, the longest of which has 4096.
+pub const MAX_TEXT: usize = 8 << 10;
+
+const EXIT_CODES: RangeInclusive<i32> = 0..=255;
+const SIGNALS: RangeInclusive<i32> = 1..=64;
 
 /// The agent's first words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,6 +22,7 @@ pub struct Hello {
     /// The protocol version that the agent speaks.
     pub version: u32,
     /// The agent's name and build, for messages.
+    #[serde(deserialize_with = "text")]
     pub agent: String,
 }
 
@@ -75,6 +88,7 @@ pub struct Ready {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fatal {
     /// One line for people.
+    #[serde(deserialize_with = "text")]
     pub message: String,
 }
 
@@ -107,9 +121,11 @@ pub struct Exec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExitStatus {
-    /// It returned this status.
+    /// It returned this status, 0 to 255.
+    #[serde(deserialize_with = "exit_code")]
     Code(i32),
-    /// This signal killed it.
+    /// This signal, 1 to 64, killed it.
+    #[serde(deserialize_with = "signal")]
     Signal(i32),
 }
 
@@ -119,6 +135,7 @@ pub struct Failure {
     /// What a caller can act on.
     pub kind: FailureKind,
     /// One line for people: what was tried, on which name, and why it failed.
+    #[serde(deserialize_with = "text")]
     pub message: String,
 }
 
@@ -140,4 +157,37 @@ pub enum FailureKind {
     Invalid,
     /// The guest's kernel refused; the message has its words.
     System,
+}
+
+/// A text for people.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    String::deserialize(deserializer).map(tame)
+}
+
+/// Makes a text fit for a terminal and a log: a control character becomes a space, and what is too long is cut.
+pub(super) fn tame(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(MAX_TEXT));
+    text.replace(char::is_control, " ")
+}
+
+fn exit_code<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
+    within(&EXIT_CODES, deserializer)
+}
+
+fn signal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
+    within(&SIGNALS, deserializer)
+}
+
+fn within<'de, D: Deserializer<'de>>(
+    range: &RangeInclusive<i32>,
+    deserializer: D,
+) -> Result<i32, D::Error> {
+    let number = i32::deserialize(deserializer)?;
+    if range.contains(&number) {
+        return Ok(number);
+    }
+    let (first, last) = (range.start(), range.end());
+    Err(D::Error::custom(format!(
+        "no command ends with {number}, which is not {first} to {last}"
+    )))
 }

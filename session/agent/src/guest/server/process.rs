@@ -189,6 +189,7 @@ impl Process {
             .code()
             .map(ExitStatus::Code)
             .or(signal)
-            .unwrap_or(ExitStatus::Code(-1)))
+            // It is one or the other.
+            .unwrap_or(ExitStatus::Code(255)))
     }
 }

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::super::{Decoder, FailureKind, Root, VERSION};
+use super::super::{Decoder, FailureKind, MAX_TEXT, Root, VERSION};
 use super::*;
 
 fn text() -> impl Strategy<Value = String> {
@@ -73,8 +73,8 @@ fn frame() -> impl Strategy<Value = Frame> {
         any::<i32>().prop_map(Frame::Signal),
         data().prop_map(Frame::Stdout),
         data().prop_map(Frame::Stderr),
-        any::<i32>().prop_map(|code| Frame::Exit(ExitStatus::Code(code))),
-        any::<i32>().prop_map(|signal| Frame::Exit(ExitStatus::Signal(signal))),
+        (0..=255).prop_map(|code| Frame::Exit(ExitStatus::Code(code))),
+        (1..=64).prop_map(|signal| Frame::Exit(ExitStatus::Signal(signal))),
         text().prop_map(|message| Frame::Failed(Failure {
             kind: FailureKind::NotFound,
             message
@@ -217,4 +217,65 @@ fn versions_that_differ_are_both_named() {
         "{text}"
     );
     Hello::ours().check().unwrap();
+}
+
+#[test]
+fn an_exit_that_no_command_has_is_an_error() {
+    for status in [
+        ExitStatus::Code(-1),
+        ExitStatus::Code(256),
+        ExitStatus::Signal(0),
+        ExitStatus::Signal(65),
+    ] {
+        let wire = encoded(&[Frame::Exit(status)]);
+        let error = read_frame(&mut wire.as_slice()).unwrap_err();
+        assert!(
+            matches!(error, ProtocolError::Payload { kind: 22, .. }),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn texts_for_people_are_one_short_line() {
+    let message = format!("a\n\x1b[2Jb\u{9b}c{}", "\u{e9}".repeat(MAX_TEXT));
+    let kind = FailureKind::System;
+    let frames = [
+        Frame::Failed(Failure {
+            kind,
+            message: message.clone(),
+        }),
+        Frame::Fatal(Fatal {
+            message: message.clone(),
+        }),
+        Frame::Hello(Hello {
+            version: 1,
+            agent: message,
+        }),
+    ];
+    let wire = encoded(&frames);
+    let mut input = wire.as_slice();
+    for _ in 0..3 {
+        let text = match read_frame(&mut input).unwrap().unwrap() {
+            Frame::Failed(Failure { message, .. }) | Frame::Fatal(Fatal { message }) => message,
+            Frame::Hello(hello) => hello.agent,
+            other => panic!("{other:?}"),
+        };
+        assert!(text.starts_with("a  [2Jb c\u{e9}"), "{text}");
+        assert!(text.len() <= MAX_TEXT && text.len() > MAX_TEXT - 4);
+    }
+}
+
+#[test]
+fn an_error_does_not_pass_on_what_it_quotes() {
+    let kind = format!("\\u001b[2J{}", "x".repeat(2 * MAX_TEXT));
+    let payload = format!(r#"{{"kind":"{kind}","message":""}}"#);
+    let mut wire = Vec::new();
+    put(&mut wire, 23, payload.as_bytes()).unwrap();
+    let Err(ProtocolError::Payload { source, .. }) = read_frame(&mut wire.as_slice()) else {
+        panic!("such a kind is no kind");
+    };
+    let text = source.to_string();
+    assert!(text.contains("` [2Jxxx"), "{text}");
+    assert!(text.len() <= MAX_TEXT);
 }
