@@ -158,7 +158,11 @@ fn a_guest_that_powers_itself_off_without_unmounting_is_not_called_clean() {
     );
     assert!(wait_for_end(&session).contains("powered itself off"));
     assert!(!session.shutdown().wait().unwrap().clean);
-    let again = bed.resume("hasty");
+    // Without end, both times.
+    let again = Session::resume(&bed.store, "hasty")
+        .boot_timeout(Duration::MAX)
+        .shutdown_timeout(Duration::MAX);
+    let again = again.start().wait().unwrap();
     assert_eq!(sh(&again, "cat /synced"), "synced\n");
     bed.shut_down(&again);
 }
