@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use agent::protocol::{FailureKind, ProtocolError};
 use rootfs_store::ext4::LayoutError;
+use rootfs_store::tree::TreeError;
 use rootfs_store::{CommitError, DiskError, ExportError, ImportError, ReferenceError, StoreError};
 use vmm_core::StartError;
 
@@ -216,7 +217,11 @@ fn import_kind(error: &ImportError) -> ErrorKind {
             source: LayoutError::DiskTooSmall { .. },
             ..
         } => ErrorKind::InvalidInput,
-        ImportError::Spool { .. } => ErrorKind::Storage,
+        ImportError::Spool { .. }
+        | ImportError::Tree {
+            source: TreeError::Spool { .. },
+            ..
+        } => ErrorKind::Storage,
         ImportError::Store(error) => store_kind(error),
         _ => ErrorKind::Image,
     }

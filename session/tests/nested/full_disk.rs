@@ -72,3 +72,23 @@ fn a_full_host_disk_loses_nothing_that_was_synced() {
     sh(&again, "rm -f /flood; echo more > /more; sync");
     assert!(again.shutdown().wait().unwrap().clean);
 }
+
+#[test]
+fn an_import_onto_a_full_disk_leaves_nothing_and_can_be_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mount = Mount::new(folder.path(), 2);
+    let place = folder.path().join("store");
+    let store = Store::open(&place).unwrap();
+    let import = || store.import(env("VM_TEST_BUSYBOX_IMAGE")).name("box");
+    let error = import().start().wait().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Storage, "{error}");
+    assert!(store.images().unwrap().is_empty());
+    for left in ["blobs/sha256", "staging"] {
+        let left: Vec<_> = std::fs::read_dir(place.join(left)).unwrap().collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    mount.grow(100);
+    import().start().wait().unwrap();
+    assert_eq!(store.images().unwrap().len(), 1);
+}
