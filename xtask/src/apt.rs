@@ -10,8 +10,6 @@ use crate::command;
 /// The release whose kernel and userland the tests use, whatever the machine itself runs.
 pub(crate) const RELEASE: &str = "bookworm";
 
-/// Used only where apt has no sources at all.
-const DEFAULT_MIRROR: &str = "http://deb.debian.org/debian";
 /// The variable that names the mirror, whatever apt's sources are.
 const MIRROR_VARIABLE: &str = "VM_SESSIONS_MIRROR";
 
@@ -39,7 +37,7 @@ struct Source {
 /// Returns the Debian mirror that this machine's apt uses, or the one that `$VM_SESSIONS_MIRROR` names.
 ///
 /// # Errors
-/// [`MirrorError::NoDebian`] if apt's sources are all something else. Where it has none, the mirror is Debian's own.
+/// [`MirrorError::NoDebian`] if apt has no sources, or all of them are something else.
 pub(crate) fn mirror() -> Result<String, MirrorError> {
     match std::env::var(MIRROR_VARIABLE) {
         Ok(mirror) if !mirror.is_empty() => Ok(mirror),
@@ -53,12 +51,11 @@ fn chosen(sources: &[Source]) -> Result<String, MirrorError> {
     }
     let others = sources.iter().filter(|it| uris(&it.text).next().is_some());
     let others: Vec<_> = others.map(|it| it.path.to_string_lossy()).collect();
-    if !others.is_empty() {
-        let files = others.join(" and ");
-        return Err(MirrorError::NoDebian { files });
-    }
-    eprintln!("xtask: apt has no sources here, so packages come from {DEFAULT_MIRROR}");
-    Ok(DEFAULT_MIRROR.to_owned())
+    let files = match others.as_slice() {
+        [] => "apt's sources".to_owned(),
+        others => others.join(" and "),
+    };
+    Err(MirrorError::NoDebian { files })
 }
 
 /// Reads what `sources.list` and `sources.list.d` in `folder` hold. Either may be missing.

@@ -6,7 +6,7 @@ fn references_display_as_they_were_written() {
         "oci:/srv/images/busybox",
         "oci:images:1.36",
         "docker://alpine:3.22",
-        "docker://ghcr.io/o/i@sha256:00",
+        "docker://registry.example/o/i@sha256:00",
         "docker-archive:/tmp/a.tar",
     ] {
         let parsed: ImageReference = text.parse().unwrap();

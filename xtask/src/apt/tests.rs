@@ -36,10 +36,12 @@ fn source(text: &str) -> Source {
 }
 
 #[test]
-fn default_mirror_is_for_machines_without_sources() {
-    assert_eq!(chosen(&[]).unwrap(), DEFAULT_MIRROR);
+fn without_a_debian_source_the_setting_is_named() {
     let comments = source("# see sources.list.d\n");
-    assert_eq!(chosen(&[comments]).unwrap(), DEFAULT_MIRROR);
+    for sources in [vec![], vec![comments]] {
+        let error = chosen(&sources).unwrap_err().to_string();
+        assert!(error.contains(MIRROR_VARIABLE), "{error}");
+    }
     let other = source("deb https://archive.example.org/ubuntu noble main\n");
     let error = chosen(&[other]).unwrap_err().to_string();
     assert!(error.starts_with("/etc/apt/sources.list name"), "{error}");
