@@ -38,7 +38,7 @@ pub enum ImageReference {
 pub enum ReferenceError {
     /// The text starts with none of the known transports.
     #[error(
-        "`{reference}` names no transport: write oci:DIR[:TAG], docker://NAME[:TAG] or docker-archive:FILE"
+        "`{reference}` names no image: write oci:DIR or oci:DIR:TAG"
     )]
     UnknownTransport {
         /// The text as given.
