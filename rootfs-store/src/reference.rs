@@ -37,9 +37,7 @@ pub enum ImageReference {
 #[non_exhaustive]
 pub enum ReferenceError {
     /// The text starts with none of the known transports.
-    #[error(
-        "`{reference}` names no image: write oci:DIR or oci:DIR:TAG"
-    )]
+    #[error("`{reference}` names no image: write oci:DIR or oci:DIR:TAG")]
     UnknownTransport {
         /// The text as given.
         reference: String,
