@@ -29,9 +29,9 @@ mod machine;
 mod share;
 
 /// The status for a command that took too long, as coreutils' `timeout` has it.
-const STATUS_TIMEOUT: u8 = 124;
+pub(crate) const STATUS_TIMEOUT: u8 = 124;
 /// The status for everything else that kept the command from ending by itself.
-const STATUS_FAILED: u8 = 125;
+pub(crate) const STATUS_FAILED: u8 = 125;
 
 /// The memory of a machine for which none is given.
 const MEMORY_MIB: u32 = 4096;

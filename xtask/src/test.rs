@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -73,8 +73,8 @@ pub(crate) enum TestError {
     },
     #[error("cargo built no test binary `nested` of {package}")]
     NotBuilt { package: String },
-    #[error("tests that boot kernels failed, see above ({status})")]
-    Nested { status: ExitStatus },
+    #[error("tests that boot kernels failed in {packages}, see above")]
+    Nested { packages: String },
     #[error("could not {action} {path}")]
     Io {
         action: &'static str,

@@ -88,7 +88,7 @@ fn bad_input_is_named_and_leaves_nothing() {
         &["run", "docker://alpine", "--kernel", &kernel, "--", "true"],
         "alpine",
     );
-    refused(&bed, &["image", "import", "alpine"], "transport");
+    refused(&bed, &["image", "import", "alpine"], "names no image");
     refused(
         &bed,
         &["image", "import", "oci:/nowhere", "--name", "sessions/x"],
