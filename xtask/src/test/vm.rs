@@ -18,7 +18,7 @@ const TARGET: &str = "nested";
 const MEMORY_MIB: &str = "6144";
 /// A machine that stands still is cut off after this; the tests of one binary take a fraction, and have deadlines of
 /// their own.
-const TIMEOUT_S: &str = "900";
+const TIMEOUT_S: &str = "600";
 /// How often a binary is started, at the most, in machines that stand still or die.
 const TRIES: u32 = 2;
 
