@@ -58,6 +58,11 @@ impl Blobs {
         Ok(blobs)
     }
 
+    /// The folder of all blobs.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     pub(crate) fn path(&self, digest: &BlobDigest) -> PathBuf {
         self.dir.join(digest.file_name())
     }

@@ -115,8 +115,7 @@ impl Store {
     }
 
     fn snapshots_with_prefix(&self, digits: &str) -> Result<Vec<SnapshotDigest>, StoreError> {
-        let any = self.blobs().path(&BlobDigest::of(b""));
-        let dir = any.parent().unwrap_or(&self.inner.root);
+        let dir = self.blobs().dir();
         let mut found = Vec::new();
         for entry in fs::read_dir(dir).map_err(io_error("list", dir))? {
             let entry = entry.map_err(io_error("list", dir))?;

@@ -124,7 +124,7 @@ impl Record {
 
     fn to_text(&self) -> String {
         let record = serde_json::value::to_raw_value(self)
-            .expect("a record is plain strings and numbers, which JSON can always hold");
+            .expect("a record is text and numbers: Kernel::check has seen that its paths are text");
         let envelope = Envelope {
             format: FORMAT.to_owned(),
             version: VERSION,
