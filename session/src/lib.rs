@@ -54,6 +54,8 @@ mod record;
 mod session;
 mod snapshot;
 mod store;
+#[cfg(test)]
+mod testing;
 mod timings;
 
 pub use builder::SessionBuilder;

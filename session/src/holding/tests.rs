@@ -1,11 +1,9 @@
-use rootfs_store::{ImageReference, ImportOptions, SnapshotDigest, StoreError};
+use rootfs_store::{SnapshotDigest, StoreError};
 use vmm_core::BlockBackend;
 
 use super::*;
 use crate::ErrorKind;
-
-#[path = "../../tests/it/image.rs"]
-mod image;
+use crate::testing::{record, store_with_image};
 
 const OFFSET: u64 = 48 << 20;
 
@@ -17,16 +15,8 @@ struct Bed {
 
 impl Bed {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let layout = folder.path().join("image");
-        image::write(&layout);
-        let store = rootfs_store::Store::open(folder.path().join("store")).unwrap();
-        let reference: ImageReference = format!("oci:{}", layout.display()).parse().unwrap();
-        let options = ImportOptions {
-            disk_bytes: Some(64 << 20),
-            ..ImportOptions::default()
-        };
-        let base = store.import(&reference, &options, &()).unwrap().snapshot;
+        let (folder, store, base) = store_with_image();
+        let store = store.inner().clone();
         Self {
             _folder: folder,
             store,
@@ -35,20 +25,7 @@ impl Bed {
     }
 
     fn create(&self, id: &str) -> Result<Holding, Error> {
-        let record = Record {
-            id: id.into(),
-            state: RecordState::Stopped,
-            snapshot: self.base,
-            origin: self.base,
-            kernel: "/k".into(),
-            modules: None,
-            vcpus: 1,
-            memory_mib: 64,
-            hostname: None,
-            created: 0,
-            changed: 0,
-        };
-        Holding::create(&self.store, record)
+        Holding::create(&self.store, record(id, self.base))
     }
 
     fn take(&self, id: &str) -> Holding {

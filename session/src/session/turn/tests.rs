@@ -3,7 +3,6 @@ use std::sync::{Condvar, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use rootfs_store::{ImageReference, ImportOptions};
 use tempfile::TempDir;
 
 use super::*;
@@ -11,17 +10,10 @@ use crate::ErrorKind;
 use crate::folder;
 use crate::holding::Holding;
 use crate::op::Op;
-use crate::record::{Record, RecordState};
 use crate::session::Session;
 use crate::session::phase::Status;
+use crate::testing::{record, store_with_image};
 use crate::timings::Timings;
-
-#[expect(
-    clippy::duplicate_mod,
-    reason = "the tests of holdings and of the crate as a whole have the same image"
-)]
-#[path = "../../../tests/it/image.rs"]
-mod image;
 
 const ID: &str = "a";
 
@@ -34,30 +26,8 @@ struct Bed {
 
 impl Bed {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let layout = folder.path().join("image");
-        image::write(&layout);
-        let store = store::Store::open(folder.path().join("store")).unwrap();
-        let reference: ImageReference = format!("oci:{}", layout.display()).parse().unwrap();
-        let options = ImportOptions {
-            disk_bytes: Some(64 << 20),
-            ..ImportOptions::default()
-        };
-        let imported = store.inner().import(&reference, &options, &()).unwrap();
-        let record = Record {
-            id: ID.into(),
-            state: RecordState::Stopped,
-            snapshot: imported.snapshot,
-            origin: imported.snapshot,
-            kernel: "/k".into(),
-            modules: None,
-            vcpus: 1,
-            memory_mib: 64,
-            hostname: None,
-            created: 0,
-            changed: 0,
-        };
-        let mut holding = Holding::create(store.inner(), record).unwrap();
+        let (folder, store, snapshot) = store_with_image();
+        let mut holding = Holding::create(store.inner(), record(ID, snapshot)).unwrap();
         holding.open_disk().unwrap();
         let shared = Arc::new(Shared {
             id: ID.into(),
