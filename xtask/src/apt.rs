@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::command;
+use crate::file_error::{FileError, file_error};
 
 /// The release whose kernel and userland the tests use, whatever the machine itself runs.
 pub(crate) const RELEASE: &str = "bookworm";
@@ -19,12 +20,8 @@ const MIRROR_VARIABLE: &str = "VM_SESSIONS_MIRROR";
 pub(crate) enum MirrorError {
     #[error("{files} name no Debian archive; set {MIRROR_VARIABLE} to the address of one")]
     NoDebian { files: String },
-    #[error("could not {action} {path}")]
-    Io {
-        action: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// A file of apt's that says where packages are.
@@ -90,11 +87,7 @@ fn if_there<T>(
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(MirrorError::Io {
-            action,
-            path: path.to_owned(),
-            source,
-        }),
+        Err(source) => Err(file_error(action, path)(source).into()),
     }
 }
 

@@ -4,9 +4,9 @@
 //! says which version of what it is, so that a changed recipe makes a new one.
 
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::file_error::{FileError, file_error};
 use crate::mounts::{self, MountError};
 
 /// The variable that moves the cache.
@@ -18,12 +18,8 @@ const CACHE_VARIABLE: &str = "VM_SESSIONS_CACHE";
 pub(crate) enum CacheError {
     #[error("no place for the cache: set VM_SESSIONS_CACHE, XDG_CACHE_HOME or HOME")]
     NoPlace,
-    #[error("could not {action} {path}")]
-    Io {
-        action: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error(transparent)]
     Mount(#[from] MountError),
 }
@@ -58,7 +54,7 @@ pub(crate) fn find(name: &str) -> Result<Option<PathBuf>, CacheError> {
 /// [`CacheError`] if it can't be made.
 pub(crate) fn create() -> Result<(), CacheError> {
     let root = root()?;
-    fs::create_dir_all(&root).map_err(io_error("create", &root))
+    Ok(fs::create_dir_all(&root).map_err(file_error("create", &root))?)
 }
 
 /// Returns the cache's folder `name`, which `build` fills first if it is not there.
@@ -84,36 +80,33 @@ fn ensure_in<E: From<CacheError>>(
     if place.exists() {
         return Ok(place);
     }
-    fs::create_dir_all(root).map_err(io_error("create", root))?;
+    fs::create_dir_all(root)
+        .map_err(file_error("create", root))
+        .map_err(CacheError::from)?;
     let _lock = lock(&root.join(format!("{name}.lock")), name)?;
     if place.exists() {
         return Ok(place);
     }
     let partial = root.join(format!("{name}.partial"));
     mounts::remove_folder(&partial).map_err(CacheError::from)?;
-    fs::create_dir(&partial).map_err(io_error("create", &partial))?;
+    fs::create_dir(&partial)
+        .map_err(file_error("create", &partial))
+        .map_err(CacheError::from)?;
     build(&partial)?;
-    fs::rename(&partial, &place).map_err(io_error("rename", &partial))?;
+    fs::rename(&partial, &place)
+        .map_err(file_error("rename", &partial))
+        .map_err(CacheError::from)?;
     Ok(place)
 }
 
 /// Locks `path` until the returned file is closed.
 fn lock(path: &Path, name: &str) -> Result<File, CacheError> {
-    let file = File::create(path).map_err(io_error("create", path))?;
+    let file = File::create(path).map_err(file_error("create", path))?;
     if file.try_lock().is_err() {
         eprintln!("xtask: waiting for another process that makes {name}");
-        file.lock().map_err(io_error("lock", path))?;
+        file.lock().map_err(file_error("lock", path))?;
     }
     Ok(file)
-}
-
-fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CacheError {
-    let path = path.to_owned();
-    move |source| CacheError::Io {
-        action,
-        path,
-        source,
-    }
 }
 
 #[cfg(test)]

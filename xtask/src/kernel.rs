@@ -1,13 +1,13 @@
 //! The stock kernel that the tests boot: Debian's cloud kernel 6.1, unpacked from its package.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::apt::{self, MirrorError};
 use crate::cache::{self, CacheError};
 use crate::command::{self, CommandError};
+use crate::file_error::{FileError, file_error};
 use crate::packages::{self, PackageError};
 
 /// The package that depends on the newest kernel of the release.
@@ -44,12 +44,8 @@ pub(crate) enum KernelError {
     NotOffered { mirror: String, answer: String },
     #[error("{path} holds no kernel or no modules; remove the folder and run again")]
     Incomplete { path: PathBuf },
-    #[error("could not {action} {path}")]
-    Io {
-        action: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error(transparent)]
     Cache(#[from] CacheError),
     #[error(transparent)]
@@ -105,14 +101,14 @@ fn download(target: &Path) -> Result<(), KernelError> {
         mirror: mirror.clone(),
         source,
     };
-    let lists = tempfile::tempdir().map_err(io_error("create a temporary folder for", target))?;
+    let lists = tempfile::tempdir().map_err(file_error("create a temporary folder for", target))?;
     let state = lists.path();
     for dir in ["state/lists/partial", "cache/archives/partial"] {
-        fs::create_dir_all(state.join(dir)).map_err(io_error("create", state))?;
+        fs::create_dir_all(state.join(dir)).map_err(file_error("create", state))?;
     }
     let sources = state.join("sources.list");
     let line = format!("deb [signed-by={KEYRING}] {mirror} {} main\n", apt::RELEASE);
-    fs::write(&sources, line).map_err(io_error("write", &sources))?;
+    fs::write(&sources, line).map_err(file_error("write", &sources))?;
     command::run(private_apt("apt-get", state).args(["-q", "update"])).map_err(failed)?;
     let answer = command::run(private_apt("apt-cache", state).args(["depends", META_PACKAGE]))
         .map_err(failed)?;
@@ -174,22 +170,13 @@ fn dependency(answer: &str) -> Option<&str> {
 
 fn archive_in(dir: &Path) -> Result<PathBuf, KernelError> {
     fs::read_dir(dir)
-        .map_err(io_error("list", dir))?
+        .map_err(file_error("list", dir))?
         .flatten()
         .map(|entry| entry.path())
         .find(|path| path.extension().is_some_and(|ext| ext == "deb"))
         .ok_or_else(|| KernelError::Incomplete {
             path: dir.to_owned(),
         })
-}
-
-fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KernelError {
-    let path = path.to_owned();
-    move |source| KernelError::Io {
-        action,
-        path,
-        source,
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod cache;
 mod cargo;
 mod command;
 mod demo;
+mod file_error;
 mod images;
 mod kernel;
 mod mounts;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::command::{self, CommandError};
+use crate::file_error::{FileError, file_error};
 
 const LIST: &str = "/proc/self/mountinfo";
 
@@ -17,12 +18,8 @@ const LIST: &str = "/proc/self/mountinfo";
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum MountError {
-    #[error("could not {action} {path}")]
-    Io {
-        action: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error("{path} is still mounted; unmount it and run again")]
     Unmount { path: PathBuf, source: CommandError },
     #[error("{path} was mounted again as soon as it was unmounted")]
@@ -39,11 +36,9 @@ pub(crate) fn remove_folder(folder: &Path) -> Result<(), MountError> {
         Err(error) => Err(error),
     };
     match removed {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(MountError::Io {
-            action: "remove",
-            path: folder.to_owned(),
-            source,
-        }),
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(file_error("remove", folder)(source).into())
+        }
         _ => Ok(()),
     }
 }
@@ -60,11 +55,7 @@ fn detach(folder: &Path) -> Result<(), MountError> {
 }
 
 fn mounted_below(folder: &Path) -> Result<Vec<PathBuf>, MountError> {
-    let list = fs::read(LIST).map_err(|source| MountError::Io {
-        action: "read",
-        path: LIST.into(),
-        source,
-    })?;
+    let list = fs::read(LIST).map_err(file_error("read", Path::new(LIST)))?;
     Ok(below(&list, folder))
 }
 

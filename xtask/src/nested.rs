@@ -8,7 +8,6 @@
 //! Invariant: whichever way this process ends, its QEMU and virtiofsd end with it.
 
 use std::ffi::OsString;
-use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -17,6 +16,7 @@ use std::time::Duration;
 use nix::unistd::{AccessFlags, access};
 
 use crate::complain;
+use crate::file_error::{FileError, file_error};
 use crate::kernel::{self, KernelError};
 use crate::packages::{self, PackageError};
 use crate::root;
@@ -84,12 +84,8 @@ pub(crate) enum NestedError {
     Stopped { signal: nix::sys::signal::Signal },
     #[error("{what} needs root; run as root or allow sudo without a password")]
     NotRoot { what: &'static str },
-    #[error("could not {action} {path}")]
-    Io {
-        action: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error(transparent)]
     Kernel(#[from] KernelError),
     #[error(transparent)]
@@ -162,7 +158,7 @@ fn this_as_root(what: &'static str) -> Result<Command, NestedError> {
 /// Replaces this process by `command`; returns only if that fails.
 fn replace_by(mut command: Command) -> NestedError {
     let source = command.exec();
-    io_error("run", Path::new(command.get_program()))(source)
+    file_error("run", Path::new(command.get_program()))(source).into()
 }
 
 fn run_in_machine(args: &Args) -> Result<u8, NestedError> {
@@ -170,15 +166,6 @@ fn run_in_machine(args: &Args) -> Result<u8, NestedError> {
     let server = share::Server::ensure()?;
     let kernel = kernel::ensure_kernel()?;
     machine::run(args, &kernel, &server)
-}
-
-fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> NestedError {
-    let path = path.to_owned();
-    move |source| NestedError::Io {
-        action,
-        path,
-        source,
-    }
 }
 
 #[cfg(test)]

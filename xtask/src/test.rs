@@ -1,7 +1,5 @@
 //! Everything that CI checks, in one command that needs nothing but a Debian machine.
 
-use std::io;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -9,6 +7,7 @@ use clap::ValueEnum;
 
 use crate::cargo::{self, CargoError};
 use crate::command::{self, CommandError};
+use crate::file_error::FileError;
 use crate::images::ImageError;
 use crate::kernel::KernelError;
 use crate::packages::{self, PackageError};
@@ -75,12 +74,8 @@ pub(crate) enum TestError {
     NotBuilt { package: String },
     #[error("tests that boot kernels failed in {packages}, see above")]
     Nested { packages: String },
-    #[error("could not {action} {path}")]
-    Io {
-        action: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error(transparent)]
     Command(#[from] CommandError),
     #[error(transparent)]

@@ -6,8 +6,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use super::layout::{Layout, LayoutError, TIME, io_error};
+use super::layout::{Layout, LayoutError, TIME};
 use crate::command;
+use crate::file_error::file_error;
 
 const BUSYBOX: &str = "/bin/busybox";
 const FOLDERS: [(&str, u32); 14] = [
@@ -74,21 +75,21 @@ pub(super) fn make(target: &Path) -> Result<(), LayoutError> {
 fn base(rootfs: &Path) -> Result<(), LayoutError> {
     for (name, mode) in FOLDERS {
         let path = rootfs.join(name);
-        fs::create_dir(&path).map_err(io_error("create", &path))?;
+        fs::create_dir(&path).map_err(file_error("create", &path))?;
         set_mode(&path, mode)?;
     }
     for (name, text) in FILES {
         write(&rootfs.join(name), text)?;
     }
     let busybox = rootfs.join("bin/busybox");
-    fs::copy(BUSYBOX, &busybox).map_err(io_error("copy", Path::new(BUSYBOX)))?;
+    fs::copy(BUSYBOX, &busybox).map_err(file_error("copy", Path::new(BUSYBOX)))?;
     set_mode(&busybox, 0o755)?;
     let applets = command::run(Command::new(BUSYBOX).arg("--list"))?;
     for applet in String::from_utf8_lossy(&applets).lines() {
         // The list names busybox itself, too.
         if applet != "busybox" {
             let link = rootfs.join("bin").join(applet);
-            symlink("busybox", &link).map_err(io_error("create", &link))?;
+            symlink("busybox", &link).map_err(file_error("create", &link))?;
         }
     }
     Ok(())
@@ -96,15 +97,15 @@ fn base(rootfs: &Path) -> Result<(), LayoutError> {
 
 fn changes(rootfs: &Path) -> Result<(), LayoutError> {
     let gone = rootfs.join("etc/gone");
-    fs::remove_file(&gone).map_err(io_error("remove", &gone))?;
+    fs::remove_file(&gone).map_err(file_error("remove", &gone))?;
     let folder = rootfs.join("etc/old.d");
-    fs::remove_dir_all(&folder).map_err(io_error("remove", &folder))?;
+    fs::remove_dir_all(&folder).map_err(file_error("remove", &folder))?;
     let kind = rootfs.join("srv/kind");
-    fs::remove_file(&kind).map_err(io_error("remove", &kind))?;
-    fs::create_dir(&kind).map_err(io_error("create", &kind))?;
+    fs::remove_file(&kind).map_err(file_error("remove", &kind))?;
+    fs::create_dir(&kind).map_err(file_error("create", &kind))?;
     write(&rootfs.join("etc/profile"), "export PS1='# '\n")?;
     let link = rootfs.join("srv/link");
-    fs::hard_link(rootfs.join("srv/kept"), &link).map_err(io_error("link", &link))?;
+    fs::hard_link(rootfs.join("srv/kept"), &link).map_err(file_error("link", &link))?;
     let name = "a name of many letters, ".repeat(10);
     write(
         &rootfs.join("srv").join(name),
@@ -135,9 +136,9 @@ fn metadata(rootfs: &Path) -> Result<(), LayoutError> {
     command::run(Command::new("mknod").arg(&device).args(["c", "1", "5"]))?;
     // 8 MiB of nothing: a disk that stores it has failed to look.
     let sparse = rootfs.join("srv/sparse");
-    fs::File::create(&sparse)
+    Ok(fs::File::create(&sparse)
         .and_then(|file| file.set_len(8 << 20))
-        .map_err(io_error("create", &sparse))
+        .map_err(file_error("create", &sparse))?)
 }
 
 /// Gives everything the same time, so that the same busybox gives the same layers.
@@ -157,11 +158,11 @@ fn set_times(rootfs: &Path) -> Result<(), LayoutError> {
 }
 
 fn write(path: &Path, text: &str) -> Result<(), LayoutError> {
-    fs::write(path, text).map_err(io_error("write", path))
+    Ok(fs::write(path, text).map_err(file_error("write", path))?)
 }
 
 fn set_mode(path: &Path, mode: u32) -> Result<(), LayoutError> {
     let set =
         |mode| -> io::Result<()> { fs::set_permissions(path, fs::Permissions::from_mode(mode)) };
-    set(mode).map_err(io_error("set the permissions of", path))
+    Ok(set(mode).map_err(file_error("set the permissions of", path))?)
 }

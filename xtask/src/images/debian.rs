@@ -5,9 +5,10 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-use super::layout::{Layout, LayoutError, io_error};
+use super::layout::{Layout, LayoutError};
 use crate::apt;
 use crate::command;
+use crate::file_error::file_error;
 
 /// What the image has beyond the smallest Debian.
 const PACKAGES: &str = "systemd-sysv,dbus,openssh-server,python3,iproute2,procps";
@@ -41,7 +42,7 @@ pub(super) fn make(target: &Path) -> Result<(), LayoutError> {
         let path = rootfs.join(name);
         // debootstrap has copied the machine's own, with whatever permissions they had.
         remove(&path)?;
-        fs::write(&path, text).map_err(io_error("write", &path))?;
+        fs::write(&path, text).map_err(file_error("write", &path))?;
     }
     for name in ["etc/resolv.conf", "var/lib/dbus/machine-id"] {
         remove(&rootfs.join(name))?;
@@ -74,14 +75,14 @@ fn bootstrap(rootfs: &Path) -> Result<(), LayoutError> {
 fn empty(folder: &Path) -> Result<(), LayoutError> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other.map_err(io_error("list", folder))?,
+        other => other.map_err(file_error("list", folder))?,
     };
     for entry in entries {
-        let entry = entry.map_err(io_error("list", folder))?;
+        let entry = entry.map_err(file_error("list", folder))?;
         let path = entry.path();
         let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
         if is_folder {
-            fs::remove_dir_all(&path).map_err(io_error("remove", &path))?;
+            fs::remove_dir_all(&path).map_err(file_error("remove", &path))?;
         } else {
             remove(&path)?;
         }
@@ -92,7 +93,7 @@ fn empty(folder: &Path) -> Result<(), LayoutError> {
 fn remove(path: &Path) -> Result<(), LayoutError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(io_error("remove", path)(error))
+            Err(file_error("remove", path)(error).into())
         }
         _ => Ok(()),
     }

@@ -1,12 +1,12 @@
 //! An OCI layout in the making: a folder of files that umoci turns into one layer after the other.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::apt::MirrorError;
 use crate::command::{self, CommandError};
+use crate::file_error::{FileError, file_error};
 use crate::mounts::{self, MountError};
 
 /// The tag of the one image in the layout.
@@ -24,12 +24,8 @@ pub(crate) enum LayoutError {
     Mirror(#[from] MirrorError),
     #[error(transparent)]
     Mount(#[from] MountError),
-    #[error("could not {action} {path}")]
-    Io {
-        action: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// A layout whose image has the layers so far, and the files that the next layer will be made of.
@@ -46,7 +42,7 @@ impl Layout {
             target: target.to_owned(),
             work: target.join("work"),
         };
-        fs::create_dir(&layout.work).map_err(io_error("create", &layout.work))?;
+        fs::create_dir(&layout.work).map_err(file_error("create", &layout.work))?;
         command::run(umoci("init").arg("--layout").arg(layout.oci()))?;
         command::run(&mut layout.umoci("new"))?;
         command::run(layout.umoci("unpack").arg(layout.bundle()))?;
@@ -84,7 +80,7 @@ impl Layout {
         command::run(umoci("gc").arg("--layout").arg(self.oci()))?;
         for name in ["oci-layout", "index.json", "blobs"] {
             let from = self.oci().join(name);
-            fs::rename(&from, self.target.join(name)).map_err(io_error("move", &from))?;
+            fs::rename(&from, self.target.join(name)).map_err(file_error("move", &from))?;
         }
         mounts::remove_folder(&self.work)?;
         // umoci keeps blobs for their owner, who is root; those who import the image are not.
@@ -113,13 +109,4 @@ fn umoci(verb: &str) -> Command {
     let mut command = Command::new("umoci");
     command.arg(verb);
     command
-}
-
-pub(super) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LayoutError {
-    let path = path.to_owned();
-    move |source| LayoutError::Io {
-        action,
-        path,
-        source,
-    }
 }

@@ -16,8 +16,9 @@ use nix::unistd::Pid;
 
 use super::events::Signals;
 use super::machine::guarded;
-use super::{Args, NestedError, io_error};
+use super::{Args, NestedError};
 use crate::command::{self, CommandError};
+use crate::file_error::file_error;
 
 /// How long a command that is told to end may take for it.
 const GRACE: Duration = Duration::from_secs(10);
@@ -46,9 +47,10 @@ fn run_within(args: &Args, grace: Duration) -> Result<u8, NestedError> {
         }
         Ok(Event::Ended) | Err(RecvTimeoutError::Disconnected) => {
             let status = group.end();
-            Ok(code(
-                status.map_err(io_error("wait for", Path::new("the command")))?,
-            ))
+            Ok(code(status.map_err(file_error(
+                "wait for",
+                Path::new("the command"),
+            ))?))
         }
     }
 }
@@ -99,7 +101,7 @@ impl Group {
     ///
     /// The command has been started by now: it would inherit that signals are held back.
     fn watch(&self) -> Result<Receiver<Event>, NestedError> {
-        let signals = Signals::hold().map_err(io_error("hold back", Path::new("signals")))?;
+        let signals = Signals::hold().map_err(file_error("hold back", Path::new("signals")))?;
         let (sender, events) = channel();
         let ended: Sender<Event> = sender.clone();
         let id = self.id;

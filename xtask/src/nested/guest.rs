@@ -5,8 +5,9 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::NestedError;
 use super::cpio::Archive;
-use super::{NestedError, io_error};
+use crate::file_error::file_error;
 use crate::kernel::KernelPaths;
 
 /// Where the machine's own disk is mounted, and what `TMPDIR` says.
@@ -50,7 +51,7 @@ pub(super) fn initramfs(
     writable: &[PathBuf],
     script: &[u8],
 ) -> Result<Vec<u8>, NestedError> {
-    let read = |path: &Path| fs::read(path).map_err(io_error("read", path));
+    let read = |path: &Path| fs::read(path).map_err(file_error("read", path));
     let mut archive = Archive::default();
     for folder in ["bin", "dev", "proc", "sys", "host", "top", "new", "mod"] {
         archive.folder(folder);

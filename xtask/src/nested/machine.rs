@@ -13,8 +13,9 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use super::events::{self, Ports, Signals};
 use super::share::{Caching, Server};
-use super::{Args, CPUS, MEMORY_MIB, NestedError, guest, io_error};
+use super::{Args, CPUS, MEMORY_MIB, NestedError, guest};
 use crate::command::{self, CommandError};
+use crate::file_error::file_error;
 use crate::kernel::KernelPaths;
 
 /// The emulated CPU: one that `kvm_amd` accepts.
@@ -63,18 +64,18 @@ pub(super) fn keep_across_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
 /// # Errors
 /// [`NestedError`]; nothing is left of the machine either way.
 pub(super) fn run(args: &Args, kernel: &KernelPaths, server: &Server) -> Result<u8, NestedError> {
-    let signals = Signals::hold().map_err(io_error("hold back", Path::new("signals")))?;
+    let signals = Signals::hold().map_err(file_error("hold back", Path::new("signals")))?;
     let work = tempfile::Builder::new()
         .prefix("xtask-nested-")
         .tempdir()
-        .map_err(io_error("create", Path::new("a temporary folder")))?;
+        .map_err(file_error("create", Path::new("a temporary folder")))?;
     let writable = writable(&args.rw)?;
     let initramfs = work.path().join("initramfs");
     fs::write(
         &initramfs,
         guest::initramfs(kernel, &writable, &script(args)?)?,
     )
-    .map_err(io_error("write", &initramfs))?;
+    .map_err(file_error("write", &initramfs))?;
     let disk = scratch_disk(work.path())?;
 
     let mut qemu = guarded(Path::new("qemu-system-x86_64"));
@@ -91,8 +92,9 @@ pub(super) fn run(args: &Args, kernel: &KernelPaths, server: &Server) -> Result<
     qemu.args(["-drive", &drive]);
     let _servers = share_folders(&mut qemu, server, work.path(), &writable)?;
     let log = work.path().join("qemu.log");
-    let (ports, guest_ends) = ports(&mut qemu).map_err(io_error("make", Path::new("the ports")))?;
-    let errors = File::create(&log).map_err(io_error("create", &log))?;
+    let (ports, guest_ends) =
+        ports(&mut qemu).map_err(file_error("make", Path::new("the ports")))?;
+    let errors = File::create(&log).map_err(file_error("create", &log))?;
     qemu.stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(errors);
@@ -120,7 +122,7 @@ fn with_log(error: NestedError, log: &Path) -> NestedError {
 
 fn script(args: &Args) -> Result<Vec<u8>, NestedError> {
     let folder =
-        std::env::current_dir().map_err(io_error("find", Path::new("the current folder")))?;
+        std::env::current_dir().map_err(file_error("find", Path::new("the current folder")))?;
     let environment: Vec<_> = std::env::vars_os().collect();
     let environment = environment
         .iter()
@@ -132,9 +134,9 @@ fn writable(folders: &[PathBuf]) -> Result<Vec<PathBuf>, NestedError> {
     let real = |folder: &PathBuf| {
         fs::create_dir_all(folder)
             .and_then(|()| folder.canonicalize())
-            .map_err(io_error("create", folder))
+            .map_err(file_error("create", folder))
     };
-    folders.iter().map(real).collect()
+    Ok(folders.iter().map(real).collect::<Result<_, _>>()?)
 }
 
 /// A sparse disk with an empty ext4.
@@ -142,7 +144,7 @@ fn scratch_disk(work: &Path) -> Result<PathBuf, NestedError> {
     let disk = work.join("scratch.ext4");
     File::create(&disk)
         .and_then(|file| file.set_len(SCRATCH_BYTES))
-        .map_err(io_error("create", &disk))?;
+        .map_err(file_error("create", &disk))?;
     // No journal: the disk is thrown away with the machine.
     command::run(
         Command::new("mke2fs")

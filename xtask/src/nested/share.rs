@@ -5,8 +5,9 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::NestedError;
 use super::machine::{Process, guarded, keep_across_exec};
-use super::{NestedError, io_error};
+use crate::file_error::file_error;
 use crate::packages;
 
 /// The programs named virtiofsd that Debian has had, with the spelling of their options.
@@ -53,7 +54,7 @@ impl Server {
         packages::ensure(&[package])?;
         Self::find().ok_or_else(|| {
             let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
-            io_error("find virtiofsd at", Path::new(SERVERS[0].0))(missing)
+            file_error("find virtiofsd at", Path::new(SERVERS[0].0))(missing).into()
         })
     }
 
@@ -72,8 +73,8 @@ impl Server {
         caching: Caching,
         socket: &Path,
     ) -> Result<Process, NestedError> {
-        let listener = UnixListener::bind(socket).map_err(io_error("listen on", socket))?;
-        keep_across_exec(listener.as_fd()).map_err(io_error("pass on", socket))?;
+        let listener = UnixListener::bind(socket).map_err(file_error("listen on", socket))?;
+        keep_across_exec(listener.as_fd()).map_err(file_error("pass on", socket))?;
         let mut command = guarded(&self.program);
         command.arg(format!("--fd={}", listener.as_raw_fd()));
         self.options(&mut command, folder, caching);

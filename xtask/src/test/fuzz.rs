@@ -10,6 +10,7 @@ use std::process::Command;
 use super::TestError;
 use crate::cargo::{self, Target};
 use crate::command;
+use crate::file_error::file_error;
 use crate::tools;
 
 /// Where the sources of targets are, below the folder of the package.
@@ -56,13 +57,11 @@ fn names(folder: &Path) -> Result<Vec<String>, TestError> {
 
 /// The files in `folder` that look like a target's source.
 fn sources(folder: &Path) -> Result<BTreeSet<PathBuf>, TestError> {
-    let failed = |source| TestError::Io {
-        action: "list",
-        path: folder.to_owned(),
-        source,
-    };
-    let entries: io::Result<Vec<_>> = fs::read_dir(folder).map_err(failed)?.collect();
-    let paths = entries.map_err(failed)?.into_iter().map(|it| it.path());
+    let listing = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let paths = listing
+        .map_err(file_error("list", folder))?
+        .into_iter()
+        .map(|it| it.path());
     let is_rust = |path: &PathBuf| path.extension() == Some(OsStr::new("rs"));
     Ok(paths.filter(is_rust).collect())
 }
@@ -93,11 +92,8 @@ fn check(
 /// Runs one target on its seeds and on what earlier runs found; returns libFuzzer's last line.
 fn run_one(program: &Path, folder: &Path, name: &str, seconds: u32) -> Result<String, TestError> {
     let corpus = format!("corpus/{name}");
-    fs::create_dir_all(folder.join(&corpus)).map_err(|source| TestError::Io {
-        action: "create",
-        path: folder.join(&corpus),
-        source,
-    })?;
+    let found = folder.join(&corpus);
+    fs::create_dir_all(&found).map_err(file_error("create", &found))?;
     let seeds = format!("seeds/{name}");
     let mut command = fuzz(program, folder, &["run", "--fuzz-dir", ".", name, &corpus]);
     if folder.join(&seeds).is_dir() {
