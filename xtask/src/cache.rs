@@ -63,7 +63,7 @@ pub(crate) fn create() -> Result<(), CacheError> {
 /// killed leaves behind is removed by the next.
 ///
 /// # Errors
-/// Whatever `build` returns, and [`CacheError::Io`] for the folder itself.
+/// Whatever `build` returns, and [`CacheError::File`] for the folder itself.
 pub(crate) fn ensure<E: From<CacheError>>(
     name: &str,
     build: impl FnOnce(&Path) -> Result<(), E>,
