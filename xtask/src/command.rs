@@ -1,7 +1,7 @@
 //! Running other programs to their end, with errors that show the command line and what it printed.
 
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, Read as _};
 use std::process::{Command, ExitStatus, Output, Stdio};
 
 /// How much of a failed command's output goes into the error.
@@ -13,6 +13,8 @@ const SHOWN_BYTES: usize = 4000;
 pub(crate) enum CommandError {
     #[error("could not start `{line}`; is the program installed?")]
     Start { line: String, source: io::Error },
+    #[error("could not wait for `{line}`")]
+    Watch { line: String, source: io::Error },
     #[error("`{line}` ended with {status}:\n{output}")]
     Failed {
         line: String,
@@ -77,6 +79,41 @@ pub(crate) fn output(command: &mut Command) -> Result<Output, CommandError> {
             line: line(command),
             source,
         })
+}
+
+/// Runs `command` without stdin; returns its status, and what it printed to stdout and stderr in the order it did.
+///
+/// # Errors
+/// [`CommandError::Start`] if it can't be started.
+pub(crate) fn merged_output(command: &mut Command) -> Result<(ExitStatus, String), CommandError> {
+    let start = |source| CommandError::Start {
+        line: line(command),
+        source,
+    };
+    let (mut output, stdout) = io::pipe().map_err(start)?;
+    let stderr = stdout.try_clone().map_err(start)?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(stdout)
+        .stderr(stderr)
+        .spawn()
+        .map_err(|source| CommandError::Start {
+            line: line(command),
+            source,
+        })?;
+    // Ours would keep the pipe open.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut printed = Vec::new();
+    let read = output.read_to_end(&mut printed);
+    let status = child.wait();
+    let printed = String::from_utf8_lossy(&printed).into_owned();
+    match read.and(status) {
+        Ok(status) => Ok((status, printed)),
+        Err(source) => Err(CommandError::Watch {
+            line: line(command),
+            source,
+        }),
+    }
 }
 
 /// The command line as a person would type it, without quotes.

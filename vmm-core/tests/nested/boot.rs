@@ -41,24 +41,8 @@ fn a_guest_sees_its_machine_and_powers_off() {
     }
 }
 
-fn stay_on_one_processor() {
-    let thread = std::fs::read_link("/proc/thread-self").unwrap();
-    let id = thread.file_name().unwrap();
-    let pinned = Command::new("taskset")
-        .args(["-p", "-c", "0"])
-        .arg(id)
-        .output();
-    let output = pinned.expect("install util-linux");
-    assert!(output.status.success(), "{output:?}");
-}
-
 #[test]
 fn all_of_several_processors_work() {
-    // Where the machine is emulated, processors of one guest on several of its own hang or reset a few boots in a
-    // hundred, up to the whole machine. Threads that this one starts stay where it is.
-    if std::env::var_os("VM_TEST_EMULATED").is_some() {
-        stay_on_one_processor();
-    }
     let screen = Screen::default();
     let mut config = config(
         "echo online $(cat /sys/devices/system/cpu/online)\n\

@@ -1,12 +1,16 @@
 //! The tests that boot stock kernels: every test binary named `nested`, each in a machine of its own.
 
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::ExitStatus;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use super::TestError;
 use crate::cargo::{self, Built, CargoError, Target};
-use crate::command::{self, CommandError};
+use crate::command;
 use crate::images::{self, Image};
 use crate::kernel;
 use crate::nested;
@@ -19,21 +23,40 @@ const MEMORY_MIB: &str = "6144";
 /// A machine that stands still is cut off after this; the tests of one binary take a fraction, and have deadlines of
 /// their own.
 const TIMEOUT_S: &str = "600";
+/// How many tests of a binary run at a time: several guests wait for something else than the CPU most of the time.
+const THREADS: &str = "3";
 /// How often a binary is started, at the most, in machines that stand still or die.
 const TRIES: u32 = 2;
 
-/// Builds the test binaries and runs them one after the other; fails after all if one did.
+/// Builds the test binaries and runs them; fails after all if one did.
 pub(super) fn run() -> Result<(), TestError> {
     let targets = cargo::targets(&cargo::workspace().join("Cargo.toml"))?;
     let tests = tests(&targets);
     let built = build_tests(&tests)?;
     let inputs = inputs(&targets)?;
-    let mut failed = Vec::new();
+    let mut waiting = Vec::new();
     for test in &tests {
-        if !run_test(test, executable(test, &built)?, &inputs)? {
-            failed.push(test.package.clone());
-        }
+        waiting.push((*test, executable(test, &built)?));
     }
+    let waiting = Mutex::new(waiting.into_iter());
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let lane = || {
+        let mut failed = Vec::new();
+        while let Some((test, program)) = next() {
+            if !run_test(test, program, &inputs)? {
+                failed.push(test.package.clone());
+            }
+        }
+        Ok::<_, TestError>(failed)
+    };
+    let failed = thread::scope(|scope| {
+        let lanes: Vec<_> = (0..lanes()).map(|_| scope.spawn(lane)).collect();
+        lanes
+            .into_iter()
+            .map(|lane| lane.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect::<Result<Vec<_>, _>>()
+    })?
+    .concat();
     match failed.is_empty() {
         true => Ok(()),
         false => Err(TestError::Nested {
@@ -42,8 +65,17 @@ pub(super) fn run() -> Result<(), TestError> {
     }
 }
 
-/// Runs one test binary; whether its tests passed.
+/// How many binaries run at a time: an emulated machine has one CPU, and keeps one busy.
+fn lanes() -> usize {
+    match nested::runs_stock_kernels() {
+        true => 1,
+        false => thread::available_parallelism().map_or(1, NonZeroUsize::get),
+    }
+}
+
+/// Runs one test binary and then shows what it printed; whether its tests passed.
 fn run_test(test: &Target, program: &Path, inputs: &[(&str, OsString)]) -> Result<bool, TestError> {
+    println!("xtask: tests of {} that boot kernels …", test.package);
     for left in (0..TRIES).rev() {
         let mut nested = nested::command();
         nested.envs(inputs.iter().map(|(name, value)| (name, value)));
@@ -56,24 +88,21 @@ fn run_test(test: &Target, program: &Path, inputs: &[(&str, OsString)]) -> Resul
             TIMEOUT_S,
         ]);
         nested.arg("--").arg(program).current_dir(&test.folder);
-        match command::show(&mut nested) {
-            Ok(()) => return Ok(true),
-            Err(CommandError::Status { status, .. }) if left > 0 && is_machines_fault(status) => {
-                println!(
-                    "xtask: the machine of {}'s tests failed ({status}); again",
-                    test.package
-                );
-            }
-            // The command line is long and of no use to who reads that.
-            Err(CommandError::Status { .. }) => return Ok(false),
-            Err(other) => return Err(other.into()),
+        let (status, printed) = command::merged_output(&mut nested)?;
+        print!("{printed}");
+        if left == 0 || !is_machines_fault(status) {
+            return Ok(status.success());
         }
+        println!(
+            "xtask: the machine of {}'s tests failed ({status}); again",
+            test.package
+        );
     }
     Ok(false)
 }
 
-/// Whether the emulated machine ended before the tests did. Two processors that run guests at the same time have been
-/// seen to stop it; tests that hang or fail end by themselves, and are never run again.
+/// Whether the emulated machine ended before the tests did. Tests that hang or fail end by themselves, and are never run
+/// again.
 fn is_machines_fault(status: ExitStatus) -> bool {
     let ours = [nested::STATUS_TIMEOUT, nested::STATUS_FAILED].map(i32::from);
     !nested::runs_stock_kernels() && status.code().is_some_and(|code| ours.contains(&code))
@@ -114,14 +143,12 @@ fn inputs(targets: &[Target]) -> Result<Vec<(&'static str, OsString)>, TestError
     let kernel = kernel::ensure_kernel()?;
     let image = |image| images::ensure(image).map(|folder| images::reference(&folder).into());
     let mut inputs = vec![
+        ("RUST_TEST_THREADS", THREADS.into()),
         ("VM_TEST_KERNEL", kernel.vmlinuz.into()),
         ("VM_TEST_MODULES", kernel.modules_dir.into()),
         ("VM_TEST_BUSYBOX_IMAGE", image(Image::Busybox)?),
         ("VM_TEST_DEBIAN_IMAGE", image(Image::Debian)?),
     ];
-    if !nested::runs_stock_kernels() {
-        inputs.push(("VM_TEST_EMULATED", "1".into()));
-    }
     if let Some(playground) = playground::build(targets)? {
         inputs.push(("VM_TEST_PLAYGROUND", playground.into()));
     }
