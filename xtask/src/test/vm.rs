@@ -39,7 +39,12 @@ pub(super) fn run() -> Result<(), TestError> {
         waiting.push((*test, executable(test, &built)?));
     }
     let waiting = Mutex::new(waiting.into_iter());
-    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let next = || {
+        waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .next()
+    };
     let lane = || {
         let mut failed = Vec::new();
         while let Some((test, program)) = next() {
