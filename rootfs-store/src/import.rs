@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::chunk::DEFAULT_CHUNK_BYTES;
+use crate::chunk::{DEFAULT_CHUNK_BYTES, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES};
 use crate::digest::SnapshotDigest;
 use crate::ext4::{Layout, LayoutError};
 use crate::image::{self, Image, ImageError, Platform};
@@ -25,15 +25,28 @@ const DISK_GRAIN: u64 = crate::chunk::MAX_CHUNK_BYTES as u64;
 const LAYOUT_VERSION: u32 = 1;
 
 /// What an import takes besides the image.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ImportOptions {
     /// The machine that the image must be for; `linux/amd64` by default.
     pub platform: Platform,
     /// Size of the disk in bytes, rounded up to a multiple of 1 MiB; by default 8 GiB, or twice what the image needs
     /// if that is more. Space that holds nothing takes none.
     pub disk_bytes: Option<u64>,
+    /// Size of the disk's chunks in bytes: a power of two from 16 KiB to 1 MiB; [`DEFAULT_CHUNK_BYTES`] by default.
+    pub chunk_bytes: u32,
     /// What the image may cost.
     pub limits: Limits,
+}
+
+impl Default for ImportOptions {
+    fn default() -> Self {
+        Self {
+            platform: Platform::default(),
+            disk_bytes: None,
+            chunk_bytes: DEFAULT_CHUNK_BYTES,
+            limits: Limits::default(),
+        }
+    }
 }
 
 /// What an import made.
@@ -85,6 +98,14 @@ pub enum ImportError {
         /// The size in bytes.
         disk_bytes: u64,
     },
+    /// A size that no chunk can have was asked for.
+    #[error(
+        "chunks can't have {chunk_bytes} bytes: ask for a power of two from {MIN_CHUNK_BYTES} to {MAX_CHUNK_BYTES}"
+    )]
+    ChunkSize {
+        /// The size in bytes.
+        chunk_bytes: u32,
+    },
     /// The unpacked files could not be read back.
     #[error("could not read the unpacked files in {path}")]
     Spool {
@@ -113,12 +134,18 @@ impl Store {
         progress: &dyn Progress,
     ) -> Result<Imported, ImportError> {
         let size = options.disk_bytes.map(round_up).transpose()?;
+        let chunk_bytes = options.chunk_bytes;
+        if !chunk_bytes.is_power_of_two()
+            || !(MIN_CHUNK_BYTES..=MAX_CHUNK_BYTES).contains(&chunk_bytes)
+        {
+            return Err(ImportError::ChunkSize { chunk_bytes });
+        }
         let image_error = |source| ImportError::Image {
             reference: reference.to_string(),
             source,
         };
         let image = image::open(reference, &options.platform).map_err(image_error)?;
-        let key = import_key(&image, size);
+        let key = import_key(&image, size, chunk_bytes);
         if let Some(snapshot) = self.inner.references.imported(&key)?
             && let Ok(found) = self.snapshot(&snapshot)
             && found.image.as_ref() == Some(&image.manifest_digest)
@@ -150,7 +177,7 @@ impl Store {
         progress: &dyn Progress,
     ) -> Result<Imported, ImportError> {
         let layout = self.lay_out(reference, &image, size, options, progress)?;
-        let chunk_len = u64::from(DEFAULT_CHUNK_BYTES);
+        let chunk_len = u64::from(options.chunk_bytes);
         let numbers = occupied_chunks(&layout, chunk_len);
         let staging = self.blobs().staging();
         let read = |chunk: u64, buffer: &mut [u8]| {
@@ -164,7 +191,7 @@ impl Store {
             count: numbers.len() as u64,
             numbers: numbers.into_iter().map(Ok),
             pack_bytes: PACK_BYTES,
-            chunk_bytes: DEFAULT_CHUNK_BYTES,
+            chunk_bytes: options.chunk_bytes,
             read: &read,
         };
         let disk_bytes = layout.disk_bytes();
@@ -175,7 +202,7 @@ impl Store {
         let sealed = seal(&self.inner.source, &empty, dirty, progress)?;
         let snapshot = NewSnapshot {
             disk_bytes,
-            chunk_bytes: DEFAULT_CHUNK_BYTES,
+            chunk_bytes: options.chunk_bytes,
             image: Some(image.manifest_digest),
             parent: None,
             machine: image.config,
@@ -214,11 +241,11 @@ impl Store {
             Some(size) => size,
             None => {
                 let needed =
-                    Layout::minimum_bytes(&tree, DEFAULT_CHUNK_BYTES).map_err(layout_error)?;
+                    Layout::minimum_bytes(&tree, options.chunk_bytes).map_err(layout_error)?;
                 round_up(needed.saturating_mul(DEFAULT_ROOM).max(DEFAULT_DISK_BYTES))?
             }
         };
-        Layout::plan(tree, size, DEFAULT_CHUNK_BYTES).map_err(layout_error)
+        Layout::plan(tree, size, options.chunk_bytes).map_err(layout_error)
     }
 }
 
@@ -230,10 +257,10 @@ fn round_up(disk_bytes: u64) -> Result<u64, ImportError> {
 }
 
 /// Everything that the snapshot follows from.
-fn import_key(image: &Image, size: Option<u64>) -> String {
+fn import_key(image: &Image, size: Option<u64>, chunk_bytes: u32) -> String {
     let size = size.map_or("auto".to_owned(), |size| size.to_string());
     format!(
-        "{} size={size} chunk={DEFAULT_CHUNK_BYTES} layout={LAYOUT_VERSION}",
+        "{} size={size} chunk={chunk_bytes} layout={LAYOUT_VERSION}",
         image.manifest_digest
     )
 }

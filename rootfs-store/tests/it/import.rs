@@ -288,3 +288,31 @@ fn pipe_in_the_place_of_a_file_is_refused_instead_of_waited_for() {
             .unwrap_err();
     }
 }
+
+#[test]
+fn chunks_of_every_size_hold_the_same_files_and_others_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = sample_image::write(&dir.path().join("image"), &Sample::default());
+    let store = Store::open(dir.path().join("store")).unwrap();
+    let options = |chunk_bytes| ImportOptions {
+        chunk_bytes,
+        ..ImportOptions::default()
+    };
+    for chunk_bytes in [16 << 10, 512 << 10, 1 << 20] {
+        let snapshot = store
+            .import(&image, &options(chunk_bytes), &())
+            .unwrap()
+            .snapshot;
+        assert_eq!(store.snapshot(&snapshot).unwrap().chunk_bytes, chunk_bytes);
+        let disk = exported(&store, &snapshot, dir.path());
+        e2fsck(&disk);
+        std::fs::remove_file(disk).unwrap();
+    }
+    for chunk_bytes in [0, 8 << 10, 48 << 10, 2 << 20] {
+        let refused = store.import(&image, &options(chunk_bytes), &());
+        assert!(
+            matches!(refused, Err(ImportError::ChunkSize { .. })),
+            "{refused:?}"
+        );
+    }
+}
