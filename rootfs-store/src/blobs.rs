@@ -11,13 +11,12 @@ use sha2::{Digest as _, Sha256};
 use tempfile::{NamedTempFile, TempDir};
 
 use crate::digest::BlobDigest;
+use crate::files::{Files, STAGED_PREFIX, StoreFile};
 use crate::image::MAX_DOCUMENT_BYTES;
 use crate::store::StoreError;
 
 const BLOBS: &str = "blobs/sha256";
 const STAGING: &str = "staging";
-/// How everything in `staging` that is ours begins.
-const STAGED_PREFIX: &str = "vms-";
 /// A file of every disk; locked while the disk is open, in `staging` too.
 const DISK_LOCK: &str = crate::disk::MAP_FILE;
 /// Bytes gathered before they are written.
@@ -29,6 +28,7 @@ const LEFTOVER_AGE: Duration = Duration::from_secs(60);
 /// The blobs of one store.
 #[derive(Debug)]
 pub(crate) struct Blobs {
+    files: Files,
     dir: PathBuf,
     staging: PathBuf,
 }
@@ -44,18 +44,24 @@ pub(crate) struct Published {
 
 impl Blobs {
     /// Opens the blobs of the store in `root` and removes what crashed writers left.
-    pub(crate) fn open(root: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn open(root: &Path, files: Files) -> Result<Self, StoreError> {
+        create_dir(&files, root, "blobs")?;
+        create_dir(&files, &root.join("blobs"), "sha256")?;
+        create_dir(&files, root, STAGING)?;
         let blobs = Self {
+            files,
             dir: root.join(BLOBS),
             staging: root.join(STAGING),
         };
-        create_dir(root, "blobs")?;
-        create_dir(&root.join("blobs"), "sha256")?;
-        create_dir(root, STAGING)?;
         blobs
             .remove_leftovers()
             .map_err(io_error("clean", &blobs.staging))?;
         Ok(blobs)
+    }
+
+    /// Makes changes below the store's root.
+    pub(crate) fn files(&self) -> &Files {
+        &self.files
     }
 
     /// The folder of all blobs.
@@ -74,18 +80,18 @@ impl Blobs {
 
     /// A new folder in `staging`, removed when it is dropped.
     pub(crate) fn staged_dir(&self) -> Result<TempDir, StoreError> {
-        let dir = tempfile::Builder::new()
-            .prefix(STAGED_PREFIX)
-            .tempdir_in(&self.staging);
-        dir.map_err(io_error("create a folder in", &self.staging))
+        self.files
+            .stage_dir(&self.staging)
+            .map_err(io_error("create a folder in", &self.staging))
     }
 
     pub(crate) fn create(&self) -> Result<NewBlob<'_>, StoreError> {
-        let file = tempfile::Builder::new()
-            .prefix(STAGED_PREFIX)
-            .tempfile_in(&self.staging);
-        let file = file.map_err(io_error("create a file in", &self.staging))?;
+        let file = self
+            .files
+            .stage(&self.staging)
+            .map_err(io_error("create a file in", &self.staging))?;
         file.as_file()
+            .get()
             .try_lock()
             .map_err(|error| io_error("lock", file.path())(error.into()))?;
         let file = BufWriter::with_capacity(BUFFER_BYTES, file);
@@ -106,7 +112,7 @@ impl Blobs {
 
     /// Makes sure that published blobs stay published when the power fails.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
-        sync_dir(&self.dir)
+        sync_dir(&self.files, &self.dir)
     }
 
     /// Reads and verifies a JSON document; nothing if there is no such blob.
@@ -154,9 +160,9 @@ impl Blobs {
             let path = entry.path();
             let removed = match metadata.is_dir() {
                 true if is_held(&path.join(DISK_LOCK)) => Ok(()),
-                true => fs::remove_dir_all(&path),
+                true => self.files.remove_dir_all(&path),
                 false if !metadata.is_file() || is_held(&path) => Ok(()),
-                false => fs::remove_file(&path),
+                false => self.files.remove_file(&path),
             };
             if let Err(error) = removed {
                 tracing::warn!(path = %path.display(), %error, "could not remove a left-over");
@@ -175,10 +181,10 @@ fn is_held(path: &Path) -> bool {
 }
 
 /// Makes sure that a store has the folder `name`, durably; a link to elsewhere is refused.
-pub(crate) fn create_dir(parent: &Path, name: &str) -> Result<(), StoreError> {
+pub(crate) fn create_dir(files: &Files, parent: &Path, name: &str) -> Result<(), StoreError> {
     let path = parent.join(name);
-    match fs::create_dir(&path) {
-        Ok(()) => return sync_dir(parent),
+    match files.create_dir(&path) {
+        Ok(()) => return sync_dir(files, parent),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(io_error("create", &path)(error)),
     }
@@ -197,7 +203,7 @@ pub(crate) fn create_dir(parent: &Path, name: &str) -> Result<(), StoreError> {
 /// A blob that is being written; dropping it leaves nothing.
 pub(crate) struct NewBlob<'a> {
     blobs: &'a Blobs,
-    file: BufWriter<NamedTempFile>,
+    file: BufWriter<NamedTempFile<StoreFile>>,
     hasher: Sha256,
     len: u64,
 }
@@ -224,7 +230,9 @@ impl<'a> NewBlob<'a> {
             .into_inner()
             .map_err(|error| io_error("write a blob to", staging)(error.into_error()))?;
         // Temporary files are the owner's alone; blobs are as public as the folder that they are in.
-        set_mode(file.as_file(), 0o444).map_err(io_error("set the mode of a blob in", staging))?;
+        file.as_file()
+            .set_mode(0o444)
+            .map_err(io_error("set the mode of a blob in", staging))?;
         file.as_file()
             .sync_all()
             .map_err(io_error("sync a blob in", staging))?;
@@ -241,7 +249,7 @@ impl<'a> NewBlob<'a> {
 /// A blob that is complete and durable, but has no name yet; dropping it leaves nothing.
 pub(crate) struct StagedBlob<'a> {
     blobs: &'a Blobs,
-    file: NamedTempFile,
+    file: NamedTempFile<StoreFile>,
     pub(crate) digest: BlobDigest,
     bytes: u64,
 }
@@ -255,9 +263,10 @@ impl StagedBlob<'_> {
         let new = !path
             .metadata()
             .is_ok_and(|metadata| metadata.len() == self.bytes);
-        self.file
-            .persist(&path)
-            .map_err(|error| io_error("rename a blob to", &path)(error.error))?;
+        self.blobs
+            .files
+            .keep(self.file, &path)
+            .map_err(io_error("rename a blob to", &path))?;
         Ok(Published {
             digest: self.digest,
             bytes: self.bytes,
@@ -266,22 +275,16 @@ impl StagedBlob<'_> {
     }
 }
 
-fn set_mode(file: &File, mode: u32) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.set_permissions(fs::Permissions::from_mode(mode))
-}
-
 /// Makes names in `dir` durable.
-pub(crate) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
-    File::open(dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(io_error("sync", dir))
+pub(crate) fn sync_dir(files: &Files, dir: &Path) -> Result<(), StoreError> {
+    files.sync_dir(dir).map_err(io_error("sync", dir))
 }
 
 /// Writes `bytes` to `path` so that after a crash there is the old file or the new one, and then the new one for good.
 ///
 /// `staging` is on the same file system.
 pub(crate) fn replace_file(
+    files: &Files,
     staging: &Path,
     dir: &Path,
     name: &str,
@@ -289,18 +292,15 @@ pub(crate) fn replace_file(
 ) -> Result<(), StoreError> {
     let path = dir.join(name);
     let write = || -> io::Result<()> {
-        let mut file = tempfile::Builder::new()
-            .prefix(STAGED_PREFIX)
-            .tempfile_in(staging)?;
+        let mut file = files.stage(staging)?;
         file.write_all(bytes)?;
         // As other tools leave such files, which rewrite them in place.
-        set_mode(file.as_file(), 0o644)?;
+        file.as_file().set_mode(0o644)?;
         file.as_file().sync_all()?;
-        file.persist(&path)?;
-        Ok(())
+        files.keep(file, &path)
     };
     write().map_err(io_error("write", &path))?;
-    sync_dir(dir)
+    sync_dir(files, dir)
 }
 
 pub(crate) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::blobs::sync_dir;
 use crate::digest::SnapshotDigest;
+use crate::files::{Files, parent};
 use crate::index::Locator;
 use crate::manifest::Snapshot;
 use crate::ordered::ordered;
@@ -69,10 +70,7 @@ impl Store {
             path: path.to_owned(),
             source,
         };
-        let dir = path
-            .parent()
-            .filter(|dir| !dir.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
+        let dir = &parent(path);
         // As any other new file; the umask takes off what it should.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
         let file = tempfile::Builder::new()
@@ -94,7 +92,7 @@ impl Store {
                 },
                 _ => io_error("rename a file to", error.error),
             })?;
-        sync_dir(dir)?;
+        sync_dir(&Files::default(), dir)?;
         Ok(Exported {
             disk_bytes: snapshot.disk_bytes,
             written_bytes,

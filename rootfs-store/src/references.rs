@@ -5,7 +5,7 @@
 //! Invariant: whoever changes `index.json` holds the store's lock and replaces the file as a whole.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,7 @@ use oci_spec::image::{
 
 use crate::blobs::{io_error, replace_file};
 use crate::digest::{BlobDigest, SnapshotDigest};
+use crate::files::Files;
 use crate::manifest::ARTIFACT_TYPE;
 use crate::store::{MIN_PREFIX_DIGITS, StoreError};
 
@@ -44,14 +45,16 @@ pub struct NamedSnapshot {
 /// The references of one store.
 #[derive(Debug)]
 pub(crate) struct References {
+    files: Files,
     root: PathBuf,
     staging: PathBuf,
 }
 
 impl References {
     /// Opens the layout in `root`, or makes an empty one; `staging` is a folder on the same file system.
-    pub(crate) fn open(root: &Path, staging: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn open(root: &Path, staging: &Path, files: Files) -> Result<Self, StoreError> {
         let references = Self {
+            files,
             root: root.to_owned(),
             staging: staging.to_owned(),
         };
@@ -76,7 +79,7 @@ impl References {
             .image_layout_version(LAYOUT_VERSION)
             .build();
         let document = document.map_err(|source| StoreError::Oci { source })?;
-        replace_file(staging, root, LAYOUT, &encode(&document)?)?;
+        references.replace(LAYOUT, &encode(&document)?)?;
         Ok(references)
     }
 
@@ -185,18 +188,18 @@ impl References {
     }
 
     fn write(&self, index: &ImageIndex) -> Result<(), StoreError> {
-        replace_file(&self.staging, &self.root, INDEX, &encode(index)?)
+        self.replace(INDEX, &encode(index)?)
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        replace_file(&self.files, &self.staging, &self.root, name, bytes)
     }
 
     /// Waits for other writers; the lock is released when the file is dropped.
     fn lock(&self) -> Result<File, StoreError> {
         let path = self.root.join(LOCK);
         let open = || -> io::Result<File> {
-            let file = OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(&path)?;
+            let file = self.files.open_lock(&path)?;
             file.lock()?;
             Ok(file)
         };

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::blobs::{Blobs, io_error, sync_dir};
 use crate::chunk_source::ChunkSource;
 use crate::digest::{BlobDigest, SnapshotDigest};
+use crate::files::{Files, Watch};
 use crate::image::MAX_DOCUMENT_BYTES;
 use crate::manifest::{Snapshot, parse_manifest};
 use crate::references::{NamedSnapshot, References, is_name};
@@ -45,17 +46,28 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`] if the folder can't be read or written.
     pub fn open(root: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let root = root.as_ref();
+        Self::open_files(root.as_ref(), Files::default())
+    }
+
+    /// As [`Self::open`], for tests: `watch` is told of every change to the folder beforehand, and may refuse it.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_watched(root: impl AsRef<Path>, watch: Arc<dyn Watch>) -> Result<Self, StoreError> {
+        Self::open_files(root.as_ref(), Files::watched_by(watch))
+    }
+
+    fn open_files(root: &Path, files: Files) -> Result<Self, StoreError> {
         if !root.is_dir() {
             fs::create_dir_all(root).map_err(io_error("create", root))?;
             // A new folder is only certain once the one that it is in was synced.
             root.canonicalize()
                 .map_err(io_error("find", root))?
                 .parent()
-                .map_or(Ok(()), sync_dir)?;
+                .map_or(Ok(()), |parent| sync_dir(&files, parent))?;
         }
-        let blobs = Blobs::open(root)?;
-        let references = References::open(root, blobs.staging())?;
+        let blobs = Blobs::open(root, files.clone())?;
+        let references = References::open(root, blobs.staging(), files)?;
         let inner = Inner {
             root: root.to_owned(),
             source: ChunkSource::new(blobs),

@@ -10,7 +10,7 @@ fn names(dir: &Path) -> Vec<String> {
 #[test]
 fn blob_appears_under_its_digest_when_it_is_published() {
     let dir = tempfile::tempdir().unwrap();
-    let blobs = Blobs::open(dir.path()).unwrap();
+    let blobs = Blobs::open(dir.path(), Files::default()).unwrap();
     let mut blob = blobs.create().unwrap();
     blob.write(b"ab").unwrap();
     blob.write(b"c").unwrap();
@@ -25,7 +25,7 @@ fn blob_appears_under_its_digest_when_it_is_published() {
 #[test]
 fn blob_that_is_there_already_is_not_new() {
     let dir = tempfile::tempdir().unwrap();
-    let blobs = Blobs::open(dir.path()).unwrap();
+    let blobs = Blobs::open(dir.path(), Files::default()).unwrap();
     assert!(blobs.put(b"abc").unwrap().new);
     assert!(!blobs.put(b"abc").unwrap().new);
     assert!(names(&blobs.staging).is_empty());
@@ -34,7 +34,7 @@ fn blob_that_is_there_already_is_not_new() {
 #[test]
 fn dropped_blob_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let blobs = Blobs::open(dir.path()).unwrap();
+    let blobs = Blobs::open(dir.path(), Files::default()).unwrap();
     blobs.create().unwrap().write(b"abc").unwrap();
     assert!(names(&blobs.staging).is_empty() && names(&blobs.dir).is_empty());
 }
@@ -42,17 +42,22 @@ fn dropped_blob_leaves_nothing() {
 #[test]
 fn open_removes_what_a_crash_left_but_not_what_is_being_written() {
     let dir = tempfile::tempdir().unwrap();
-    let blobs = Blobs::open(dir.path()).unwrap();
+    let blobs = Blobs::open(dir.path(), Files::default()).unwrap();
     let old = std::time::SystemTime::now() - 2 * LEFTOVER_AGE;
     let leftover = blobs.staging.join("vms-leftover");
     File::create(&leftover).unwrap().set_modified(old).unwrap();
     let mut busy = blobs.create().unwrap();
     busy.write(b"abc").unwrap();
-    busy.file.get_ref().as_file().set_modified(old).unwrap();
+    busy.file
+        .get_ref()
+        .as_file()
+        .get()
+        .set_modified(old)
+        .unwrap();
     let young = blobs.staging.join("vms-young");
     File::create(&young).unwrap();
 
-    Blobs::open(dir.path()).unwrap();
+    Blobs::open(dir.path(), Files::default()).unwrap();
     assert!(!leftover.exists() && young.exists());
     busy.finish().unwrap().publish().unwrap();
 }
@@ -60,7 +65,7 @@ fn open_removes_what_a_crash_left_but_not_what_is_being_written() {
 #[test]
 fn damaged_document_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
-    let blobs = Blobs::open(dir.path()).unwrap();
+    let blobs = Blobs::open(dir.path(), Files::default()).unwrap();
     let digest = BlobDigest::of(b"{}");
     assert!(blobs.document(&digest).unwrap().is_none());
     fs::write(blobs.path(&digest), b"[]").unwrap();
@@ -73,7 +78,7 @@ fn damaged_document_is_an_error() {
 #[test]
 fn damaged_blob_is_replaced_when_it_is_written_again() {
     let dir = tempfile::tempdir().unwrap();
-    let blobs = Blobs::open(dir.path()).unwrap();
+    let blobs = Blobs::open(dir.path(), Files::default()).unwrap();
     let digest = BlobDigest::of(b"{}");
     fs::write(blobs.path(&digest), b"[]").unwrap();
     blobs.put(b"{}").unwrap();
@@ -83,7 +88,7 @@ fn damaged_blob_is_replaced_when_it_is_written_again() {
 #[test]
 fn folder_in_the_place_of_a_document_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
-    let blobs = Blobs::open(dir.path()).unwrap();
+    let blobs = Blobs::open(dir.path(), Files::default()).unwrap();
     let digest = BlobDigest::of(b"{}");
     fs::create_dir(blobs.path(&digest)).unwrap();
     assert!(matches!(

@@ -2,7 +2,6 @@
 //!
 //! Invariant: a folder in `disks` is a whole disk. It is made in `staging`, and goes there again to be removed.
 
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,23 +26,24 @@ impl Store {
     pub fn create_disk(&self, id: &str, base: &SnapshotDigest) -> Result<WritableDisk, DiskError> {
         let place = self.disk_dir(id)?;
         let snapshot = self.snapshot(base)?;
-        create_dir(self.dir(), DISKS)?;
+        let files = self.blobs().files();
+        create_dir(files, self.dir(), DISKS)?;
         let staged = self.blobs().staged_dir()?;
         let header = Header {
             disk_bytes: snapshot.disk_bytes,
             base: *base,
         };
-        Overlay::create(staged.path(), header)?;
+        Overlay::create(files, staged.path(), header)?;
         // Opened and locked before it can be seen, so that nobody else gets it.
-        let (overlay, _) = Overlay::open(staged.path(), id)?;
-        match fs::rename(staged.path(), &place) {
+        let (overlay, _) = Overlay::open(files, staged.path(), id)?;
+        match files.rename(staged.path(), &place) {
             Ok(()) => {}
             Err(error) if is_taken(error.kind()) => {
                 return Err(DiskError::Exists { id: id.to_owned() });
             }
             Err(error) => return Err(io_error("create", &place)(error)),
         }
-        sync_dir(&self.dir().join(DISKS))?;
+        sync_dir(files, &self.dir().join(DISKS))?;
         Ok(self.disk(&snapshot, overlay.at(place)))
     }
 
@@ -53,7 +53,7 @@ impl Store {
     /// [`DiskError::NotFound`], [`DiskError::InUse`], or what reading it or its base gives.
     pub fn open_disk(&self, id: &str) -> Result<WritableDisk, DiskError> {
         let dir = self.existing_disk(id)?;
-        let (overlay, header) = Overlay::open(&dir, id)?;
+        let (overlay, header) = Overlay::open(self.blobs().files(), &dir, id)?;
         let base = self.snapshot(&header.base)?;
         if base.disk_bytes != header.disk_bytes {
             return Err(DiskError::SizeMismatch {
@@ -86,16 +86,19 @@ impl Store {
             Err(DiskError::NotFound { .. }) => return Ok(()),
             Err(error) => return Err(error),
         };
+        let files = self.blobs().files();
         // Held until the disk is out of the way, so that nobody opens it meanwhile.
-        let _lock = match lock(&dir, id) {
+        let _lock = match lock(files, &dir, id) {
             Ok(map) => Some(map),
             // Without a map it is no disk any more.
             Err(DiskError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
         let grave = self.blobs().staged_dir()?;
-        fs::rename(&dir, grave.path()).map_err(io_error("remove", &dir))?;
-        sync_dir(&self.dir().join(DISKS))?;
+        files
+            .rename(&dir, grave.path())
+            .map_err(io_error("remove", &dir))?;
+        sync_dir(files, &self.dir().join(DISKS))?;
         let path = grave.path().to_owned();
         grave.close().map_err(io_error("remove", &path))
     }

@@ -3,7 +3,7 @@
 //! Invariant: the map on disk never names a block whose bytes are not on disk.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, TryLockError};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{FallocateFlags, fallocate};
-
 use super::DiskError;
 use super::blocks::Blocks;
 use super::map::{self, BLOCK_BYTES, Header, SECTOR_BYTES, open_sector, seal_sector};
+use crate::blobs::sync_dir;
+use crate::files::{Files, StoreFile};
 
 const DATA: &str = "overlay";
 /// The map, which is locked while the disk is open.
@@ -27,8 +27,8 @@ const BUFFER_BYTES: usize = 128 * SECTOR_BYTES;
 #[derive(Debug)]
 pub(super) struct Overlay {
     dir: PathBuf,
-    data: File,
-    map: File,
+    data: StoreFile,
+    map: StoreFile,
     pub(super) blocks: Blocks,
     /// Sectors of the map that changed since the last flush; held while blocks are written.
     pub(super) writing: Mutex<BTreeSet<u64>>,
@@ -40,12 +40,9 @@ pub(super) struct Overlay {
 
 impl Overlay {
     /// Makes the files of an empty overlay in `dir`, durably but for the folder's own name.
-    pub(super) fn create(dir: &Path, header: Header) -> Result<(), DiskError> {
+    pub(super) fn create(files: &Files, dir: &Path, header: Header) -> Result<(), DiskError> {
         let make = |name: &str, len: u64, start: &[u8]| -> io::Result<()> {
-            let file = OpenOptions::new()
-                .create_new(true)
-                .write(true)
-                .open(dir.join(name))?;
+            let file = files.create(&dir.join(name))?;
             file.set_len(len)?;
             file.write_all_at(start, 0)?;
             file.sync_all()
@@ -53,15 +50,16 @@ impl Overlay {
         make(DATA, header.disk_bytes, &[]).map_err(io_error("create", &dir.join(DATA)))?;
         make(MAP, map::file_len(header.disk_bytes), &header.to_bytes())
             .map_err(io_error("create", &dir.join(MAP)))?;
-        Ok(crate::blobs::sync_dir(dir)?)
+        Ok(sync_dir(files, dir)?)
     }
 
     /// Opens and locks the overlay in `dir` with all that was flushed to it.
-    pub(super) fn open(dir: &Path, id: &str) -> Result<(Self, Header), DiskError> {
-        let map = lock(dir, id)?;
+    pub(super) fn open(files: &Files, dir: &Path, id: &str) -> Result<(Self, Header), DiskError> {
+        let map = lock(files, dir, id)?;
         let (header, blocks) = load(&map, &dir.join(MAP))?;
-        let data = open_file(&dir.join(DATA))?;
+        let data = open_file(files, &dir.join(DATA))?;
         let found = data
+            .get()
             .metadata()
             .map_err(io_error("inspect", &dir.join(DATA)))?
             .len();
@@ -92,12 +90,17 @@ impl Overlay {
 
     /// Bytes that the written blocks take on the host.
     pub(super) fn allocated_bytes(&self) -> Result<u64, DiskError> {
-        let metadata = self.data.metadata().map_err(self.data_error("inspect"))?;
+        let metadata = self
+            .data
+            .get()
+            .metadata()
+            .map_err(self.data_error("inspect"))?;
         Ok(metadata.blocks() * 512)
     }
 
     pub(super) fn read(&self, buf: &mut [u8], offset: u64) -> Result<(), DiskError> {
         self.data
+            .get()
             .read_exact_at(buf, offset)
             .map_err(self.data_error("read"))
     }
@@ -110,11 +113,10 @@ impl Overlay {
 
     /// Makes whole blocks read as zeros and gives their space back.
     pub(super) fn clear(&self, bytes: Range<u64>) -> Result<(), DiskError> {
-        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        match fallocate(&self.data, flags, bytes.start, bytes.end - bytes.start) {
+        match self.data.punch_hole(bytes.clone()) {
             Ok(()) => Ok(()),
-            Err(rustix::io::Errno::OPNOTSUPP) => self.write_zeros(bytes),
-            Err(error) => Err(self.data_error("punch a hole into")(error.into())),
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => self.write_zeros(bytes),
+            Err(error) => Err(self.data_error("punch a hole into")(error)),
         }
     }
 
@@ -178,11 +180,11 @@ impl Overlay {
 }
 
 /// Locks the map of the disk in `dir`: whoever holds it may use the disk, or remove it.
-pub(super) fn lock(dir: &Path, id: &str) -> Result<File, DiskError> {
+pub(super) fn lock(files: &Files, dir: &Path, id: &str) -> Result<StoreFile, DiskError> {
     let path = dir.join(MAP);
-    let map = open_file(&path)?;
+    let map = open_file(files, &path)?;
     let in_use = || DiskError::InUse { id: id.to_owned() };
-    match map.try_lock() {
+    match map.get().try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(in_use()),
         Err(TryLockError::Error(error)) => return Err(io_error("lock", &path)(error)),
@@ -190,6 +192,7 @@ pub(super) fn lock(dir: &Path, id: &str) -> Result<File, DiskError> {
     // Between being opened and locked, the disk may have been removed, and another one made.
     let inode = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
     let held = map
+        .get()
         .metadata()
         .map(inode)
         .map_err(io_error("inspect", &path))?;
@@ -199,15 +202,12 @@ pub(super) fn lock(dir: &Path, id: &str) -> Result<File, DiskError> {
     }
 }
 
-fn open_file(path: &Path) -> Result<File, DiskError> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .map_err(io_error("open", path))
+fn open_file(files: &Files, path: &Path) -> Result<StoreFile, DiskError> {
+    files.open(path).map_err(io_error("open", path))
 }
 
-fn load(map: &File, path: &Path) -> Result<(Header, Blocks), DiskError> {
+fn load(map: &StoreFile, path: &Path) -> Result<(Header, Blocks), DiskError> {
+    let map = map.get();
     let read_error = io_error("read", path);
     let fault = |source| DiskError::Map {
         path: path.to_owned(),

@@ -1,5 +1,6 @@
 use super::*;
 use crate::digest::ChunkDigest;
+use crate::files::Files;
 
 const PACK: BlobDigest = BlobDigest::from_bytes([5; 32]);
 
@@ -45,7 +46,7 @@ fn config(change: impl FnOnce(&mut serde_json::Value)) -> Result<Snapshot, Manif
 #[test]
 fn documents_have_not_changed() {
     let dir = tempfile::tempdir().unwrap();
-    let blobs = Blobs::open(dir.path()).unwrap();
+    let blobs = Blobs::open(dir.path(), Files::default()).unwrap();
     let (digest, grown) = new_snapshot().write(&blobs).unwrap();
     let manifest = blobs.document(&digest.into()).unwrap().unwrap();
     let (config, packs) = parse_manifest(&manifest).unwrap();
@@ -77,7 +78,7 @@ fn documents_have_not_changed() {
 #[test]
 fn snapshot_without_one_of_its_packs_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let blobs = Blobs::open(dir.path()).unwrap();
+    let blobs = Blobs::open(dir.path(), Files::default()).unwrap();
     let (digest, _) = new_snapshot().write(&blobs).unwrap();
     let result = Snapshot::read(&blobs, digest);
     assert!(matches!(

@@ -1,4 +1,5 @@
 use super::*;
+use crate::files::Files;
 
 fn digest(n: u8) -> SnapshotDigest {
     SnapshotDigest::from_bytes([n; 32])
@@ -14,12 +15,12 @@ fn named(name: &str, n: u8) -> NamedSnapshot {
 #[test]
 fn names_are_kept_sorted_and_replaced() {
     let dir = tempfile::tempdir().unwrap();
-    let references = References::open(dir.path(), dir.path()).unwrap();
+    let references = References::open(dir.path(), dir.path(), Files::default()).unwrap();
     assert_eq!(references.names().unwrap(), []);
     references.set_name("debian:12", digest(1), 10).unwrap();
     references.set_name("busybox", digest(2), 10).unwrap();
     references.set_name("debian:12", digest(3), 10).unwrap();
-    let reopened = References::open(dir.path(), dir.path()).unwrap();
+    let reopened = References::open(dir.path(), dir.path(), Files::default()).unwrap();
     assert_eq!(
         reopened.names().unwrap(),
         [named("busybox", 2), named("debian:12", 3)]
@@ -32,7 +33,7 @@ fn names_are_kept_sorted_and_replaced() {
 #[test]
 fn imports_are_found_by_source_and_have_no_name() {
     let dir = tempfile::tempdir().unwrap();
-    let references = References::open(dir.path(), dir.path()).unwrap();
+    let references = References::open(dir.path(), dir.path(), Files::default()).unwrap();
     references.set_imported("image", digest(1), 10).unwrap();
     assert_eq!(references.imported("image").unwrap(), Some(digest(1)));
     assert_eq!(references.imported("other").unwrap(), None);
@@ -71,7 +72,7 @@ fn names_that_could_mean_something_else_are_refused() {
 #[test]
 fn entries_of_others_are_kept() {
     let dir = tempfile::tempdir().unwrap();
-    let references = References::open(dir.path(), dir.path()).unwrap();
+    let references = References::open(dir.path(), dir.path(), Files::default()).unwrap();
     let other = r#"{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json",
         "digest":"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","size":3,
         "annotations":{"org.opencontainers.image.ref.name":"theirs"}}]}"#;
@@ -89,7 +90,7 @@ fn entries_of_others_are_kept() {
 #[test]
 fn damaged_index_is_an_error_and_stays_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
-    let references = References::open(dir.path(), dir.path()).unwrap();
+    let references = References::open(dir.path(), dir.path(), Files::default()).unwrap();
     std::fs::remove_file(dir.path().join(INDEX)).unwrap();
     std::fs::write(dir.path().join(INDEX), "{").unwrap();
     let result = references.set_name("ours", digest(1), 10);
@@ -100,7 +101,7 @@ fn damaged_index_is_an_error_and_stays_as_it_is() {
 #[test]
 fn many_writers_at_once_lose_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let references = References::open(dir.path(), dir.path()).unwrap();
+    let references = References::open(dir.path(), dir.path(), Files::default()).unwrap();
     std::thread::scope(|scope| {
         for n in 0..8 {
             let references = &references;
@@ -117,9 +118,9 @@ fn many_writers_at_once_lose_nothing() {
 #[test]
 fn layout_that_lost_its_index_is_not_taken_for_an_empty_one() {
     let dir = tempfile::tempdir().unwrap();
-    References::open(dir.path(), dir.path()).unwrap();
+    References::open(dir.path(), dir.path(), Files::default()).unwrap();
     std::fs::remove_file(dir.path().join(INDEX)).unwrap();
-    let result = References::open(dir.path(), dir.path());
+    let result = References::open(dir.path(), dir.path(), Files::default());
     assert!(matches!(result, Err(StoreError::Io { .. })));
     assert!(!dir.path().join(INDEX).exists());
 }
@@ -129,7 +130,7 @@ fn layout_of_another_version_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let layout = r#"{"imageLayoutVersion":"2.0.0"}"#;
     std::fs::write(dir.path().join(LAYOUT), layout).unwrap();
-    let result = References::open(dir.path(), dir.path());
+    let result = References::open(dir.path(), dir.path(), Files::default());
     assert!(matches!(result, Err(StoreError::LayoutVersion { .. })));
     assert_eq!(
         std::fs::read_to_string(dir.path().join(LAYOUT)).unwrap(),

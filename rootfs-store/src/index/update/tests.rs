@@ -4,11 +4,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::blobs::Blobs;
+use crate::files::Files;
 use crate::index::{PackRef, Root};
 use crate::pack::PACK_BYTES;
 
 fn source(dir: &tempfile::TempDir) -> ChunkSource {
-    ChunkSource::new(Blobs::open(dir.path()).unwrap())
+    ChunkSource::new(Blobs::open(dir.path(), Files::default()).unwrap())
 }
 
 /// Writes each chunk of `changes` with its number and a seed as its content, or takes it away.
