@@ -16,7 +16,9 @@ fuzz_target!(|input: (u64, bool, [u8; 512])| {
         }
         if let Ok(header) = MapHeader::parse(&sector, file_bytes) {
             let again = header.to_bytes();
-            assert_eq!(again[..56], sector[..56]);
+            // All but the version, which is the newest then, and what no version uses yet.
+            assert_eq!(again[..8], sector[..8]);
+            assert_eq!(again[12..60], sector[12..60]);
             assert_eq!(MapHeader::parse(&again, file_bytes).unwrap(), header);
         }
     }

@@ -17,8 +17,6 @@ use crate::store::StoreError;
 
 const BLOBS: &str = "blobs/sha256";
 const STAGING: &str = "staging";
-/// A file of every disk; locked while the disk is open, in `staging` too.
-const DISK_LOCK: &str = crate::disk::MAP_FILE;
 /// Bytes gathered before they are written.
 const BUFFER_BYTES: usize = 1 << 20;
 /// A staged file that nobody holds is left over from a crash once it is older than this; before, its writer may not
@@ -159,9 +157,9 @@ impl Blobs {
             }
             let path = entry.path();
             let removed = match metadata.is_dir() {
-                true if is_held(&path.join(DISK_LOCK)) => Ok(()),
+                _ if is_held(&path) => Ok(()),
                 true => self.files.remove_dir_all(&path),
-                false if !metadata.is_file() || is_held(&path) => Ok(()),
+                false if !metadata.is_file() => Ok(()),
                 false => self.files.remove_file(&path),
             };
             if let Err(error) = removed {
@@ -172,7 +170,7 @@ impl Blobs {
     }
 }
 
-/// Whether a process has locked the file.
+/// Whether a process has locked the file or folder.
 fn is_held(path: &Path) -> bool {
     matches!(
         File::open(path).map(|file| file.try_lock()),

@@ -1,7 +1,7 @@
 //! From a writable disk to a snapshot.
 
 use crate::digest::SnapshotDigest;
-use crate::disk::{DiskError, WritableDisk};
+use crate::disk::{Base, DiskError, Stack, WritableDisk};
 use crate::index::{Index, Root};
 use crate::manifest::{NewSnapshot, Pack, Snapshot};
 use crate::pack::PACK_BYTES;
@@ -55,22 +55,58 @@ impl Store {
         disk: &WritableDisk,
         progress: &dyn Progress,
     ) -> Result<Committed, CommitError> {
+        let _alone = disk.commit_alone();
         disk.flush()?;
-        let base = self.snapshot(&disk.base())?;
-        let touched = disk.touched_chunks();
+        self.commit_stack(&disk.stack(), progress)
+    }
+
+    /// Makes a snapshot of what a disk holds at this moment, while it goes on being read and written.
+    ///
+    /// Writes wait for the switch to a new overlay only, which takes the same short time however much was written. The
+    /// snapshot holds each write that had returned when this was called, and none that began after the switch. The
+    /// disk has it as its base afterwards, and takes up the space of newer writes only.
+    ///
+    /// # Errors
+    /// [`CommitError`]; the disk holds what it held, and a later commit includes all of it.
+    pub fn commit_live(
+        &self,
+        disk: &WritableDisk,
+        progress: &dyn Progress,
+    ) -> Result<Committed, CommitError> {
+        let _alone = disk.commit_alone();
+        let frozen = disk.freeze()?;
+        let committed = self.commit_stack(&frozen, progress)?;
+        if !frozen.is_base_alone() {
+            let base = self.snapshot(&committed.snapshot)?;
+            disk.rebase(&frozen, Base::of(&base))?;
+        }
+        Ok(committed)
+    }
+
+    fn commit_stack(
+        &self,
+        stack: &Stack,
+        progress: &dyn Progress,
+    ) -> Result<Committed, CommitError> {
+        let base = self.snapshot(&stack.base.digest)?;
+        let touched = stack.touched_chunks();
         let mut committed = Committed::unchanged(base.digest, touched.len() as u64);
         if touched.is_empty() {
             return Ok(committed);
         }
         let index = base.index();
+        let read = |chunk: u64, buffer: &mut [u8]| {
+            let offset = chunk * u64::from(base.chunk_bytes);
+            stack
+                .read(&self.inner.source, buffer, offset)
+                .map_err(CommitError::from)
+        };
         let dirty = Dirty {
             count: committed.touched_chunks,
             numbers: touched.into_iter().map(Ok),
             pack_bytes: PACK_BYTES,
             chunk_bytes: base.chunk_bytes,
-            read: &|chunk, buffer: &mut [u8]| {
-                disk.read_chunk(chunk, buffer).map_err(CommitError::from)
-            },
+            read: &read,
         };
         let mut sealed = seal(&self.inner.source, &index, dirty, progress)?;
         committed.changed_chunks = sealed.changed_chunks;

@@ -1,24 +1,31 @@
 //! Copy-on-write disks over a snapshot.
 //!
-//! Invariant: a block is read from the overlay if and only if its bit in the map is set.
+//! Invariant: what a disk is made of changes as a whole, while nobody is in the middle of a write; reads go on with what
+//! they began with.
 
 mod blocks;
 mod error;
+mod generations;
 mod lifetime;
+mod live;
 mod map;
 mod overlay;
+mod stack;
 
+use std::fs::File;
 use std::ops::Range;
-use std::sync::{Arc, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use arc_swap::ArcSwap;
 
 use crate::digest::SnapshotDigest;
-use crate::index::Index;
-use crate::store::{Inner, StoreError};
+use crate::store::Inner;
 pub use error::DiskError;
 use map::BLOCK_LEN;
 pub use map::{BLOCK_BYTES, Header as MapHeader, MapError, open_sector, seal_sector};
-pub(crate) use overlay::MAP as MAP_FILE;
 use overlay::Overlay;
+pub(crate) use stack::{Base, Stack};
 
 /// A writable disk: a snapshot, and the blocks that were written since.
 ///
@@ -27,18 +34,22 @@ use overlay::Overlay;
 #[derive(Debug)]
 pub struct WritableDisk {
     store: Arc<Inner>,
-    base: SnapshotDigest,
-    index: Index,
-    chunk_bytes: u32,
+    dir: PathBuf,
+    /// Its lock keeps others from using the disk.
+    _folder: File,
     size: u64,
-    overlay: Overlay,
+    stack: ArcSwap<Stack>,
+    /// Shared by writes of whole blocks; held alone by those that have to keep a part of a block, or change the stack.
+    writing: RwLock<()>,
+    /// Held by a commit.
+    committing: Mutex<()>,
 }
 
 impl WritableDisk {
-    /// The snapshot that the disk began as.
+    /// The snapshot that the disk began as, or the one that a live commit made of it last.
     #[must_use]
     pub fn base(&self) -> SnapshotDigest {
-        self.base
+        self.stack.load().base.digest
     }
 
     /// Size in bytes, a multiple of [`BLOCK_BYTES`].
@@ -52,7 +63,12 @@ impl WritableDisk {
     /// # Errors
     /// [`DiskError::Io`].
     pub fn allocated_bytes(&self) -> Result<u64, DiskError> {
-        self.overlay.allocated_bytes()
+        let stack = self.stack.load();
+        stack
+            .overlays
+            .iter()
+            .map(|overlay| overlay.allocated_bytes())
+            .sum()
     }
 
     /// Fills `buf` with the bytes that start at `offset`.
@@ -61,22 +77,15 @@ impl WritableDisk {
     /// [`DiskError::OutOfRange`] leaves `buf` as it was; with others it may hold anything.
     pub fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), DiskError> {
         self.check(offset, buf.len() as u64)?;
-        let mut at = offset;
-        let mut rest = buf;
-        while !rest.is_empty() {
-            let blocks = blocks_over(at..at + rest.len() as u64);
-            let (in_overlay, run_end) = self.overlay.blocks.run(blocks);
-            let run_end = run_end * BLOCK_BYTES;
-            let len = usize::try_from(run_end - at).map_or(rest.len(), |len| len.min(rest.len()));
-            let (run, after) = rest.split_at_mut(len);
-            match in_overlay {
-                true => self.overlay.read(run, at)?,
-                false => self.read_base(run, at)?,
+        let stack = self.stack.load();
+        let result = stack.read(&self.store.source, buf, offset);
+        match result {
+            // A commit may have taken away what lay below meanwhile.
+            Err(_) if !Arc::ptr_eq(&stack, &self.stack.load()) => {
+                self.stack.load().read(&self.store.source, buf, offset)
             }
-            at += len as u64;
-            rest = after;
+            result => result,
         }
-        Ok(())
     }
 
     /// Writes all of `buf` at `offset`.
@@ -89,15 +98,33 @@ impl WritableDisk {
             return Ok(());
         }
         let range = offset..offset + buf.len() as u64;
-        let mut dirty = self
-            .overlay
-            .writing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        self.fill_partial_blocks(&range)?;
-        self.overlay.write(buf, offset)?;
-        self.overlay.blocks.set(blocks_over(range), &mut dirty);
+        if range.start.is_multiple_of(BLOCK_BYTES) && range.end.is_multiple_of(BLOCK_BYTES) {
+            let _others_write_too = self.writing.read().unwrap_or_else(PoisonError::into_inner);
+            return self.write_blocks(&self.stack.load(), buf, range);
+        }
+        let _alone = self.writing.write().unwrap_or_else(PoisonError::into_inner);
+        let stack = self.stack.load();
+        self.fill_partial_blocks(&stack, &range)?;
+        self.write_blocks(&stack, buf, range)
+    }
+
+    fn write_blocks(&self, stack: &Stack, buf: &[u8], range: Range<u64>) -> Result<(), DiskError> {
+        let highest = self.highest(stack)?;
+        highest.write(buf, range.start)?;
+        highest.hold(blocks_over(range));
         Ok(())
+    }
+
+    /// The overlay that takes writes.
+    fn highest<'a>(&self, stack: &'a Stack) -> Result<&'a Overlay, DiskError> {
+        let no_overlay = || DiskError::NoOverlay {
+            dir: self.dir.clone(),
+        };
+        stack
+            .overlays
+            .last()
+            .map(|highest| &**highest)
+            .ok_or_else(no_overlay)
     }
 
     /// Makes all that was written so far durable.
@@ -105,7 +132,7 @@ impl WritableDisk {
     /// # Errors
     /// Any [`DiskError`]. After that no flush succeeds any more, as what this one should have saved may be lost.
     pub fn flush(&self) -> Result<(), DiskError> {
-        self.overlay.flush()
+        self.stack.load().flush()
     }
 
     /// Gives back the space of the whole blocks in this range, which read as zeros from then on.
@@ -142,72 +169,53 @@ impl WritableDisk {
         if whole.is_empty() {
             return Ok(());
         }
-        let mut dirty = self
-            .overlay
-            .writing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        self.overlay.clear(whole.clone())?;
-        let chunk_bytes = u64::from(self.chunk_bytes);
+        let _others_write_too = self.writing.read().unwrap_or_else(PoisonError::into_inner);
+        let stack = self.stack.load();
+        let highest = self.highest(&stack)?;
+        highest.clear(whole.clone())?;
+        let chunk_bytes = u64::from(stack.base.chunk_bytes);
         let mut start = whole.start;
         while start < whole.end {
             let chunk = start / chunk_bytes;
             let end = ((chunk + 1) * chunk_bytes).min(whole.end);
-            if self.index.get(&self.store.source, chunk)?.is_some() {
-                self.overlay.blocks.set(blocks_over(start..end), &mut dirty);
+            let blocks = blocks_over(start..end);
+            let below = stack.base.index.get(&self.store.source, chunk)?.is_some();
+            if below || blocks.clone().any(|block| stack.holds(block)) {
+                highest.hold(blocks);
             }
             start = end;
         }
         Ok(())
     }
 
-    /// Copies from the base what a write leaves of its first and last block.
-    fn fill_partial_blocks(&self, range: &Range<u64>) -> Result<(), DiskError> {
+    /// Copies from below what a write leaves of its first and last block.
+    fn fill_partial_blocks(&self, stack: &Stack, range: &Range<u64>) -> Result<(), DiskError> {
+        let highest = self.highest(stack)?;
         let blocks = blocks_over(range.clone());
         let (first, last) = (blocks.start, blocks.end - 1);
         let first_is_partial =
             !range.start.is_multiple_of(BLOCK_BYTES) || range.end < (first + 1) * BLOCK_BYTES;
         let last_is_partial = last != first && !range.end.is_multiple_of(BLOCK_BYTES);
         for (block, partial) in [(first, first_is_partial), (last, last_is_partial)] {
-            if partial && !self.overlay.blocks.get(block) {
+            if partial && !highest.blocks.get(block) {
                 let mut buffer = [0; BLOCK_LEN];
-                self.read_base(&mut buffer, block * BLOCK_BYTES)?;
-                self.overlay.write(&buffer, block * BLOCK_BYTES)?;
+                stack.read(&self.store.source, &mut buffer, block * BLOCK_BYTES)?;
+                highest.write(&buffer, block * BLOCK_BYTES)?;
             }
         }
         Ok(())
     }
 
-    fn read_base(&self, buf: &mut [u8], offset: u64) -> Result<(), StoreError> {
-        let chunk_bytes = u64::from(self.chunk_bytes);
-        let (mut at, mut rest) = (offset, buf);
-        while !rest.is_empty() {
-            // Less than a chunk, which fits a usize everywhere.
-            let skip = usize::try_from(at % chunk_bytes).unwrap_or(0);
-            let len = (self.chunk_bytes as usize - skip).min(rest.len());
-            let (piece, after) = rest.split_at_mut(len);
-            match self.index.get(&self.store.source, at / chunk_bytes)? {
-                Some(found) => {
-                    let chunk = self.store.source.chunk(&found, self.chunk_bytes as usize)?;
-                    piece.copy_from_slice(&chunk[skip..skip + len]);
-                }
-                None => piece.fill(0),
-            }
-            at += len as u64;
-            rest = after;
-        }
-        Ok(())
+    /// What the disk is made of now.
+    pub(crate) fn stack(&self) -> Arc<Stack> {
+        self.stack.load_full()
     }
 
-    /// Numbers of the chunks that were written to, ascending.
-    pub(crate) fn touched_chunks(&self) -> Vec<u64> {
-        self.overlay
-            .blocks
-            .groups(u64::from(self.chunk_bytes) / BLOCK_BYTES)
-    }
-
-    pub(crate) fn read_chunk(&self, chunk: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
-        self.read_at(buffer, chunk * u64::from(self.chunk_bytes))
+    /// Waits for a commit that is under way, and keeps others away.
+    pub(crate) fn commit_alone(&self) -> MutexGuard<'_, ()> {
+        self.committing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check(&self, start: u64, len: u64) -> Result<(), DiskError> {

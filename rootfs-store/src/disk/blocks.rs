@@ -37,6 +37,11 @@ impl Blocks {
         self.sectors.len() as u64
     }
 
+    /// Whether the overlay holds no block.
+    pub(super) fn is_empty(&self) -> bool {
+        self.held().next().is_none()
+    }
+
     /// Whether the overlay holds `block`.
     pub(super) fn get(&self, block: u64) -> bool {
         let (sector, word, bit) = place(block);

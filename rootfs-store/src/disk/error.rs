@@ -70,6 +70,14 @@ pub enum DiskError {
         /// What is wrong.
         source: MapError,
     },
+    /// The folder lacks an overlay that others lie over, or has none at all.
+    #[error(
+        "{dir} lacks the map of an overlay: restore the folder from a copy, or remove the disk"
+    )]
+    NoOverlay {
+        /// The disk's folder.
+        dir: PathBuf,
+    },
     /// The file of written blocks was cut off or replaced.
     #[error(
         "{path} has {found} bytes, but its disk needs {expected}: restore the disk's folder from a copy, or remove the disk"

@@ -2,13 +2,17 @@
 //!
 //! Invariant: a folder in `disks` is a whole disk. It is made in `staging`, and goes there again to be removed.
 
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, RwLock};
 
+use arc_swap::ArcSwap;
+
+use super::generations::{self, lock};
 use super::map::Header;
-use super::overlay::{Overlay, io_error, lock};
-use super::{DiskError, WritableDisk};
+use super::overlay::{Number, Overlay, io_error};
+use super::{Base, DiskError, Stack, WritableDisk};
 use crate::blobs::{create_dir, sync_dir};
 use crate::digest::SnapshotDigest;
 use crate::manifest::Snapshot;
@@ -32,10 +36,11 @@ impl Store {
         let header = Header {
             disk_bytes: snapshot.disk_bytes,
             base: *base,
+            over_previous: false,
         };
-        Overlay::create(files, staged.path(), header)?;
-        // Opened and locked before it can be seen, so that nobody else gets it.
-        let (overlay, _) = Overlay::open(files, staged.path(), id)?;
+        Overlay::create(files, staged.path(), Number(0), header)?;
+        // Locked before it can be seen, so that nobody else gets it.
+        let folder = lock(staged.path(), id)?;
         match files.rename(staged.path(), &place) {
             Ok(()) => {}
             Err(error) if is_taken(error.kind()) => {
@@ -44,7 +49,8 @@ impl Store {
             Err(error) => return Err(io_error("create", &place)(error)),
         }
         sync_dir(files, &self.dir().join(DISKS))?;
-        Ok(self.disk(&snapshot, overlay.at(place)))
+        let (overlays, _) = generations::open(files, &place)?;
+        Ok(self.disk(&snapshot, place, folder, overlays))
     }
 
     /// Opens the disk `id`, which holds at least all that was flushed to it.
@@ -53,7 +59,8 @@ impl Store {
     /// [`DiskError::NotFound`], [`DiskError::InUse`], or what reading it or its base gives.
     pub fn open_disk(&self, id: &str) -> Result<WritableDisk, DiskError> {
         let dir = self.existing_disk(id)?;
-        let (overlay, header) = Overlay::open(self.blobs().files(), &dir, id)?;
+        let folder = lock(&dir, id)?;
+        let (overlays, header) = generations::open(self.blobs().files(), &dir)?;
         let base = self.snapshot(&header.base)?;
         if base.disk_bytes != header.disk_bytes {
             return Err(DiskError::SizeMismatch {
@@ -62,17 +69,28 @@ impl Store {
                 base_bytes: base.disk_bytes,
             });
         }
-        Ok(self.disk(&base, overlay))
+        Ok(self.disk(&base, dir, folder, overlays))
     }
 
-    fn disk(&self, base: &Snapshot, overlay: Overlay) -> WritableDisk {
+    fn disk(
+        &self,
+        base: &Snapshot,
+        dir: PathBuf,
+        folder: File,
+        overlays: Vec<Overlay>,
+    ) -> WritableDisk {
+        let stack = Stack {
+            base: Base::of(base),
+            overlays: overlays.into_iter().map(Arc::new).collect(),
+        };
         WritableDisk {
             store: Arc::clone(&self.inner),
-            base: base.digest,
-            index: base.index(),
-            chunk_bytes: base.chunk_bytes,
+            dir,
+            _folder: folder,
             size: base.disk_bytes,
-            overlay,
+            stack: ArcSwap::from_pointee(stack),
+            writing: RwLock::default(),
+            committing: Mutex::default(),
         }
     }
 
@@ -88,11 +106,11 @@ impl Store {
         };
         let files = self.blobs().files();
         // Held until the disk is out of the way, so that nobody opens it meanwhile.
-        let _lock = match lock(files, &dir, id) {
-            Ok(map) => Some(map),
-            // Without a map it is no disk any more.
-            Err(DiskError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
+        let _lock = match lock(&dir, id) {
+            Err(DiskError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(());
+            }
+            lock => lock?,
         };
         let grave = self.blobs().staged_dir()?;
         files

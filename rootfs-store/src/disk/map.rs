@@ -5,14 +5,17 @@
 //! | sector | bytes | content |
 //! |---|---|---|
 //! | 0 | 8 | magic `VMS-DISK` |
-//! | | 4 | version, 1 |
+//! | | 4 | version, 2 |
 //! | | 4 | block size in bytes, 4096 |
 //! | | 8 | disk size in bytes |
 //! | | 32 | digest of the base snapshot |
-//! | | 452 | zero |
+//! | | 4 | 1 if the overlay lies over the one before it, 0 if it lies on the base alone |
+//! | | 448 | zero |
 //! | | 4 | CRC-32C of all before |
 //! | 1… | 508 | one bit a block, lowest first: set if the overlay holds the block |
 //! | | 4 | CRC-32C of the sector's number (4) and the bits; a sector that was never written is all zero |
+//!
+//! Version 1 has only zeros after the base's digest, so its overlays lie on their bases alone.
 //!
 //! Invariant: bits are only ever set, never cleared, so a mix of older and newer sectors is no inconsistency: it
 //! lacks some blocks that no flush has promised.
@@ -26,15 +29,18 @@ pub(crate) const BLOCK_LEN: usize = 4096;
 /// Bytes of a block.
 pub const BLOCK_BYTES: u64 = BLOCK_LEN as u64;
 const MAGIC: [u8; 8] = *b"VMS-DISK";
-/// The version of maps that is written and read here.
-pub(crate) const MAP_VERSION: u32 = 1;
+/// The version of maps that is written here; older ones are read too.
+pub(crate) const MAP_VERSION: u32 = 2;
+const FIRST_VERSION: u32 = 1;
+/// Where the header says what the overlay lies over.
+const OVER_AT: usize = 24 + DIGEST_BYTES;
 /// Bytes of a sector that hold bits.
 pub(crate) const BITS_BYTES: usize = SECTOR_BYTES - 4;
 /// Blocks that one sector of bits stands for.
 pub(crate) const SECTOR_BLOCKS: u64 = BITS_BYTES as u64 * 8;
 
 // Maps of this version belong to users' sessions: a change of their form needs a new version.
-const _: () = assert!(SECTOR_BLOCKS == 4064 && BLOCK_BYTES == 4096 && MAP_VERSION == 1);
+const _: () = assert!(SECTOR_BLOCKS == 4064 && BLOCK_BYTES == 4096 && MAP_VERSION == 2);
 
 /// Why bytes are no map.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +50,7 @@ pub enum MapError {
     #[error("it does not begin as the map of a disk")]
     NoMap,
     /// The map was written by a newer version.
-    #[error("it is a map of version {found}; this version reads {MAP_VERSION}")]
+    #[error("it is a map of version {found}; this version reads {FIRST_VERSION} to {MAP_VERSION}")]
     Version {
         /// The version in the header.
         found: u32,
@@ -63,6 +69,12 @@ pub enum MapError {
         /// Size of a block in bytes.
         block_bytes: u32,
     },
+    /// The header names nothing that an overlay can lie over.
+    #[error("its header says that it lies over something of kind {over}")]
+    Over {
+        /// The kind.
+        over: u32,
+    },
     /// The file is shorter or longer than its disk needs.
     #[error("it has {found} bytes, but its disk needs {expected}")]
     Length {
@@ -78,8 +90,10 @@ pub enum MapError {
 pub struct Header {
     /// Size of the disk in bytes.
     pub disk_bytes: u64,
-    /// The snapshot that the disk began as.
+    /// The snapshot that the lowest overlay lies on.
     pub base: SnapshotDigest,
+    /// Whether the overlay lies over the one before it; else it lies on the base alone.
+    pub over_previous: bool,
 }
 
 impl Header {
@@ -92,6 +106,7 @@ impl Header {
         bytes[12..16].copy_from_slice(&4096u32.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.disk_bytes.to_le_bytes());
         bytes[24..24 + DIGEST_BYTES].copy_from_slice(self.base.as_bytes());
+        bytes[OVER_AT] = u8::from(self.over_previous);
         let crc = crc32c::crc32c(&bytes[..BITS_BYTES]);
         bytes[BITS_BYTES..].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -106,7 +121,7 @@ impl Header {
             return Err(MapError::NoMap);
         }
         let version = u32_at(bytes, 8);
-        if version != MAP_VERSION {
+        if !(FIRST_VERSION..=MAP_VERSION).contains(&version) {
             return Err(MapError::Version { found: version });
         }
         if crc32c::crc32c(&bytes[..BITS_BYTES]) != u32_at(bytes, BITS_BYTES) {
@@ -123,6 +138,10 @@ impl Header {
                 block_bytes,
             });
         }
+        let over = u32_at(bytes, OVER_AT);
+        if over > 1 || over == 1 && version == FIRST_VERSION {
+            return Err(MapError::Over { over });
+        }
         let expected = file_len(disk_bytes);
         if file_bytes != expected {
             return Err(MapError::Length {
@@ -135,6 +154,7 @@ impl Header {
         Ok(Self {
             disk_bytes,
             base: SnapshotDigest::from_bytes(base),
+            over_previous: over == 1,
         })
     }
 }

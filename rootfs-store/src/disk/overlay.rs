@@ -1,9 +1,8 @@
-//! The two files of a writable disk: the blocks that were written, and the map that says which these are.
+//! The two files of one overlay: the blocks that were written, and the map that says which these are.
 //!
 //! Invariant: the map on disk never names a block whose bytes are not on disk.
 
 use std::collections::BTreeSet;
-use std::fs::{self, TryLockError};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -18,20 +17,57 @@ use crate::blobs::sync_dir;
 use crate::files::{Files, StoreFile};
 
 const DATA: &str = "overlay";
-/// The map, which is locked while the disk is open.
-pub(crate) const MAP: &str = "map";
+const MAP: &str = "map";
+/// Marks a map that is still being written.
+const UNFINISHED: &str = ".new";
 /// Bytes of the buffer that writes zeros where holes can't be punched, and that reads a map.
 const BUFFER_BYTES: usize = 128 * SECTOR_BYTES;
 
-/// The overlay of one disk, held by this process alone.
+/// Which of a disk's overlays one is: those with higher numbers lie over those with lower ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Number(pub(super) u32);
+
+impl Number {
+    /// The file of the blocks.
+    pub(super) fn data(self, dir: &Path) -> PathBuf {
+        dir.join(self.file_name(DATA))
+    }
+
+    /// The file that says which blocks there are. An overlay is there if and only if this is.
+    pub(super) fn map(self, dir: &Path) -> PathBuf {
+        dir.join(self.file_name(MAP))
+    }
+
+    fn file_name(self, kind: &str) -> String {
+        match self.0 {
+            0 => kind.to_owned(),
+            number => format!("{kind}.{number}"),
+        }
+    }
+
+    /// The overlay whose map has this name.
+    pub(super) fn of_map(name: &str) -> Option<Self> {
+        let number = match name.strip_prefix(MAP)? {
+            "" => 0,
+            rest => rest.strip_prefix('.')?.parse().ok()?,
+        };
+        // The one way of writing the number.
+        (Self(number).file_name(MAP) == name).then_some(Self(number))
+    }
+}
+
+/// One overlay of a disk that this process holds.
 #[derive(Debug)]
 pub(super) struct Overlay {
+    pub(super) number: Number,
     dir: PathBuf,
     data: StoreFile,
     map: StoreFile,
     pub(super) blocks: Blocks,
-    /// Sectors of the map that changed since the last flush; held while blocks are written.
-    pub(super) writing: Mutex<BTreeSet<u64>>,
+    /// Sectors of the map that changed since the last flush.
+    dirty: Mutex<BTreeSet<u64>>,
+    /// Whether bytes were written since the last flush began.
+    written: AtomicBool,
     /// Held during a flush, so that none returns before the one that took its sectors.
     flushing: Mutex<()>,
     /// A flush failed: what it should have made durable may be lost, so no later one may claim it.
@@ -40,62 +76,71 @@ pub(super) struct Overlay {
 
 impl Overlay {
     /// Makes the files of an empty overlay in `dir`, durably but for the folder's own name.
-    pub(super) fn create(files: &Files, dir: &Path, header: Header) -> Result<(), DiskError> {
-        let make = |name: &str, len: u64, start: &[u8]| -> io::Result<()> {
-            let file = files.create(&dir.join(name))?;
+    pub(super) fn create(
+        files: &Files,
+        dir: &Path,
+        number: Number,
+        header: Header,
+    ) -> Result<(), DiskError> {
+        let make = |path: &Path, len: u64, start: &[u8]| -> io::Result<()> {
+            let file = files.create(path)?;
             file.set_len(len)?;
             file.write_all_at(start, 0)?;
             file.sync_all()
         };
-        make(DATA, header.disk_bytes, &[]).map_err(io_error("create", &dir.join(DATA)))?;
-        make(MAP, map::file_len(header.disk_bytes), &header.to_bytes())
-            .map_err(io_error("create", &dir.join(MAP)))?;
+        let (data, map) = (number.data(dir), number.map(dir));
+        let unfinished = map.with_added_extension(&UNFINISHED[1..]);
+        make(&data, header.disk_bytes, &[]).map_err(io_error("create", &data))?;
+        make(
+            &unfinished,
+            map::file_len(header.disk_bytes),
+            &header.to_bytes(),
+        )
+        .and_then(|()| files.rename(&unfinished, &map))
+        .map_err(io_error("create", &map))?;
         Ok(sync_dir(files, dir)?)
     }
 
-    /// Opens and locks the overlay in `dir` with all that was flushed to it.
-    pub(super) fn open(files: &Files, dir: &Path, id: &str) -> Result<(Self, Header), DiskError> {
-        let map = lock(files, dir, id)?;
-        let (header, blocks) = load(&map, &dir.join(MAP))?;
-        let data = open_file(files, &dir.join(DATA))?;
+    /// Opens an overlay of a disk that is locked, with all that was flushed to it.
+    pub(super) fn open(
+        files: &Files,
+        dir: &Path,
+        number: Number,
+    ) -> Result<(Self, Header), DiskError> {
+        let (data_path, map_path) = (number.data(dir), number.map(dir));
+        let map = open_file(files, &map_path)?;
+        let (header, blocks) = load(&map, &map_path)?;
+        let data = open_file(files, &data_path)?;
         let found = data
             .get()
             .metadata()
-            .map_err(io_error("inspect", &dir.join(DATA)))?
+            .map_err(io_error("inspect", &data_path))?
             .len();
         if found != header.disk_bytes {
-            let path = dir.join(DATA);
             return Err(DiskError::OverlayLength {
-                path,
+                path: data_path,
                 found,
                 expected: header.disk_bytes,
             });
         }
         let overlay = Self {
+            number,
             dir: dir.to_owned(),
             data,
             map,
             blocks,
-            writing: Mutex::new(BTreeSet::new()),
-            flushing: Mutex::new(()),
+            dirty: Mutex::default(),
+            written: AtomicBool::new(false),
+            flushing: Mutex::default(),
             failed: AtomicBool::new(false),
         };
         Ok((overlay, header))
     }
 
-    /// The same overlay after its folder was renamed.
-    pub(super) fn at(self, dir: PathBuf) -> Self {
-        Self { dir, ..self }
-    }
-
     /// Bytes that the written blocks take on the host.
     pub(super) fn allocated_bytes(&self) -> Result<u64, DiskError> {
-        let metadata = self
-            .data
-            .get()
-            .metadata()
-            .map_err(self.data_error("inspect"))?;
-        Ok(metadata.blocks() * 512)
+        let metadata = self.data.get().metadata();
+        Ok(metadata.map_err(self.data_error("inspect"))?.blocks() * 512)
     }
 
     pub(super) fn read(&self, buf: &mut [u8], offset: u64) -> Result<(), DiskError> {
@@ -105,15 +150,19 @@ impl Overlay {
             .map_err(self.data_error("read"))
     }
 
+    /// Writes bytes of blocks that [`Self::hold`] names afterwards.
     pub(super) fn write(&self, buf: &[u8], offset: u64) -> Result<(), DiskError> {
-        self.data
-            .write_all_at(buf, offset)
-            .map_err(self.data_error("write"))
+        let result = self.data.write_all_at(buf, offset);
+        // After the write: a flush that began before must not take it for covered.
+        self.written.store(true, Ordering::Release);
+        result.map_err(self.data_error("write"))
     }
 
     /// Makes whole blocks read as zeros and gives their space back.
     pub(super) fn clear(&self, bytes: Range<u64>) -> Result<(), DiskError> {
-        match self.data.punch_hole(bytes.clone()) {
+        let result = self.data.punch_hole(bytes.clone());
+        self.written.store(true, Ordering::Release);
+        match result {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::Unsupported => self.write_zeros(bytes),
             Err(error) => Err(self.data_error("punch a hole into")(error)),
@@ -132,6 +181,16 @@ impl Overlay {
         Ok(())
     }
 
+    /// Notes that the overlay holds these blocks, whose bytes were written.
+    pub(super) fn hold(&self, blocks: Range<u64>) {
+        let mut changed = BTreeSet::new();
+        self.blocks.set(blocks, &mut changed);
+        if !changed.is_empty() {
+            let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
+            dirty.append(&mut changed);
+        }
+    }
+
     /// Makes all that was written durable: first the blocks, then the map that names them.
     pub(super) fn flush(&self) -> Result<(), DiskError> {
         let _one_at_a_time = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,8 +207,7 @@ impl Overlay {
     }
 
     fn flush_files(&self) -> Result<(), DiskError> {
-        let dirty =
-            std::mem::take(&mut *self.writing.lock().unwrap_or_else(PoisonError::into_inner));
+        let dirty = std::mem::take(&mut *self.dirty.lock().unwrap_or_else(PoisonError::into_inner));
         // Taken before the blocks are synced: bits that are set meanwhile may belong to blocks that this misses.
         let sectors: Vec<_> = dirty
             .into_iter()
@@ -160,45 +218,35 @@ impl Overlay {
                 )
             })
             .collect();
-        self.data.sync_data().map_err(self.data_error("sync"))?;
+        if self.written.swap(false, Ordering::AcqRel) {
+            self.data.sync_data().map_err(self.data_error("sync"))?;
+        }
         if sectors.is_empty() {
             return Ok(());
         }
-        let map_error = |action| io_error(action, &self.dir.join(MAP));
         for (number, sector) in sectors {
             let at = (number + 1) * SECTOR_BYTES as u64;
             self.map
                 .write_all_at(&sector, at)
-                .map_err(map_error("write"))?;
+                .map_err(self.map_error("write"))?;
         }
-        self.map.sync_data().map_err(map_error("sync"))
+        self.map.sync_data().map_err(self.map_error("sync"))
+    }
+
+    /// Says durably what the overlay lies over from now on.
+    pub(super) fn set_header(&self, header: Header) -> Result<(), DiskError> {
+        self.map
+            .write_all_at(&header.to_bytes(), 0)
+            .and_then(|()| self.map.sync_data())
+            .map_err(self.map_error("write"))
     }
 
     fn data_error(&self, action: &'static str) -> impl FnOnce(io::Error) -> DiskError + use<> {
-        io_error(action, &self.dir.join(DATA))
+        io_error(action, &self.number.data(&self.dir))
     }
-}
 
-/// Locks the map of the disk in `dir`: whoever holds it may use the disk, or remove it.
-pub(super) fn lock(files: &Files, dir: &Path, id: &str) -> Result<StoreFile, DiskError> {
-    let path = dir.join(MAP);
-    let map = open_file(files, &path)?;
-    let in_use = || DiskError::InUse { id: id.to_owned() };
-    match map.get().try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(in_use()),
-        Err(TryLockError::Error(error)) => return Err(io_error("lock", &path)(error)),
-    }
-    // Between being opened and locked, the disk may have been removed, and another one made.
-    let inode = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    let held = map
-        .get()
-        .metadata()
-        .map(inode)
-        .map_err(io_error("inspect", &path))?;
-    match path.metadata().map(inode) {
-        Ok(there) if there == held => Ok(map),
-        _ => Err(in_use()),
+    fn map_error(&self, action: &'static str) -> impl FnOnce(io::Error) -> DiskError + use<> {
+        io_error(action, &self.number.map(&self.dir))
     }
 }
 

@@ -43,6 +43,7 @@ enum Action {
     Flush,
     Reopen,
     Commit,
+    CommitLive,
 }
 
 fn actions() -> impl Strategy<Value = Vec<Action>> {
@@ -55,6 +56,7 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
         1 => Just(Action::Flush),
         1 => Just(Action::Reopen),
         1 => Just(Action::Commit),
+        2 => Just(Action::CommitLive),
     ];
     proptest::collection::vec(action, 1..24)
 }
@@ -111,6 +113,15 @@ proptest! {
                     drop(disk);
                     store.remove_disk("d").unwrap();
                     disk = store.create_disk("d", &snapshot).unwrap();
+                    flushed.clone_from(&model);
+                }
+                Action::CommitLive => {
+                    let snapshot = store.commit_live(&disk, &()).unwrap().snapshot;
+                    prop_assert_eq!(disk.base(), snapshot);
+                    let copy = store.create_disk("copy", &snapshot).unwrap();
+                    prop_assert!(all(&copy) == model);
+                    drop(copy);
+                    store.remove_disk("copy").unwrap();
                     flushed.clone_from(&model);
                 }
             }
@@ -395,5 +406,121 @@ fn cut_off_overlay_is_an_error() {
     assert!(matches!(
         store.open_disk("d"),
         Err(DiskError::OverlayLength { found: 4096, .. })
+    ));
+}
+
+fn files_of_disk(dir: &Path) -> Vec<String> {
+    let names = fs::read_dir(dir.join("disks/d")).unwrap();
+    let mut names: Vec<_> = names
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn live_commit_gives_back_the_space_of_what_it_sealed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, disk) = new_disk(dir.path());
+    disk.write_at(&vec![7; DISK / 2], 0).unwrap();
+    let first = store.commit_live(&disk, &()).unwrap();
+    assert_eq!(files_of_disk(dir.path()), ["map.1", "overlay.1"]);
+    assert_eq!(disk.allocated_bytes().unwrap(), 0);
+    // Nothing new: no new overlay, no new snapshot.
+    let again = store.commit_live(&disk, &()).unwrap();
+    assert_eq!((again.snapshot, again.touched_chunks), (first.snapshot, 0));
+    assert_eq!(files_of_disk(dir.path()), ["map.1", "overlay.1"]);
+    drop(disk);
+    let disk = store.open_disk("d").unwrap();
+    assert_eq!(disk.base(), first.snapshot);
+    assert!(all(&disk)[..DISK / 2].iter().all(|byte| *byte == 7));
+}
+
+#[test]
+fn live_commit_has_all_that_was_written_before_and_nothing_of_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, disk) = new_disk(dir.path());
+    // Each round fills the same blocks in order, so a state is a number of blocks of one round and the rest of the one before.
+    const BLOCKS: usize = 64;
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let snapshots: Vec<_> = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in (1..=250u8).cycle() {
+                for block in 0..BLOCKS {
+                    disk.write_at(&[round; 4096], block as u64 * 4096).unwrap();
+                }
+                if stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    return;
+                }
+            }
+        });
+        let snapshots = (0..8)
+            .map(|_| store.commit_live(&disk, &()).unwrap().snapshot)
+            .collect();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        snapshots
+    });
+    let pattern = pattern();
+    for (number, snapshot) in snapshots.iter().enumerate() {
+        let copy = store.create_disk("copy", snapshot).unwrap();
+        let bytes = all(&copy);
+        let blocks: Vec<_> = bytes.chunks(4096).take(BLOCKS).collect();
+        let rounds: Vec<_> = blocks.iter().map(|block| block[0]).collect();
+        let whole = |(n, block): (usize, &&[u8])| {
+            block.iter().all(|byte| *byte == block[0]) || *block == &pattern[n * 4096..][..4096]
+        };
+        assert!(blocks.iter().enumerate().all(whole), "snapshot {number}");
+        let steps = rounds.windows(2).filter(|pair| pair[0] != pair[1]).count();
+        let fresh = blocks
+            .iter()
+            .enumerate()
+            .filter(|(n, block)| **block == &pattern[n * 4096..][..4096])
+            .count();
+        assert!(fresh > 0 || steps <= 1, "snapshot {number}: {rounds:?}");
+        drop(copy);
+        store.remove_disk("copy").unwrap();
+    }
+}
+
+#[test]
+fn live_commit_that_failed_loses_nothing_and_can_be_repeated() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, disk) = new_disk(dir.path());
+    disk.write_at(&[1; 8192], 0).unwrap();
+    let staging = dir.path().join("staging");
+    fs::remove_dir(&staging).unwrap();
+    assert!(store.commit_live(&disk, &()).is_err());
+    fs::create_dir(&staging).unwrap();
+    disk.write_at(&[2; 4096], 4096).unwrap();
+    disk.write_at(&[3; 100], 8192).unwrap();
+    let mut expected = pattern();
+    expected[..4096].fill(1);
+    expected[4096..8192].fill(2);
+    expected[8192..8292].fill(3);
+    assert!(all(&disk) == expected);
+    disk.flush().unwrap();
+    drop(disk);
+    // As after a crash between the switch and the end of the commit.
+    let disk = store.open_disk("d").unwrap();
+    assert!(all(&disk) == expected);
+    let snapshot = store.commit_live(&disk, &()).unwrap().snapshot;
+    assert_eq!(files_of_disk(dir.path()), ["map.2", "overlay.2"]);
+    drop(disk);
+    assert!(all(&store.create_disk("copy", &snapshot).unwrap()) == expected);
+}
+
+#[test]
+fn missing_overlay_below_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, disk) = new_disk(dir.path());
+    disk.write_at(&[1; 8192], 0).unwrap();
+    let staging = dir.path().join("staging");
+    fs::remove_dir(&staging).unwrap();
+    assert!(store.commit_live(&disk, &()).is_err());
+    drop(disk);
+    fs::remove_file(dir.path().join("disks/d/map")).unwrap();
+    assert!(matches!(
+        store.open_disk("d"),
+        Err(DiskError::NoOverlay { .. })
     ));
 }

@@ -3,6 +3,7 @@ use super::*;
 const HEADER: Header = Header {
     disk_bytes: 1 << 30,
     base: SnapshotDigest::from_bytes([7; 32]),
+    over_previous: true,
 };
 
 #[test]
@@ -19,8 +20,26 @@ fn header_and_sectors_read_as_they_were_written() {
 fn format_has_not_changed() {
     let mut all = HEADER.to_bytes().to_vec();
     all.extend(seal_sector(3, &[0xa5; BITS_BYTES]));
+    let golden = include_bytes!("../../../golden/disk-map-v2.bin");
+    assert_eq!(&all, golden, "maps of version 2 can't be read any more");
+}
+
+#[test]
+fn maps_of_version_1_are_read() {
     let golden = include_bytes!("../../../golden/disk-map-v1.bin");
-    assert_eq!(&all, golden, "maps of version 1 can't be read any more");
+    let (header, sector) = golden.split_first_chunk().unwrap();
+    let expected = Header {
+        over_previous: false,
+        ..HEADER
+    };
+    assert_eq!(
+        Header::parse(header, file_len(HEADER.disk_bytes)),
+        Ok(expected)
+    );
+    assert_eq!(
+        open_sector(3, sector.try_into().unwrap()),
+        Ok([0xa5; BITS_BYTES])
+    );
 }
 
 #[test]
@@ -58,10 +77,10 @@ fn sector_in_a_wrong_place_is_noticed() {
 #[test]
 fn newer_version_and_wrong_length_are_named() {
     let mut newer = HEADER.to_bytes();
-    newer[8] = 2;
+    newer[8] = 3;
     assert_eq!(
         Header::parse(&newer, 0),
-        Err(MapError::Version { found: 2 })
+        Err(MapError::Version { found: 3 })
     );
     let expected = file_len(HEADER.disk_bytes);
     assert_eq!(

@@ -1,0 +1,131 @@
+//! What a disk is made of at one moment: a snapshot, and the overlays that lie over it.
+//!
+//! Invariant: a block is read from the highest overlay whose bit for it is set, or else from the base.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::map::BLOCK_BYTES;
+use super::overlay::Overlay;
+use super::{DiskError, blocks_over};
+use crate::chunk_source::ChunkSource;
+use crate::digest::SnapshotDigest;
+use crate::index::Index;
+use crate::manifest::Snapshot;
+use crate::store::StoreError;
+
+/// The snapshot at the bottom of a disk.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Base {
+    pub(crate) digest: SnapshotDigest,
+    pub(crate) index: Index,
+    pub(crate) chunk_bytes: u32,
+}
+
+/// A snapshot and the overlays over it, which are never changed in place.
+#[derive(Debug, Clone)]
+pub(crate) struct Stack {
+    pub(crate) base: Base,
+    /// From the lowest to the highest.
+    pub(super) overlays: Vec<Arc<Overlay>>,
+}
+
+impl Stack {
+    /// Fills `buf` with the bytes that start at `offset`, which are on the disk.
+    pub(crate) fn read(
+        &self,
+        source: &ChunkSource,
+        buf: &mut [u8],
+        offset: u64,
+    ) -> Result<(), DiskError> {
+        let (mut at, mut rest) = (offset, buf);
+        while !rest.is_empty() {
+            let (holder, end) = self.holder(blocks_over(at..at + rest.len() as u64));
+            let len = usize::try_from(end * BLOCK_BYTES - at)
+                .map_or(rest.len(), |len| len.min(rest.len()));
+            let (run, after) = rest.split_at_mut(len);
+            match holder {
+                Some(overlay) => overlay.read(run, at)?,
+                None => self.base.read(source, run, at)?,
+            }
+            at += len as u64;
+            rest = after;
+        }
+        Ok(())
+    }
+
+    /// The overlay that the first of `blocks` is read from, if it is not the base, and the end of the run of those
+    /// for which that is the same.
+    fn holder(&self, blocks: Range<u64>) -> (Option<&Overlay>, u64) {
+        let mut run = blocks;
+        for overlay in self.overlays.iter().rev() {
+            let (held, end) = overlay.blocks.run(run.clone());
+            run.end = end;
+            if held {
+                return (Some(overlay), end);
+            }
+        }
+        (None, run.end)
+    }
+
+    /// Whether there are no overlays.
+    pub(crate) fn is_base_alone(&self) -> bool {
+        self.overlays.is_empty()
+    }
+
+    /// Whether an overlay holds the block.
+    pub(super) fn holds(&self, block: u64) -> bool {
+        self.overlays
+            .iter()
+            .any(|overlay| overlay.blocks.get(block))
+    }
+
+    /// Numbers of the chunks of which some overlay holds a block, ascending.
+    pub(crate) fn touched_chunks(&self) -> Vec<u64> {
+        let group = u64::from(self.base.chunk_bytes) / BLOCK_BYTES;
+        let mut chunks: Vec<u64> = self
+            .overlays
+            .iter()
+            .flat_map(|overlay| overlay.blocks.groups(group))
+            .collect();
+        chunks.sort_unstable();
+        chunks.dedup();
+        chunks
+    }
+
+    /// Makes all that was written so far durable.
+    pub(super) fn flush(&self) -> Result<(), DiskError> {
+        self.overlays.iter().try_for_each(|overlay| overlay.flush())
+    }
+}
+
+impl Base {
+    pub(crate) fn of(snapshot: &Snapshot) -> Self {
+        Self {
+            digest: snapshot.digest,
+            index: snapshot.index(),
+            chunk_bytes: snapshot.chunk_bytes,
+        }
+    }
+
+    fn read(&self, source: &ChunkSource, buf: &mut [u8], offset: u64) -> Result<(), StoreError> {
+        let chunk_bytes = u64::from(self.chunk_bytes);
+        let (mut at, mut rest) = (offset, buf);
+        while !rest.is_empty() {
+            // Less than a chunk, which fits a usize everywhere.
+            let skip = usize::try_from(at % chunk_bytes).unwrap_or(0);
+            let len = (self.chunk_bytes as usize - skip).min(rest.len());
+            let (piece, after) = rest.split_at_mut(len);
+            match self.index.get(source, at / chunk_bytes)? {
+                Some(found) => {
+                    let chunk = source.chunk(&found, self.chunk_bytes as usize)?;
+                    piece.copy_from_slice(&chunk[skip..skip + len]);
+                }
+                None => piece.fill(0),
+            }
+            at += len as u64;
+            rest = after;
+        }
+        Ok(())
+    }
+}
