@@ -91,6 +91,8 @@ impl Overlay {
         let (data, map) = (number.data(dir), number.map(dir));
         let unfinished = map.with_added_extension(&UNFINISHED[1..]);
         make(&data, header.disk_bytes, &[]).map_err(io_error("create", &data))?;
+        // The map's name says that there is an overlay, so it must not outlive a power cut alone.
+        sync_dir(files, dir)?;
         make(
             &unfinished,
             map::file_len(header.disk_bytes),

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can not go on may panic")]
 
+mod crash;
 mod disk;
 mod ext4;
 mod import;

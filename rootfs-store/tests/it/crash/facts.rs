@@ -1,0 +1,135 @@
+//! What a caller knows of a store, and whether a store that was cut off agrees.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use rootfs_store::{SnapshotDigest, Store, WritableDisk};
+
+use super::log::Step;
+
+/// The part of a disk that tests write to and compare: where it begins, and its size.
+pub(crate) const REGION: u64 = 12 << 20;
+pub(crate) const REGION_BYTES: usize = 64 << 10;
+/// What a disk writes as a whole.
+const SECTOR: usize = 512;
+
+/// One thing that is so.
+#[derive(Debug, Clone)]
+pub(crate) enum Fact {
+    /// The name means this snapshot, or nothing.
+    Name(&'static str, Option<SnapshotDigest>),
+    /// The region of this snapshot.
+    Snapshot(SnapshotDigest, Vec<u8>),
+    /// The region of this writable disk; nothing if there is no disk.
+    Disk(&'static str, Option<Vec<u8>>),
+}
+
+/// What may be so after a cut: what was reported last, and what was asked for since.
+#[derive(Default)]
+pub(crate) struct Expected {
+    names: BTreeMap<&'static str, Vec<Option<SnapshotDigest>>>,
+    disks: BTreeMap<&'static str, Vec<Option<Vec<u8>>>>,
+    /// Never changes, so it is known for the whole run.
+    snapshots: BTreeMap<SnapshotDigest, Vec<u8>>,
+}
+
+impl Expected {
+    /// Begins a run whose snapshots are all known.
+    pub(crate) fn of(steps: &[Step]) -> Self {
+        let mut expected = Self::default();
+        for step in steps {
+            if let Step::Begun(Fact::Snapshot(digest, region))
+            | Step::Done(Fact::Snapshot(digest, region)) = step
+            {
+                expected.snapshots.insert(*digest, region.clone());
+            }
+        }
+        expected
+    }
+
+    pub(crate) fn follow(&mut self, step: &Step) {
+        let (fact, done) = match step {
+            Step::Begun(fact) => (fact, false),
+            Step::Done(fact) => (fact, true),
+            _ => return,
+        };
+        match fact {
+            Fact::Name(name, digest) => {
+                let may = self.names.entry(name).or_insert_with(|| vec![None]);
+                add(may, *digest, done);
+            }
+            Fact::Disk(id, region) => {
+                let may = self.disks.entry(id).or_insert_with(|| vec![None]);
+                add(may, region.clone(), done);
+            }
+            Fact::Snapshot(..) => {}
+        }
+    }
+
+    /// Fails unless the store is as it may be, and all that it names is whole.
+    pub(crate) fn check(&self, store: &Store, scratch: &Path) {
+        let names: BTreeMap<_, _> = store
+            .names()
+            .unwrap()
+            .into_iter()
+            .map(|named| (named.name, named.digest))
+            .collect();
+        for (name, may) in &self.names {
+            let found = names.get(*name).copied();
+            assert!(
+                may.contains(&found),
+                "`{name}` is {found:?}, not one of {may:?}"
+            );
+        }
+        let whole: BTreeSet<_> = names.values().collect();
+        for digest in whole {
+            let region = exported_region(store, digest, scratch);
+            assert!(region == self.snapshots[digest], "{digest} has changed");
+        }
+        for (id, may) in &self.disks {
+            self.check_disk(store, id, may);
+        }
+    }
+
+    fn check_disk(&self, store: &Store, id: &str, may: &[Option<Vec<u8>>]) {
+        if !store.disk_exists(id) {
+            assert!(may.contains(&None), "disk `{id}` is gone");
+            return;
+        }
+        let disk = store.open_disk(id).unwrap();
+        let found = region(&disk);
+        // A sector is what it was at the last flush, or what it was made later.
+        for (number, sector) in found.chunks(SECTOR).enumerate() {
+            let range = number * SECTOR..(number + 1) * SECTOR;
+            let allowed = may.iter().flatten().any(|may| may[range.clone()] == *sector);
+            assert!(allowed, "sector {number} of disk `{id}` is {}", sector[0]);
+        }
+    }
+}
+
+fn add<T>(may: &mut Vec<T>, now: T, done: bool) {
+    if done {
+        may.clear();
+    }
+    may.push(now);
+}
+
+/// The region of a disk.
+pub(crate) fn region(disk: &WritableDisk) -> Vec<u8> {
+    let mut bytes = vec![0; REGION_BYTES];
+    disk.read_at(&mut bytes, REGION).unwrap();
+    bytes
+}
+
+/// Reads a whole snapshot, which verifies all of its chunks, and returns its region.
+pub(crate) fn exported_region(store: &Store, digest: &SnapshotDigest, scratch: &Path) -> Vec<u8> {
+    let path = scratch.join("exported");
+    store.export(digest, &path, &()).unwrap();
+    let mut bytes = vec![0; REGION_BYTES];
+    let file = File::open(&path).unwrap();
+    file.read_exact_at(&mut bytes, REGION).unwrap();
+    std::fs::remove_file(path).unwrap();
+    bytes
+}

@@ -1,0 +1,184 @@
+//! Records what a store does to its folder, and refuses what a test wants refused.
+
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+
+use rootfs_store::{Change, FileId, Watch};
+
+use super::facts::Fact;
+
+/// A change to the store's folder with paths below it, or what a caller knows at that moment.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    Create {
+        file: FileId,
+        path: PathBuf,
+    },
+    Open {
+        file: FileId,
+        path: PathBuf,
+    },
+    Write {
+        file: FileId,
+        offset: u64,
+        bytes: Vec<u8>,
+    },
+    SetLen {
+        file: FileId,
+        len: u64,
+    },
+    PunchHole {
+        file: FileId,
+        range: Range<u64>,
+    },
+    Sync {
+        file: FileId,
+    },
+    CreateDir {
+        path: PathBuf,
+    },
+    Rename {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    Remove {
+        path: PathBuf,
+    },
+    SyncDir {
+        path: PathBuf,
+    },
+    /// The caller asked for something; it may be so from now on.
+    Begun(Fact),
+    /// The caller was told that it is so.
+    Done(Fact),
+}
+
+/// When changes fail, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fault {
+    /// Number of the first change that fails, from 0.
+    pub(crate) at: usize,
+    /// Whether all that follow fail too, but for removals, until [`Log::mend`].
+    pub(crate) stays: bool,
+    /// The error's number.
+    pub(crate) errno: i32,
+}
+
+/// Everything that happened, in order.
+#[derive(Debug)]
+pub(crate) struct Log {
+    root: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    steps: Vec<Step>,
+    changes: usize,
+    fault: Option<Fault>,
+}
+
+impl Log {
+    pub(crate) fn new(root: &Path, fault: Option<Fault>) -> Self {
+        let state = State {
+            fault,
+            ..State::default()
+        };
+        Self {
+            root: root.to_owned(),
+            state: Mutex::new(state),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub(crate) fn begun(&self, fact: Fact) {
+        self.state().steps.push(Step::Begun(fact));
+    }
+
+    pub(crate) fn done(&self, fact: Fact) {
+        self.state().steps.push(Step::Done(fact));
+    }
+
+    pub(crate) fn steps(&self) -> Vec<Step> {
+        self.state().steps.clone()
+    }
+
+    /// Changes that were asked for so far.
+    pub(crate) fn changes(&self) -> usize {
+        self.state().changes
+    }
+
+    /// Nothing fails any more.
+    pub(crate) fn mend(&self) {
+        self.state().fault = None;
+    }
+
+    /// The path below the store's folder.
+    fn below(&self, path: &Path) -> Option<PathBuf> {
+        path.strip_prefix(&self.root).ok().map(Path::to_owned)
+    }
+
+    fn step(&self, change: &Change<'_>) -> Option<Step> {
+        Some(match *change {
+            Change::Create { file, path } => Step::Create {
+                file,
+                path: self.below(path)?,
+            },
+            Change::Open { file, path } => Step::Open {
+                file,
+                path: self.below(path)?,
+            },
+            Change::Write {
+                file,
+                offset,
+                bytes,
+            } => Step::Write {
+                file,
+                offset,
+                bytes: bytes.to_owned(),
+            },
+            Change::SetLen { file, len } => Step::SetLen { file, len },
+            Change::PunchHole { file, ref range } => Step::PunchHole {
+                file,
+                range: range.clone(),
+            },
+            Change::Sync { file } => Step::Sync { file },
+            Change::CreateDir { path } => Step::CreateDir {
+                path: self.below(path)?,
+            },
+            Change::Rename { from, to } => Step::Rename {
+                from: self.below(from)?,
+                to: self.below(to)?,
+            },
+            Change::RemoveFile { path } | Change::RemoveDir { path } => Step::Remove {
+                path: self.below(path)?,
+            },
+            Change::SyncDir { path } => Step::SyncDir {
+                path: self.below(path)?,
+            },
+            ref other => panic!("the simulator does not know {other:?}"),
+        })
+    }
+}
+
+impl Watch for Log {
+    fn change(&self, change: &Change<'_>) -> io::Result<()> {
+        let step = self.step(change);
+        let mut state = self.state();
+        let number = state.changes;
+        state.changes += 1;
+        let removal = matches!(step, Some(Step::Remove { .. }));
+        if let Some(fault) = state.fault
+            && (number == fault.at || number > fault.at && fault.stays && !removal)
+        {
+            return Err(io::Error::from_raw_os_error(fault.errno));
+        }
+        state.steps.extend(step);
+        Ok(())
+    }
+}
