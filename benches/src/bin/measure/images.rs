@@ -1,0 +1,81 @@
+//! Imports and exports.
+
+use std::path::Path;
+use std::time::Instant;
+
+use benches::{Frames, MeasureError};
+use rootfs_store::{ImageReference, ImportOptions, Imported, SnapshotDigest, Store};
+use serde_json::{Value, json};
+
+pub(crate) fn import(
+    image: &ImageReference,
+    store: &Path,
+    chunk_bytes: u32,
+    disk_bytes: Option<u64>,
+) -> Result<Value, MeasureError> {
+    let options = ImportOptions {
+        chunk_bytes,
+        disk_bytes,
+        ..ImportOptions::default()
+    };
+    let begun = Instant::now();
+    let store = Store::open(store)?;
+    let imported = store.import(image, &options, &())?;
+    let seconds = begun.elapsed().as_secs_f64();
+    Ok(json!({
+        "snapshot": imported.snapshot.to_string(),
+        "disk_bytes": imported.disk_bytes,
+        "new_chunks": imported.new_chunks,
+        "new_bytes": imported.new_bytes,
+        "stored_bytes": imported.stored_bytes,
+        "index_bytes": frames(&store, &imported)?.index_bytes(),
+        "seconds": seconds,
+    }))
+}
+
+pub(crate) fn export(
+    store: &Path,
+    snapshot: &SnapshotDigest,
+    file: &Path,
+) -> Result<Value, MeasureError> {
+    let begun = Instant::now();
+    let exported = Store::open(store)?.export(snapshot, file, &())?;
+    Ok(json!({
+        "disk_bytes": exported.disk_bytes,
+        "written_bytes": exported.written_bytes,
+        "seconds": begun.elapsed().as_secs_f64(),
+    }))
+}
+
+/// Imports two versions of an image into a new store, and compares their chunks.
+pub(crate) fn dedup(
+    dir: &Path,
+    first: &ImageReference,
+    second: &ImageReference,
+    chunk_bytes: u32,
+) -> Result<Value, MeasureError> {
+    let store = Store::open(dir)?;
+    let options = ImportOptions {
+        chunk_bytes,
+        ..ImportOptions::default()
+    };
+    let import = |image| frames(&store, &store.import(image, &options, &())?);
+    let first = import(first)?;
+    let added = import(second)?.added_to(&first);
+    Ok(json!({
+        "chunk_bytes": chunk_bytes,
+        "chunks": added.chunks,
+        "new_chunks": added.new_chunks,
+        "stored_bytes": added.stored_bytes,
+        "new_stored_bytes": added.new_stored_bytes,
+    }))
+}
+
+/// Frames of an image that the store did not have.
+fn frames(store: &Store, imported: &Imported) -> Result<Frames, MeasureError> {
+    Frames::of(
+        store,
+        &store.snapshot(&imported.snapshot)?,
+        imported.new_chunks,
+    )
+}

@@ -1,0 +1,193 @@
+//! One step of a measurement as a process of its own, so that it can be timed beside other tools.
+//!
+//! Each verb prints one JSON object. What a verb reports as done is durable.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use benches::{Changes, MeasureError};
+use clap::Parser;
+use rootfs_store::{DEFAULT_CHUNK_BYTES, ImageReference, SnapshotDigest};
+use serde_json::Value;
+
+mod disks;
+mod floor;
+mod images;
+mod reads;
+
+/// One step of a measurement; `cargo xtask bench` calls it.
+#[derive(Debug, Parser)]
+enum Verb {
+    /// Imports an image into a store.
+    Import {
+        image: ImageReference,
+        store: PathBuf,
+        /// Size of the chunks in bytes.
+        #[arg(long, default_value_t = DEFAULT_CHUNK_BYTES)]
+        chunk_bytes: u32,
+        /// Size of the disk in bytes.
+        #[arg(long)]
+        disk_bytes: Option<u64>,
+    },
+    /// Imports two versions of an image into a new store, and says what the second adds to the first.
+    Dedup {
+        store: PathBuf,
+        first: ImageReference,
+        second: ImageReference,
+        /// Size of the chunks in bytes.
+        #[arg(long, default_value_t = DEFAULT_CHUNK_BYTES)]
+        chunk_bytes: u32,
+    },
+    /// Unpacks, hashes and compresses an image's layers on two threads, and nothing else.
+    Floor {
+        image: ImageReference,
+        /// Size of the pieces that are hashed and compressed, in bytes.
+        #[arg(long, default_value_t = DEFAULT_CHUNK_BYTES)]
+        chunk_bytes: u32,
+    },
+    /// Makes a disk over a snapshot, in the place of one of the same name, writes to it and flushes.
+    Change {
+        store: PathBuf,
+        snapshot: SnapshotDigest,
+        id: String,
+        #[command(flatten)]
+        changes: ChangeArgs,
+    },
+    /// Writes the same to a plain file, and syncs it.
+    ChangeFile {
+        file: PathBuf,
+        #[command(flatten)]
+        changes: ChangeArgs,
+    },
+    /// Makes a snapshot of a disk.
+    Commit { store: PathBuf, id: String },
+    /// Writes a snapshot's disk to a new sparse file.
+    Export {
+        store: PathBuf,
+        snapshot: SnapshotDigest,
+        file: PathBuf,
+    },
+    /// Reads what fits in the cache, again and again, through a disk and from a plain file with the same bytes.
+    HotReads {
+        store: PathBuf,
+        snapshot: SnapshotDigest,
+        file: PathBuf,
+    },
+    /// Reads one block of each of many chunks, which no cache of the store holds yet.
+    ColdReads {
+        store: PathBuf,
+        snapshot: SnapshotDigest,
+        file: PathBuf,
+        /// Takes the store out of the operating system's page cache, too.
+        #[arg(long)]
+        from_device: bool,
+    },
+    /// Counts what a scattered set of reads makes the store read.
+    Fetched {
+        store: PathBuf,
+        snapshot: SnapshotDigest,
+        file: PathBuf,
+        /// Number of reads.
+        #[arg(long, default_value_t = 1000)]
+        reads: usize,
+        /// Bytes of each.
+        #[arg(long, default_value_t = 4096)]
+        bytes: usize,
+    },
+}
+
+/// Which bytes to write.
+#[derive(Debug, Clone, Copy, clap::Args)]
+struct ChangeArgs {
+    /// Number of runs.
+    #[arg(long)]
+    runs: u64,
+    /// Bytes of each run, a multiple of 4096.
+    #[arg(long)]
+    run_bytes: u64,
+    /// Other seeds write elsewhere.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+impl From<ChangeArgs> for Changes {
+    fn from(args: ChangeArgs) -> Self {
+        Self {
+            runs: args.runs,
+            run_bytes: args.run_bytes,
+            seed: args.seed,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match run(&Verb::parse()) {
+        Ok(report) => {
+            println!("{report}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(verb: &Verb) -> Result<Value, MeasureError> {
+    match verb {
+        Verb::Import {
+            image,
+            store,
+            chunk_bytes,
+            disk_bytes,
+        } => images::import(image, store, *chunk_bytes, *disk_bytes),
+        Verb::Dedup {
+            store,
+            first,
+            second,
+            chunk_bytes,
+        } => images::dedup(store, first, second, *chunk_bytes),
+        Verb::Floor { image, chunk_bytes } => floor::run(image, *chunk_bytes),
+        Verb::Change {
+            store,
+            snapshot,
+            id,
+            changes,
+        } => disks::change(store, snapshot, id, (*changes).into()),
+        Verb::ChangeFile { file, changes } => disks::change_file(file, (*changes).into()),
+        Verb::Commit { store, id } => disks::commit(store, id),
+        Verb::Export {
+            store,
+            snapshot,
+            file,
+        } => images::export(store, snapshot, file),
+        Verb::HotReads {
+            store,
+            snapshot,
+            file,
+        } => reads::hot(store, snapshot, file),
+        Verb::ColdReads {
+            store,
+            snapshot,
+            file,
+            from_device,
+        } => reads::cold(store, snapshot, file, *from_device),
+        Verb::Fetched {
+            store,
+            snapshot,
+            file,
+            reads,
+            bytes,
+        } => reads::fetched(store, snapshot, file, *reads, *bytes),
+    }
+}
+
+fn complain(error: &dyn Error) {
+    eprintln!("measure: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("  because: {error}");
+        cause = error.source();
+    }
+}

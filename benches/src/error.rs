@@ -1,0 +1,92 @@
+//! Why a measurement failed.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rootfs_store::image::ImageError;
+use rootfs_store::{
+    CommitError, DiskError, ExportError, ImportError, PackError, ReferenceError, StoreError,
+};
+
+/// A measurement that could not be taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MeasureError {
+    /// The operating system refused something.
+    #[error("could not {action} {path}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// An image's name can't be understood.
+    #[error("{text} names no image: give oci:DIR or oci:DIR:TAG")]
+    Reference {
+        /// The name.
+        text: String,
+        /// What is wrong.
+        source: ReferenceError,
+    },
+    /// The file holds nothing that could be read for a measurement.
+    #[error("{path} holds no data: give it the export of a snapshot that does")]
+    NoData {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The floor is only defined for gzip layers.
+    #[error("{path} is no gzip layer: the floor is measured over gzip layers only")]
+    NotGzip {
+        /// The layer's blob.
+        path: PathBuf,
+    },
+    /// There is no memory for a compressor.
+    #[error("could not set up zstd")]
+    Compressor {
+        /// What zstd said.
+        source: io::Error,
+    },
+    /// A pack's table can't be read.
+    #[error("could not read the table of pack {path}")]
+    Pack {
+        /// The pack.
+        path: PathBuf,
+        /// What is wrong.
+        source: PackError,
+    },
+    /// The image can't be opened.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// An import failed.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// A commit failed.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// An export failed.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// A disk failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl MeasureError {
+    /// Turns what the operating system said about `path` into an error that names it.
+    pub fn io<E: Into<io::Error>>(
+        action: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(E) -> Self + use<E> {
+        let path = path.to_owned();
+        move |source| Self::Io {
+            action,
+            path,
+            source: source.into(),
+        }
+    }
+}
