@@ -16,7 +16,8 @@ mod busybox;
 mod debian;
 mod layout;
 
-pub(crate) use layout::LayoutError;
+pub(crate) use debian::bootstrap;
+pub(crate) use layout::{Layout, LayoutError};
 
 /// An image in the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod apt;
+mod bench;
 mod cache;
 mod cargo;
 mod command;
@@ -36,6 +37,9 @@ enum Chore {
     Images(images::Args),
     /// Runs everything that CI checks, up to the first failure.
     Test(test::Args),
+    /// Measures the store beside other tools, and at each size of chunks.
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Shows an image, a session that shuts down, and the session again, with a real kernel.
     Demo(demo::Args),
     /// The part of the demonstration that needs a KVM for stock kernels.
@@ -58,6 +62,7 @@ fn main() -> ExitCode {
         })),
         Chore::Images(args) => report(images::main(&args)),
         Chore::Test(args) => report(test::main(&args)),
+        Chore::Bench(bench) => report(bench::main(&bench)),
         Chore::Demo(args) => report(demo::main(&args)),
         Chore::DemoSessions(args) => report(demo::inside(&args)),
     }

@@ -32,7 +32,7 @@ const EMPTIED: [&str; 10] = [
 pub(super) fn make(target: &Path) -> Result<(), LayoutError> {
     let layout = Layout::begin(target)?;
     let rootfs = layout.rootfs();
-    bootstrap(&rootfs)?;
+    bootstrap(&rootfs, PACKAGES)?;
     for folder in EMPTIED {
         empty(&rootfs.join(folder))?;
     }
@@ -56,11 +56,12 @@ pub(super) fn make(target: &Path) -> Result<(), LayoutError> {
     ])
 }
 
-fn bootstrap(rootfs: &Path) -> Result<(), LayoutError> {
+/// Fills `rootfs` with the smallest Debian and `packages`, which are separated by commas.
+pub(crate) fn bootstrap(rootfs: &Path, packages: &str) -> Result<(), LayoutError> {
     let mut debootstrap = Command::new("debootstrap");
     debootstrap.args(["--variant=minbase", "--arch=amd64", "--merged-usr"]);
     debootstrap
-        .arg(format!("--include={PACKAGES}"))
+        .arg(format!("--include={packages}"))
         .arg(format!("--keyring={KEYRING}"));
     debootstrap
         .arg(apt::RELEASE)

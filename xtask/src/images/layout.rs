@@ -30,14 +30,14 @@ pub(crate) enum LayoutError {
 
 /// A layout whose image has the layers so far, and the files that the next layer will be made of.
 #[derive(Debug)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     target: PathBuf,
     work: PathBuf,
 }
 
 impl Layout {
     /// Begins an image without files, to become the folder `target`, which is empty and exists.
-    pub(super) fn begin(target: &Path) -> Result<Self, LayoutError> {
+    pub(crate) fn begin(target: &Path) -> Result<Self, LayoutError> {
         let layout = Self {
             target: target.to_owned(),
             work: target.join("work"),
@@ -50,12 +50,12 @@ impl Layout {
     }
 
     /// The files as they are to be in the next layer and those below it.
-    pub(super) fn rootfs(&self) -> PathBuf {
+    pub(crate) fn rootfs(&self) -> PathBuf {
         self.bundle().join("rootfs")
     }
 
     /// Makes a layer of what has changed in the files.
-    pub(super) fn add_layer(&self, made_by: &str) -> Result<(), LayoutError> {
+    pub(crate) fn add_layer(&self, made_by: &str) -> Result<(), LayoutError> {
         let mut repack = self.umoci("repack");
         repack.args(["--refresh-bundle", "--history.created", TIME]);
         repack.args(["--history.created_by", made_by]);
@@ -64,7 +64,7 @@ impl Layout {
     }
 
     /// Sets the image's config by umoci's options, and puts the layout in its place.
-    pub(super) fn finish(self, options: &[&str]) -> Result<(), LayoutError> {
+    pub(crate) fn finish(self, options: &[&str]) -> Result<(), LayoutError> {
         let mut config = self.umoci("config");
         config.args([
             "--created",

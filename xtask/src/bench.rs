@@ -1,0 +1,80 @@
+//! Measurements of the store: beside other tools on the same input, and at each size of chunks.
+
+use std::path::PathBuf;
+
+use crate::cache::CacheError;
+use crate::cargo::{self, CargoError};
+use crate::command::CommandError;
+use crate::file_error::FileError;
+use crate::images::{ImageError, LayoutError};
+use crate::packages::PackageError;
+
+mod chunk_size;
+mod compare;
+mod image;
+mod measure;
+mod peers;
+mod plot;
+mod statistics;
+mod steps;
+mod table;
+
+/// What to measure.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Bench {
+    /// Runs the store and other tools on the same input, and writes a table and plots to target/bench/compare.
+    Compare(compare::Args),
+    /// Measures imports, commits and reads at each size of chunks, and writes a table to target/bench.
+    ChunkSize(chunk_size::Args),
+    /// Prints the images that the others measure with, after making them if need be.
+    Images,
+}
+
+/// A measurement that could not be taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum BenchError {
+    #[error("making and unpacking images needs root; run `cargo xtask bench` as root")]
+    NotRoot,
+    #[error("the workspace has no program named measure")]
+    NoMeasure,
+    #[error("{line} printed something else than the JSON that was expected: {printed}")]
+    Report { line: String, printed: String },
+    #[error("the image in {folder} has too few files that can be changed")]
+    FewFiles { folder: PathBuf },
+    #[error("could not read the times of other processes")]
+    Usage(#[source] nix::Error),
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    #[error(transparent)]
+    Cargo(#[from] CargoError),
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    #[error(transparent)]
+    Package(#[from] PackageError),
+}
+
+/// Measures.
+pub(crate) fn main(bench: &Bench) -> Result<(), BenchError> {
+    match bench {
+        Bench::Compare(args) => compare::main(args),
+        Bench::ChunkSize(args) => chunk_size::main(args),
+        Bench::Images => image::print(),
+    }
+}
+
+/// Where figures are kept that the project refers to.
+fn results() -> PathBuf {
+    cargo::workspace().join("benches/results")
+}
+
+/// Where the figures of the last run are.
+fn target() -> PathBuf {
+    cargo::workspace().join("target/bench")
+}

@@ -1,0 +1,212 @@
+//! The `measure` program, which takes each step of ours as a process of its own.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::BenchError;
+use crate::cargo;
+use crate::command;
+use crate::images;
+
+const NAME: &str = "measure";
+
+/// Changes to a disk: so many runs of new bytes at random places.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Changes {
+    pub(super) runs: u64,
+    pub(super) run_bytes: u64,
+    pub(super) seed: u64,
+}
+
+impl Changes {
+    /// Blocks of 4 KiB.
+    pub(super) fn scattered(blocks: u64, seed: u64) -> Self {
+        Self {
+            runs: blocks,
+            run_bytes: 4096,
+            seed,
+        }
+    }
+
+    /// Runs of 1 MiB.
+    pub(super) fn runs(runs: u64, seed: u64) -> Self {
+        Self {
+            runs,
+            run_bytes: 1 << 20,
+            seed,
+        }
+    }
+
+    fn words(self) -> [String; 6] {
+        [
+            "--runs".to_owned(),
+            self.runs.to_string(),
+            "--run-bytes".to_owned(),
+            self.run_bytes.to_string(),
+            "--seed".to_owned(),
+            self.seed.to_string(),
+        ]
+    }
+}
+
+/// The program, built for release.
+#[derive(Debug, Clone)]
+pub(super) struct Measure {
+    program: PathBuf,
+}
+
+impl Measure {
+    /// Builds it.
+    ///
+    /// # Errors
+    /// [`BenchError::Cargo`] if it does not build.
+    pub(super) fn build() -> Result<Self, BenchError> {
+        let built = cargo::build(
+            "build",
+            &["--release", "--package", "benches", "--bin", NAME],
+        )?;
+        let program = built
+            .into_iter()
+            .map(|built| built.executable)
+            .find(|program| program.file_stem() == Some(OsStr::new(NAME)));
+        program
+            .map(|program| Self { program })
+            .ok_or(BenchError::NoMeasure)
+    }
+
+    fn verb(&self, verb: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg(verb);
+        command
+    }
+
+    /// Imports the image in `folder`; the chunks have the default size if none is given.
+    pub(super) fn import(&self, folder: &Path, store: &Path, chunk_bytes: Option<u32>) -> Command {
+        let mut command = self.verb("import");
+        command.arg(images::reference(folder)).arg(store);
+        command.args(chunk_bytes.map(|bytes| format!("--chunk-bytes={bytes}")));
+        command
+    }
+
+    /// Imports the image in `folder` to a disk of this size.
+    pub(super) fn import_sized(&self, folder: &Path, store: &Path, disk_bytes: u64) -> Command {
+        let mut command = self.import(folder, store, None);
+        command.arg(format!("--disk-bytes={disk_bytes}"));
+        command
+    }
+
+    pub(super) fn floor(&self, folder: &Path) -> Command {
+        let mut command = self.verb("floor");
+        command.arg(images::reference(folder));
+        command
+    }
+
+    /// Imports two versions of an image and compares their chunks.
+    pub(super) fn dedup(&self, store: &Path, versions: [&Path; 2], chunk_bytes: u32) -> Command {
+        let mut command = self.verb("dedup");
+        command.arg(store).args(versions.map(images::reference));
+        command.arg(format!("--chunk-bytes={chunk_bytes}"));
+        command
+    }
+
+    pub(super) fn change(
+        &self,
+        store: &Path,
+        snapshot: &str,
+        id: &str,
+        changes: Changes,
+    ) -> Command {
+        let mut command = self.verb("change");
+        command
+            .arg(store)
+            .args([snapshot, id])
+            .args(changes.words());
+        command
+    }
+
+    pub(super) fn change_file(&self, file: &Path, changes: Changes) -> Command {
+        let mut command = self.verb("change-file");
+        command.arg(file).args(changes.words());
+        command
+    }
+
+    pub(super) fn commit(&self, store: &Path, id: &str) -> Command {
+        let mut command = self.verb("commit");
+        command.arg(store).arg(id);
+        command
+    }
+
+    pub(super) fn export(&self, store: &Path, snapshot: &str, file: &Path) -> Command {
+        let mut command = self.verb("export");
+        command.arg(store).arg(snapshot).arg(file);
+        command
+    }
+
+    /// One of the verbs that read a snapshot, and a file with the same bytes.
+    pub(super) fn read(&self, verb: &str, store: &Path, snapshot: &str, file: &Path) -> Command {
+        let mut command = self.verb(verb);
+        command.arg(store).arg(snapshot).arg(file);
+        command
+    }
+}
+
+/// A report of the program.
+#[derive(Debug, Clone)]
+pub(super) struct Report {
+    line: String,
+    value: Value,
+}
+
+impl Report {
+    /// What `command` has printed.
+    ///
+    /// # Errors
+    /// [`BenchError::Report`] if it is no JSON.
+    pub(super) fn parse(command: &Command, printed: &[u8]) -> Result<Self, BenchError> {
+        let line = command::line(command);
+        match serde_json::from_slice(printed) {
+            Ok(value) => Ok(Self { line, value }),
+            Err(_) => Err(BenchError::Report {
+                line,
+                printed: command::tail(printed),
+            }),
+        }
+    }
+
+    /// Runs `command` and reads what it prints.
+    ///
+    /// # Errors
+    /// [`BenchError::Command`] if it fails, or as [`Self::parse`].
+    pub(super) fn of(mut command: Command) -> Result<Self, BenchError> {
+        let printed = command::run(&mut command)?;
+        Self::parse(&command, &printed)
+    }
+
+    /// The number at a JSON pointer, such as `/latency/p99_us`.
+    ///
+    /// # Errors
+    /// [`BenchError::Report`] if there is none.
+    pub(super) fn number(&self, pointer: &str) -> Result<f64, BenchError> {
+        let found = self.value.pointer(pointer).and_then(Value::as_f64);
+        found.ok_or_else(|| self.unexpected())
+    }
+
+    /// The text at a JSON pointer.
+    ///
+    /// # Errors
+    /// [`BenchError::Report`] if there is none.
+    pub(super) fn text(&self, pointer: &str) -> Result<String, BenchError> {
+        let found = self.value.pointer(pointer).and_then(Value::as_str);
+        found.map(str::to_owned).ok_or_else(|| self.unexpected())
+    }
+
+    fn unexpected(&self) -> BenchError {
+        BenchError::Report {
+            line: self.line.clone(),
+            printed: self.value.to_string(),
+        }
+    }
+}
