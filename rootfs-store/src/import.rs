@@ -133,7 +133,7 @@ impl Store {
         options: &ImportOptions,
         progress: &dyn Progress,
     ) -> Result<Imported, ImportError> {
-        let size = options.disk_bytes.map(round_up).transpose()?;
+        let size = options.disk_bytes.map(checked_size).transpose()?;
         let chunk_bytes = options.chunk_bytes;
         if !chunk_bytes.is_power_of_two()
             || !(MIN_CHUNK_BYTES..=MAX_CHUNK_BYTES).contains(&chunk_bytes)
@@ -242,18 +242,21 @@ impl Store {
             None => {
                 let needed =
                     Layout::minimum_bytes(&tree, options.chunk_bytes).map_err(layout_error)?;
-                round_up(needed.saturating_mul(DEFAULT_ROOM).max(DEFAULT_DISK_BYTES))?
+                checked_size(needed.saturating_mul(DEFAULT_ROOM).max(DEFAULT_DISK_BYTES))?
             }
         };
         Layout::plan(tree, size, options.chunk_bytes).map_err(layout_error)
     }
 }
 
-fn round_up(disk_bytes: u64) -> Result<u64, ImportError> {
-    match disk_bytes.checked_next_multiple_of(DISK_GRAIN) {
-        Some(rounded) if disk_bytes > 0 && rounded <= MAX_DISK_BYTES => Ok(rounded),
-        _ => Err(ImportError::DiskSize { disk_bytes }),
-    }
+/// The size that a disk of at least this many bytes has; nothing if there can't be one.
+pub(crate) fn round_up(disk_bytes: u64) -> Option<u64> {
+    let rounded = disk_bytes.checked_next_multiple_of(DISK_GRAIN)?;
+    (disk_bytes > 0 && rounded <= MAX_DISK_BYTES).then_some(rounded)
+}
+
+fn checked_size(disk_bytes: u64) -> Result<u64, ImportError> {
+    round_up(disk_bytes).ok_or(ImportError::DiskSize { disk_bytes })
 }
 
 /// Everything that the snapshot follows from.

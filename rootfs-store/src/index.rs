@@ -13,7 +13,7 @@ mod update;
 pub(crate) use page::MAX_PAGE_BYTES;
 pub use page::{Page, PageError};
 pub(crate) use reader::{Index, Root};
-pub(crate) use update::{Change, update};
+pub(crate) use update::{Change, raise, update};
 
 use crate::digest::{BlobDigest, ChunkDigest};
 

@@ -134,15 +134,7 @@ where
         sealed.new_chunks += u64::from(new);
     }
     sealed.new_bytes = sealed.new_chunks * chunk_len;
-    sealed.root = root.map(|at| Root {
-        digest: at.digest,
-        pack: match at.pack {
-            PackRef::Complete(digest) => digest,
-            PackRef::New(number) => published[number].digest,
-        },
-        offset: at.offset,
-        length: at.len,
-    });
+    sealed.root = root.and_then(|at| Root::published(&at, &published));
     Ok(sealed)
 }
 
@@ -177,6 +169,6 @@ fn examine<E: From<StoreError>>(
     })
 }
 
-fn new_encoder() -> Result<Encoder, StoreError> {
+pub(crate) fn new_encoder() -> Result<Encoder, StoreError> {
     Encoder::new().map_err(|source| StoreError::Compress { source })
 }

@@ -43,6 +43,7 @@ pub(crate) struct Settings {
     pub(crate) vcpus: Option<u8>,
     pub(crate) memory_mib: Option<u32>,
     pub(crate) hostname: Option<String>,
+    pub(crate) disk_bytes: Option<u64>,
     pub(crate) boot_timeout: Duration,
     pub(crate) shutdown_timeout: Duration,
 }
@@ -55,6 +56,7 @@ impl SessionBuilder {
             vcpus: None,
             memory_mib: None,
             hostname: None,
+            disk_bytes: None,
             boot_timeout: BOOT_TIMEOUT,
             shutdown_timeout: SHUTDOWN_TIMEOUT,
         };
@@ -74,6 +76,14 @@ impl SessionBuilder {
     /// The guest's memory in MiB.
     pub fn memory_mib(mut self, mib: u32) -> Self {
         self.settings.memory_mib = Some(mib);
+        self
+    }
+
+    /// The size of the guest's disk in bytes, rounded up to a multiple of 1 MiB. Without it, an image's is 8 GiB or
+    /// more, and a snapshot's or session's is what it was. A disk can grow, and the file system on it does too when
+    /// it is ext4; it can't shrink.
+    pub fn disk_bytes(mut self, bytes: u64) -> Self {
+        self.settings.disk_bytes = Some(bytes);
         self
     }
 

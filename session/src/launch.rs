@@ -45,6 +45,10 @@ pub(crate) fn launch(builder: SessionBuilder) -> Result<Session, Error> {
         Source::Session(id) => resume(&store, &id, &settings)?,
         Source::Snapshot(base) => create(&store, base, &settings)?,
         Source::Image(import) => {
+            let import = match settings.disk_bytes {
+                Some(bytes) => import.disk_bytes(bytes),
+                None => *import,
+            };
             import.check()?;
             kernel_for_new(&store, &settings)?;
             let begun = Instant::now();
@@ -108,15 +112,28 @@ fn kernel_for_new(store: &Store, settings: &Settings) -> Result<Kernel, Error> {
     Ok(kernel)
 }
 
+/// The snapshot, or a larger one of the same bytes if that was asked for.
+fn grown(
+    store: &Store,
+    base: SnapshotDigest,
+    settings: &Settings,
+) -> Result<SnapshotDigest, Error> {
+    match settings.disk_bytes {
+        Some(bytes) => Ok(store.inner().grow(&base, bytes)?),
+        None => Ok(base),
+    }
+}
+
 fn create(store: &Store, base: SnapshotDigest, settings: &Settings) -> Result<Holding, Error> {
     // A snapshot that the store doesn't hold is an error about it, not about a disk.
     store.snapshot(&base)?;
+    let snapshot = grown(store, base, settings)?;
     let kernel = kernel_for_new(store, settings)?;
     let id = settings.id.clone().map_or_else(id::random, Ok)?;
     let record = Record {
         id,
         state: RecordState::Stopped,
-        snapshot: base,
+        snapshot,
         origin: base,
         kernel: kernel.image().to_owned(),
         modules: kernel.modules().map(Path::to_owned),
@@ -134,7 +151,12 @@ fn resume(store: &Store, id: &str, settings: &Settings) -> Result<Holding, Error
         return Err(crate::error::Repr::IdOfResumed { id: other.clone() }.into());
     }
     let mut holding = Holding::take(store.inner(), id)?;
+    let snapshot = grown(store, holding.record().snapshot, settings)?;
+    if snapshot != holding.record().snapshot && holding.record().state == RecordState::Open {
+        return Err(crate::error::Repr::GrowInterrupted { id: id.to_owned() }.into());
+    }
     let record = holding.record_mut();
+    record.snapshot = snapshot;
     if let Some(kernel) = &settings.kernel {
         record.kernel = kernel.image().to_owned();
         record.modules = kernel.modules().map(Path::to_owned);

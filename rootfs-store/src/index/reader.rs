@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::blobs::Published;
 use crate::chunk_source::ChunkSource;
 use crate::digest::ChunkDigest;
 use crate::index::{Locator, PackRef, Page, levels, slot_chunks};
@@ -19,6 +20,22 @@ pub(crate) struct Root {
     pub(crate) offset: u64,
     /// Length of its frame in bytes.
     pub(crate) length: u32,
+}
+
+impl Root {
+    /// The root at `at`, among the packs that were written and are published now; nothing if it is in none of these.
+    pub(crate) fn published(at: &Locator, packs: &[Published]) -> Option<Self> {
+        let pack = match at.pack {
+            PackRef::Complete(digest) => digest,
+            PackRef::New(number) => packs.get(number)?.digest,
+        };
+        Some(Self {
+            digest: at.digest,
+            pack,
+            offset: at.offset,
+            length: at.len,
+        })
+    }
 }
 
 impl From<Root> for Locator {

@@ -1,6 +1,7 @@
 //! Writes the pages that a set of changed chunks dirties, and no others.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::chunk::Encoder;
 use crate::chunk_source::ChunkSource;
@@ -78,21 +79,40 @@ impl Update<'_, '_> {
         if entries == before {
             return Ok(old);
         }
-        self.write(&Page {
+        let page = Page {
             level,
             entries: entries.into_iter().collect(),
-        })
-        .map(Some)
+        };
+        write(&page, self.packs, self.encoder).map(Some)
     }
+}
 
-    fn write(&mut self, page: &Page) -> Result<Locator, StoreError> {
-        let bytes = page.to_bytes(self.packs.current(), |number| self.packs.digest(number));
-        let frame = self
-            .encoder
-            .encode(&bytes)
-            .map_err(|source| StoreError::Compress { source })?;
-        self.packs.add_page(ChunkDigest::of(&bytes), &frame)
-    }
+/// Puts a page on top of `root` for each level of `above`, so that the tree has room for more chunks.
+pub(crate) fn raise(
+    root: Locator,
+    above: Range<u8>,
+    packs: &mut PackSet<'_>,
+    encoder: &mut Encoder,
+) -> Result<Locator, StoreError> {
+    above.into_iter().try_fold(root, |root, level| {
+        let page = Page {
+            level,
+            entries: vec![(0, root)],
+        };
+        write(&page, packs, encoder)
+    })
+}
+
+fn write(
+    page: &Page,
+    packs: &mut PackSet<'_>,
+    encoder: &mut Encoder,
+) -> Result<Locator, StoreError> {
+    let bytes = page.to_bytes(packs.current(), |number| packs.digest(number));
+    let frame = encoder
+        .encode(&bytes)
+        .map_err(|source| StoreError::Compress { source })?;
+    packs.add_page(ChunkDigest::of(&bytes), &frame)
 }
 
 #[cfg(test)]

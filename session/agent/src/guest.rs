@@ -19,6 +19,7 @@ mod boot;
 mod console;
 mod disk;
 mod error;
+mod grow;
 mod image_init;
 mod init;
 mod loopback;

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use agent::protocol::{FailureKind, ProtocolError};
 use rootfs_store::ext4::LayoutError;
 use rootfs_store::tree::TreeError;
-use rootfs_store::{CommitError, DiskError, ExportError, ImportError, ReferenceError, StoreError};
+use rootfs_store::{
+    CommitError, DiskError, ExportError, GrowError, ImportError, ReferenceError, StoreError,
+};
 use vmm_core::StartError;
 
 use super::ErrorKind;
@@ -28,6 +30,12 @@ pub(crate) enum Repr {
     Commit(#[from] CommitError),
     #[error(transparent)]
     Export(#[from] ExportError),
+    #[error(transparent)]
+    Grow(#[from] GrowError),
+    #[error(
+        "session {id:?} was cut off, so its disk can't grow now: resume it as it is, shut it down, and ask again"
+    )]
+    GrowInterrupted { id: String },
     #[error(transparent)]
     Start(#[from] StartError),
 
@@ -162,21 +170,24 @@ impl Repr {
             Self::Commit(_) => ErrorKind::Storage,
             Self::Export(error) => export_kind(error),
             Self::Start(error) => start_kind(error),
+            Self::Grow(GrowError::Store(error)) => store_kind(error),
             Self::Io { .. }
             | Self::RecordDamaged { .. }
             | Self::RecordVersion { .. }
             | Self::DiskFailed { .. } => ErrorKind::Storage,
             Self::NoSession { .. } => ErrorKind::NotFound,
-            Self::SessionExists { .. } | Self::SessionBusy { .. } | Self::NotAtRest { .. } => {
-                ErrorKind::Busy
-            }
+            Self::SessionExists { .. }
+            | Self::SessionBusy { .. }
+            | Self::NotAtRest { .. }
+            | Self::GrowInterrupted { .. } => ErrorKind::Busy,
             Self::Reference(_)
             | Self::Platform(_)
             | Self::ReservedName { .. }
             | Self::BadId { .. }
             | Self::IdOfResumed { .. }
             | Self::BadHostname { .. }
-            | Self::NotRunning { .. } => ErrorKind::InvalidInput,
+            | Self::NotRunning { .. }
+            | Self::Grow(_) => ErrorKind::InvalidInput,
             Self::KernelUnreadable { .. }
             | Self::KernelName { .. }
             | Self::NoKernelInFolder { .. }

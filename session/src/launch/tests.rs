@@ -8,6 +8,7 @@ fn settings() -> Settings {
         vcpus: None,
         memory_mib: None,
         hostname: None,
+        disk_bytes: None,
         boot_timeout: std::time::Duration::from_secs(1),
         shutdown_timeout: std::time::Duration::from_secs(1),
     }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Room enough for the image and the tests, and little to check.
-const DISK_BYTES: u64 = 1 << 30;
+pub(crate) const DISK_BYTES: u64 = 1 << 30;
 
 /// A setting without which nothing here can run.
 pub(crate) fn env(name: &str) -> String {

@@ -65,3 +65,30 @@ fn hostname_memory_and_processors_are_as_asked_and_kept() {
     let kib: u32 = total.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!((128 << 10..192 << 10).contains(&kib), "{kib} KiB");
 }
+
+#[test]
+fn a_disk_that_grows_has_a_file_system_that_does() {
+    let bed = Bed::busybox();
+    let large = super::bed::DISK_BYTES + (2 << 30);
+    let from =
+        || session::Session::from_snapshot(&bed.store, bed.image).kernel(super::bed::kernel());
+    let builder = super::bed::patient(from().id("large").disk_bytes(large));
+    let session = builder.start().wait().unwrap();
+    // In KiB; a little of the disk is the file system's own.
+    let size = "df -k / | tail -1 | awk '{print $2}'";
+    let kib = |text: String| text.trim().parse::<u64>().unwrap() << 10;
+    assert!(kib(sh(&session, size)) > large / 100 * 95);
+    sh(&session, "echo kept > /note; sync");
+    bed.shut_down(&session);
+    // Once more when it is resumed, and from then on it stays.
+    let larger = large + (6 << 30);
+    let builder = super::bed::patient(session::Session::resume(&bed.store, "large"));
+    let session = builder.disk_bytes(larger).start().wait().unwrap();
+    assert!(kib(sh(&session, size)) > larger / 100 * 95);
+    assert_eq!(sh(&session, "cat /note"), "kept\n");
+    bed.shut_down(&session);
+    let shrunk = session::Session::resume(&bed.store, "large").disk_bytes(large);
+    let error = shrunk.start().wait().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    bed.shut_down(&bed.resume("large"));
+}

@@ -95,6 +95,9 @@ pub(crate) struct MachineArgs {
     /// Memory
     #[arg(long, value_name = "MIB")]
     pub(crate) memory: Option<u32>,
+    /// The size that the disk shall grow to, as in 16GiB
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    pub(crate) size: Option<u64>,
     /// The guest's hostname
     #[arg(long, value_name = "NAME")]
     pub(crate) hostname: Option<String>,

@@ -56,6 +56,9 @@ fn machine(mut builder: SessionBuilder, args: MachineArgs) -> Result<SessionBuil
     if let Some(mib) = args.memory {
         builder = builder.memory_mib(mib);
     }
+    if let Some(bytes) = args.size {
+        builder = builder.disk_bytes(bytes);
+    }
     if let Some(name) = args.hostname {
         builder = builder.hostname(name);
     }

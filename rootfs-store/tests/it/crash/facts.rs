@@ -103,7 +103,10 @@ impl Expected {
         // A sector is what it was at the last flush, or what it was made later.
         for (number, sector) in found.chunks(SECTOR).enumerate() {
             let range = number * SECTOR..(number + 1) * SECTOR;
-            let allowed = may.iter().flatten().any(|may| may[range.clone()] == *sector);
+            let allowed = may
+                .iter()
+                .flatten()
+                .any(|may| may[range.clone()] == *sector);
             assert!(allowed, "sector {number} of disk `{id}` is {}", sector[0]);
         }
     }

@@ -60,7 +60,7 @@ pub(crate) enum Step {
 pub(crate) struct Fault {
     /// Number of the first change that fails, from 0.
     pub(crate) at: usize,
-    /// Whether all that follow fail too, but for removals, until [`Log::mend`].
+    /// Whether all that follow fail too, but for removals.
     pub(crate) stays: bool,
     /// The error's number.
     pub(crate) errno: i32,
@@ -111,11 +111,6 @@ impl Log {
     /// Changes that were asked for so far.
     pub(crate) fn changes(&self) -> usize {
         self.state().changes
-    }
-
-    /// Nothing fails any more.
-    pub(crate) fn mend(&self) {
-        self.state().fault = None;
     }
 
     /// The path below the store's folder.

@@ -12,7 +12,8 @@ use rootfs_store::FileId;
 
 use super::log::Step;
 
-const SECTOR: u64 = 512;
+const SECTOR_LEN: usize = 512;
+const SECTOR: u64 = SECTOR_LEN as u64;
 
 /// What becomes of what was not synced.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +40,7 @@ struct NameChange {
 
 #[derive(Debug, Clone, Default)]
 struct Bytes {
-    sectors: BTreeMap<u64, [u8; SECTOR as usize]>,
+    sectors: BTreeMap<u64, [u8; SECTOR_LEN]>,
     len: u64,
 }
 
@@ -233,9 +234,9 @@ impl Bytes {
                 let mut rest = bytes.as_slice();
                 while !rest.is_empty() {
                     let skip = usize::try_from(at % SECTOR).unwrap();
-                    let len = (SECTOR as usize - skip).min(rest.len());
+                    let len = (SECTOR_LEN - skip).min(rest.len());
                     if kept() {
-                        let sector = self.sectors.entry(at / SECTOR).or_insert([0; 512]);
+                        let sector = self.sectors.entry(at / SECTOR).or_insert([0; SECTOR_LEN]);
                         sector[skip..skip + len].copy_from_slice(&rest[..len]);
                         self.len = self.len.max(at + len as u64);
                     }

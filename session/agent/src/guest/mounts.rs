@@ -16,6 +16,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{chdir, chroot};
 
 use super::error::StartError;
+use super::{console, grow};
 
 struct Mount {
     target: &'static str,
@@ -148,7 +149,15 @@ pub(super) fn mount_root(device: &Path, root: &Root) -> Result<(), StartError> {
     .map_err(StartError::step(
         "mount",
         format!("{} from {}", root.fstype, device.display()),
-    ))
+    ))?;
+    if root.fstype == "ext4"
+        && !root.read_only
+        && let Err(error) = grow::to_device(Path::new(NEW_ROOT), device)
+    {
+        // It is as good as it was before.
+        console::say(&format!("the root does not grow to its disk: {error}"));
+    }
+    Ok(())
 }
 
 /// Makes what [`mount_root`] mounted the root of this process and of all that it starts.
