@@ -20,7 +20,9 @@ const CHUNK_CACHE_BYTES: u64 = 128 << 20;
 /// Typical chunk, for the cache's own bookkeeping.
 const CHUNK_CACHE_ITEMS: usize = 2048;
 /// Index pages that all disks of a store share in memory: at most about 20 KiB each.
-const PAGE_CACHE_ITEMS: usize = 2048;
+const PAGE_CACHE_ITEMS: usize = 1024;
+/// Index pages of level 0, which are found without those above them: a page stands for 16 MiB of 64 KiB chunks.
+const LEAF_CACHE_ITEMS: usize = 2048;
 /// Packs that are kept open.
 const PACK_CACHE_ITEMS: usize = 256;
 
@@ -30,6 +32,8 @@ pub(crate) struct ChunkSource {
     packs: Cache<BlobDigest, Arc<PackFile>>,
     /// By pack too, as a page names its own pack without its digest.
     pages: Cache<(BlobDigest, ChunkDigest), Arc<Page>>,
+    /// By root page, its pack, the levels below it, and number of the leaf; nothing where all chunks of a leaf are zero.
+    leaves: Cache<(ChunkDigest, BlobDigest, u8, u64), Option<Arc<Page>>>,
     chunks: Cache<ChunkDigest, Bytes, ByLength>,
 }
 
@@ -48,6 +52,7 @@ impl ChunkSource {
             blobs,
             packs: Cache::new(PACK_CACHE_ITEMS),
             pages: Cache::new(PAGE_CACHE_ITEMS),
+            leaves: Cache::new(LEAF_CACHE_ITEMS),
             chunks: Cache::with_weighter(CHUNK_CACHE_ITEMS, CHUNK_CACHE_BYTES, ByLength),
         }
     }
@@ -95,6 +100,19 @@ impl ChunkSource {
             });
         }
         Ok(page)
+    }
+
+    /// The page of level 0 that is number `leaf` in the tree of so many levels below `root`, as `find` finds it the first
+    /// time.
+    pub(crate) fn leaf(
+        &self,
+        root: &Locator,
+        levels: u8,
+        leaf: u64,
+        find: impl FnOnce() -> Result<Option<Arc<Page>>, StoreError>,
+    ) -> Result<Option<Arc<Page>>, StoreError> {
+        let key = (root.digest, complete(root.pack)?, levels, leaf);
+        self.leaves.get_or_insert_with(&key, find)
     }
 
     /// The frame at `at` as it is stored, not verified.

@@ -91,10 +91,14 @@ pub struct Page {
 impl Page {
     /// The entry of `slot`.
     pub(crate) fn get(&self, slot: u8) -> Option<&Locator> {
-        let at = self
-            .entries
-            .binary_search_by_key(&slot, |(slot, _)| *slot)
-            .ok()?;
+        let at = match self.entries.get(usize::from(slot)) {
+            // As in a page all of whose slots are in use.
+            Some((found, _)) if *found == slot => usize::from(slot),
+            _ => self
+                .entries
+                .binary_search_by_key(&slot, |(slot, _)| *slot)
+                .ok()?,
+        };
         Some(&self.entries[at].1)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::blobs::Published;
 use crate::chunk_source::ChunkSource;
 use crate::digest::ChunkDigest;
-use crate::index::{Locator, PackRef, Page, levels, slot_chunks};
+use crate::index::{FANOUT, Locator, PackRef, Page, levels, slot_chunks};
 use crate::store::StoreError;
 
 /// The root page of an index, which a snapshot's config names.
@@ -65,12 +65,26 @@ impl Index {
         source: &ChunkSource,
         number: u64,
     ) -> Result<Option<Locator>, StoreError> {
+        let Some(root) = &self.root else {
+            return Ok(None);
+        };
+        let find = || self.find_leaf(source, number);
+        let leaf = source.leaf(root, levels(self.chunks), number / FANOUT, find)?;
+        Ok(leaf.and_then(|page| page.get(slot(number, 0)).copied()))
+    }
+
+    /// The page of level 0 that chunk `number` hangs on, found from the root down.
+    fn find_leaf(
+        &self,
+        source: &ChunkSource,
+        number: u64,
+    ) -> Result<Option<Arc<Page>>, StoreError> {
         let mut at = self.root;
-        for level in (0..levels(self.chunks)).rev() {
+        for level in (1..levels(self.chunks)).rev() {
             let Some(page) = at else { return Ok(None) };
             at = source.page(&page, level)?.get(slot(number, level)).copied();
         }
-        Ok(at)
+        at.map(|page| source.page(&page, 0)).transpose()
     }
 
     /// All chunks that are not all zero, in order, found as they are asked for.
