@@ -1,19 +1,23 @@
-//! Opens an OCI image layout and checks every document on the way to its layers.
+//! Opens images in OCI layouts and Docker archives, and checks every document on the way to their layers.
 //!
-//! Invariant: nothing of a document is used before its size and SHA-256 were found to be what its descriptor says.
+//! Invariant: where a digest names a document, nothing of it is used before its bytes were found to have that digest.
 
+mod archive;
 mod error;
 mod layout;
 mod select;
 
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest, MediaType};
 use serde::{Deserialize, Serialize};
 
 use crate::reference::ImageReference;
+pub use archive::ArchiveError;
 pub use error::ImageError;
 pub(crate) use layout::HexDigest;
 
@@ -74,17 +78,54 @@ pub enum Compression {
     Zstd,
 }
 
+/// Where the bytes of a layer's blob are.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum BlobPlace {
+    /// They are a file.
+    File(PathBuf),
+    /// They are a part of an archive.
+    Archive {
+        /// The archive, or what it was decompressed to.
+        archive: Arc<File>,
+        /// Where the archive was found, for messages.
+        path: PathBuf,
+        /// Where in `archive` the blob starts, in bytes.
+        offset: u64,
+    },
+}
+
+impl BlobPlace {
+    /// The file that messages should name.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::File(path) | Self::Archive { path, .. } => path,
+        }
+    }
+}
+
 /// One layer of an image; its blob exists and has the right size, but its bytes are not verified yet.
 #[derive(Debug, Clone)]
 pub struct Layer {
-    /// The descriptor in the manifest.
-    pub descriptor: Descriptor,
+    /// `sha256:…` of the blob; nothing in a Docker archive, where only `diff_id` vouches for a layer.
+    pub digest: Option<String>,
+    /// Size of the blob in bytes.
+    pub size: u64,
     /// `sha256:…` of the plain tar stream, from the config.
     pub diff_id: String,
     /// How the blob is compressed.
     pub compression: Compression,
-    /// The file that holds the blob.
-    pub path: PathBuf,
+    /// Where the blob is.
+    pub place: BlobPlace,
+}
+
+impl Layer {
+    /// What messages call it: the blob's digest, or else its `diff_id`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.digest.as_deref().unwrap_or(&self.diff_id)
+    }
 }
 
 /// What the image's author wants to be run: the parts of its config that a machine can honour.
@@ -110,7 +151,8 @@ pub struct ImageConfig {
 /// An image whose documents were verified.
 #[derive(Debug, Clone)]
 pub struct Image {
-    /// `sha256:…` of the image's manifest.
+    /// `sha256:…` of the image's manifest; of its config for an image in a Docker archive, which has no manifest with a
+    /// digest. Docker calls the latter the image's ID.
     pub manifest_digest: String,
     /// What to run in it.
     pub config: ImageConfig,
@@ -120,6 +162,15 @@ pub struct Image {
     pub layers_bytes: u64,
 }
 
+/// What it takes to open an archive that has to be decompressed first.
+#[derive(Debug, Clone, Copy)]
+pub struct Scratch<'a> {
+    /// The folder for an unnamed file that lives as long as the image's [`Layer`]s.
+    pub dir: &'a Path,
+    /// Most bytes that the archive may decompress to.
+    pub limit_bytes: u64,
+}
+
 /// Opens the image that `reference` names and verifies its documents.
 ///
 /// Of an index that lists several machines, the image for `platform` is taken. Layer blobs are only looked up and
@@ -127,15 +178,24 @@ pub struct Image {
 ///
 /// # Errors
 /// Any [`ImageError`]; nothing is written in any case.
-pub fn open(reference: &ImageReference, platform: &Platform) -> Result<Image, ImageError> {
-    let ImageReference::Oci { dir, tag } = reference else {
-        return Err(ImageError::UnsupportedTransport {
+pub fn open(
+    reference: &ImageReference,
+    platform: &Platform,
+    scratch: &Scratch<'_>,
+) -> Result<Image, ImageError> {
+    match reference {
+        ImageReference::Oci { dir, tag } => {
+            layout::check_version(dir)?;
+            let manifest = select::manifest(dir, tag.as_deref(), platform)?;
+            read_image(dir, &manifest, platform)
+        }
+        ImageReference::DockerArchive { file, image } => {
+            archive::open(file, image.as_deref(), platform, scratch)
+        }
+        ImageReference::Docker { .. } => Err(ImageError::UnsupportedTransport {
             reference: reference.to_string(),
-        });
-    };
-    layout::check_version(dir)?;
-    let manifest = select::manifest(dir, tag.as_deref(), platform)?;
-    read_image(dir, &manifest, platform)
+        }),
+    }
 }
 
 fn read_image(
@@ -147,7 +207,18 @@ fn read_image(
     let manifest: ImageManifest = layout::read_document(dir, descriptor)?;
     check_config_type(manifest.config())?;
     let config: ImageConfiguration = layout::read_document(dir, manifest.config())?;
+    let find = |descriptor: &Descriptor, diff_id: &str| find_layer(dir, descriptor, diff_id);
+    assemble(manifest_digest, &config, platform, manifest.layers(), find)
+}
 
+/// Checks that config and layers belong together and to `platform`, and finds the layers.
+fn assemble<T>(
+    manifest_digest: String,
+    config: &ImageConfiguration,
+    platform: &Platform,
+    layers: &[T],
+    find: impl Fn(&T, &str) -> Result<Layer, ImageError>,
+) -> Result<Image, ImageError> {
     // Not every index says what machine its manifests are for; the config always does.
     let built_for = Platform {
         os: config.os().to_string(),
@@ -161,47 +232,50 @@ fn read_image(
         });
     }
     let diff_ids = config.rootfs().diff_ids();
-    if manifest.layers().len() > MAX_LAYERS {
+    if layers.len() > MAX_LAYERS {
         return Err(ImageError::TooManyLayers {
             manifest: manifest_digest,
-            layers: manifest.layers().len(),
+            layers: layers.len(),
         });
     }
-    if manifest.layers().len() != diff_ids.len() {
+    if layers.len() != diff_ids.len() {
         return Err(ImageError::LayerCount {
             manifest: manifest_digest,
-            layers: manifest.layers().len(),
+            layers: layers.len(),
             diff_ids: diff_ids.len(),
         });
     }
-    let mut layers = Vec::with_capacity(diff_ids.len());
+    let mut found = Vec::with_capacity(diff_ids.len());
     let mut layers_bytes = 0u64;
-    for (descriptor, diff_id) in manifest.layers().iter().zip(diff_ids) {
-        layers_bytes = layers_bytes.checked_add(descriptor.size()).ok_or_else(|| {
-            ImageError::LayersTooLarge {
-                manifest: manifest_digest.clone(),
-            }
-        })?;
-        layers.push(find_layer(dir, descriptor, diff_id)?);
+    for (layer, diff_id) in layers.iter().zip(diff_ids) {
+        if layout::sha256_name(diff_id).is_none() {
+            return Err(ImageError::UnsupportedDigest {
+                digest: diff_id.clone(),
+            });
+        }
+        let layer = find(layer, diff_id)?;
+        layers_bytes =
+            layers_bytes
+                .checked_add(layer.size)
+                .ok_or_else(|| ImageError::LayersTooLarge {
+                    manifest: manifest_digest.clone(),
+                })?;
+        found.push(layer);
     }
     Ok(Image {
         manifest_digest,
-        config: defaults_of(&config),
-        layers,
+        config: defaults_of(config),
+        layers: found,
         layers_bytes,
     })
 }
 
 fn find_layer(dir: &Path, descriptor: &Descriptor, diff_id: &str) -> Result<Layer, ImageError> {
-    if layout::sha256_name(diff_id).is_none() {
-        return Err(ImageError::UnsupportedDigest {
-            digest: diff_id.to_owned(),
-        });
-    }
     Ok(Layer {
-        path: layout::find_blob(dir, descriptor)?,
+        place: BlobPlace::File(layout::find_blob(dir, descriptor)?),
         compression: compression_of(descriptor)?,
-        descriptor: descriptor.clone(),
+        digest: Some(descriptor.digest().to_string()),
+        size: descriptor.size(),
         diff_id: diff_id.to_owned(),
     })
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::chunk::{DEFAULT_CHUNK_BYTES, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES};
 use crate::digest::SnapshotDigest;
 use crate::ext4::{Layout, LayoutError};
-use crate::image::{self, Image, ImageError, Platform};
+use crate::image::{self, Image, ImageError, Platform, Scratch};
 use crate::index::Index;
 use crate::manifest::{MAX_DISK_BYTES, NewSnapshot};
 use crate::pack::PACK_BYTES;
@@ -144,7 +144,11 @@ impl Store {
             reference: reference.to_string(),
             source,
         };
-        let image = image::open(reference, &options.platform).map_err(image_error)?;
+        let scratch = Scratch {
+            dir: self.blobs().staging(),
+            limit_bytes: options.limits.unpacked_bytes,
+        };
+        let image = image::open(reference, &options.platform, &scratch).map_err(image_error)?;
         let key = import_key(&image, size, chunk_bytes);
         if let Some(snapshot) = self.inner.references.imported(&key)?
             && let Ok(found) = self.snapshot(&snapshot)

@@ -25,10 +25,13 @@ pub enum ImageReference {
         /// Everything after `docker://`.
         name: String,
     },
-    /// `docker-archive:FILE[:REF]`: the output of `docker save`.
+    /// `docker-archive:FILE[:IMAGE]`: the output of `docker save`.
     DockerArchive {
-        /// Everything after `docker-archive:`.
-        path: String,
+        /// The archive: a tar stream, plain or compressed.
+        file: PathBuf,
+        /// `NAME`, `NAME:TAG`, `TAG`, or `@N` for the archive's Nth image from zero; needed only where the archive
+        /// holds several images.
+        image: Option<String>,
     },
 }
 
@@ -37,7 +40,7 @@ pub enum ImageReference {
 #[non_exhaustive]
 pub enum ReferenceError {
     /// The text starts with none of the known transports.
-    #[error("`{reference}` names no image: write oci:DIR or oci:DIR:TAG")]
+    #[error("`{reference}` names no image: write oci:DIR[:TAG] or docker-archive:FILE[:IMAGE]")]
     UnknownTransport {
         /// The text as given.
         reference: String,
@@ -73,21 +76,27 @@ impl FromStr for ImageReference {
             return not_empty(rest).map(|name| Self::Docker { name });
         }
         if let Some(rest) = text.strip_prefix("docker-archive:") {
-            return not_empty(rest).map(|path| Self::DockerArchive { path });
+            let (file, image) = split_path(rest);
+            let file = not_empty(file)?.into();
+            return Ok(Self::DockerArchive { file, image });
         }
         let Some(rest) = text.strip_prefix("oci:") else {
             return Err(ReferenceError::UnknownTransport {
                 reference: text.to_owned(),
             });
         };
-        // Like skopeo, the first colon ends the folder's name, so such a name can't hold one.
-        let (dir, tag) = match rest.split_once(':') {
-            Some((dir, "")) => (dir, None),
-            Some((dir, tag)) => (dir, Some(tag.to_owned())),
-            None => (rest, None),
-        };
+        let (dir, tag) = split_path(rest);
         let dir = not_empty(dir)?.into();
         Ok(Self::Oci { dir, tag })
+    }
+}
+
+/// Splits `PATH[:WHICH]`. Like skopeo, the first colon ends the path, so a path can't hold one.
+fn split_path(text: &str) -> (&str, Option<String>) {
+    match text.split_once(':') {
+        Some((path, "")) => (path, None),
+        Some((path, which)) => (path, Some(which.to_owned())),
+        None => (text, None),
     }
 }
 
@@ -100,7 +109,13 @@ impl fmt::Display for ImageReference {
                 tag: Some(tag),
             } => write!(f, "oci:{}:{tag}", dir.display()),
             Self::Docker { name } => write!(f, "docker://{name}"),
-            Self::DockerArchive { path } => write!(f, "docker-archive:{path}"),
+            Self::DockerArchive { file, image: None } => {
+                write!(f, "docker-archive:{}", file.display())
+            }
+            Self::DockerArchive {
+                file,
+                image: Some(image),
+            } => write!(f, "docker-archive:{}:{image}", file.display()),
         }
     }
 }

@@ -24,9 +24,9 @@ pub use error::{EntryFault, TarFault, TreeError};
 pub use node::{
     Attributes, BLOCK, Content, Device, Directory, Inode, InodeId, Kind, Run, Time, Xattrs,
 };
-pub(crate) use path::printable;
+pub(crate) use path::{LayerPath, MAX_SYMLINK_HOPS, printable};
 use spool::Spool;
-use tar_stream::Entries;
+pub(crate) use tar_stream::{Entries, EntryKind};
 
 /// What an image may cost, over all its layers.
 #[derive(Debug, Clone)]
@@ -114,9 +114,8 @@ pub fn build(
     let mut applier = Applier::new(&mut tree, limits);
     let mut budget = pipeline::Budget::new(image.layers_bytes, limits.unpacked_bytes, progress);
     for layer in &image.layers {
-        let digest = layer.descriptor.digest().to_string();
         pipeline::unpack(layer, &mut budget, |stream| {
-            apply_stream(&mut applier, &digest, stream)
+            apply_stream(&mut applier, layer.name(), stream)
         })?;
     }
     flush(&mut tree)?;

@@ -3,13 +3,14 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::archive::ArchiveError;
 use super::{MAX_DOCUMENT_BYTES, MAX_LAYERS};
 
 /// Why an image could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageError {
-    /// The reference is understood, but this version reads only `oci:` layouts.
+    /// The reference is understood, but this version reads only `oci:` layouts and `docker-archive:` files.
     #[error(
         "this version can't open `{reference}` yet: copy the image to a folder first, for example with `skopeo copy {reference} oci:DIR:TAG`"
     )]
@@ -30,6 +31,14 @@ pub enum ImageError {
         path: PathBuf,
         /// What the operating system said.
         source: io::Error,
+    },
+    /// A Docker archive does not hold what it should.
+    #[error("could not open the image in archive {path}")]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// What is wrong.
+        source: ArchiveError,
     },
     /// A blob that a document names is not in the layout.
     #[error("blob {digest} is missing from the image layout: no file {path}")]

@@ -45,7 +45,7 @@ pub(super) fn read_document<T: DeserializeOwned>(
     }
     let path = find_blob(dir, descriptor)?;
     let bytes = read_bounded(&path)?;
-    let actual = format!("sha256:{:x}", HexDigest(Sha256::digest(&bytes).into()));
+    let actual = digest_of(&bytes);
     if actual != digest {
         return Err(ImageError::DigestMismatch { digest, actual });
     }
@@ -84,6 +84,11 @@ pub(crate) fn sha256_name(digest: &str) -> Option<&str> {
     (name.len() == 64 && name.bytes().all(is_hex)).then_some(name)
 }
 
+/// `sha256:…` of a document.
+pub(super) fn digest_of(bytes: &[u8]) -> String {
+    format!("sha256:{:x}", HexDigest(Sha256::digest(bytes).into()))
+}
+
 /// A SHA-256 that formats as lower-case hexadecimal digits.
 pub(crate) struct HexDigest(pub(crate) [u8; 32]);
 
@@ -98,19 +103,27 @@ fn no_file(path: PathBuf) -> ImageError {
     ImageError::Io { path, source }
 }
 
-fn read_bounded(path: &Path) -> Result<Vec<u8>, ImageError> {
+/// Opens a file, but nothing else that a path may name: opening a pipe would wait for ever.
+pub(super) fn open_file(path: &Path) -> Result<File, ImageError> {
     let io_error = |source| ImageError::Io {
         path: path.to_owned(),
         source,
     };
-    // Opening a pipe would wait for ever.
     if !path.metadata().map_err(io_error)?.is_file() {
         return Err(no_file(path.to_owned()));
     }
+    File::open(path).map_err(io_error)
+}
+
+fn read_bounded(path: &Path) -> Result<Vec<u8>, ImageError> {
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_DOCUMENT_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(io_error)?;
+    open_file(path)?
+        .take(MAX_DOCUMENT_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|source| ImageError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
     let size = bytes.len() as u64;
     if size > MAX_DOCUMENT_BYTES {
         return Err(ImageError::DocumentTooLarge {
@@ -121,7 +134,7 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, ImageError> {
     Ok(bytes)
 }
 
-fn parse<T: DeserializeOwned>(document: &str, bytes: &[u8]) -> Result<T, ImageError> {
+pub(super) fn parse<T: DeserializeOwned>(document: &str, bytes: &[u8]) -> Result<T, ImageError> {
     serde_json::from_slice(bytes).map_err(|source| ImageError::Document {
         document: document.to_owned(),
         source,

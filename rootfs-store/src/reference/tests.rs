@@ -8,6 +8,8 @@ fn references_display_as_they_were_written() {
         "docker://alpine:3.22",
         "docker://registry.example/o/i@sha256:00",
         "docker-archive:/tmp/a.tar",
+        "docker-archive:a.tar:busybox:1.36",
+        "docker-archive:a.tar:@1",
     ] {
         let parsed: ImageReference = text.parse().unwrap();
         assert_eq!(parsed.to_string(), text);
@@ -20,6 +22,16 @@ fn folder_ends_at_the_first_colon() {
     let expected = ImageReference::Oci {
         dir: "dir".into(),
         tag: Some("a:b".into()),
+    };
+    assert_eq!(parsed, expected);
+}
+
+#[test]
+fn archive_ends_at_the_first_colon() {
+    let parsed: ImageReference = "docker-archive:a.tar:localhost:5000/b:1".parse().unwrap();
+    let expected = ImageReference::DockerArchive {
+        file: "a.tar".into(),
+        image: Some("localhost:5000/b:1".into()),
     };
     assert_eq!(parsed, expected);
 }

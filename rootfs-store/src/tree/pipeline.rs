@@ -5,6 +5,8 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -12,7 +14,7 @@ use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
 use super::error::TreeError;
-use crate::image::{Compression, HexDigest, Layer};
+use crate::image::{BlobPlace, Compression, HexDigest, Layer};
 use crate::progress::{Progress, Stage};
 
 /// Bytes of one buffer that moves from thread to thread.
@@ -70,7 +72,7 @@ pub(super) fn unpack(
     applied?;
     if diff_id != layer.diff_id {
         return Err(TreeError::DiffIdMismatch {
-            layer: layer.descriptor.digest().to_string(),
+            layer: layer.name().to_owned(),
             expected: layer.diff_id.clone(),
             actual: diff_id,
         });
@@ -138,14 +140,12 @@ fn read_blob(
     used: &Receiver<Vec<u8>>,
 ) -> Result<(), TreeError> {
     let read_error = |source| TreeError::ReadBlob {
-        layer: layer.descriptor.digest().to_string(),
-        path: layer.path.clone(),
+        layer: layer.name().to_owned(),
+        path: layer.place.path().to_owned(),
         source,
     };
-    let file = File::open(&layer.path).map_err(read_error)?;
-    let size = layer.descriptor.size();
     let mut blob = Blob {
-        file: file.take(size.saturating_add(1)),
+        bytes: BlobBytes::open(layer).map_err(read_error)?,
         hasher: Sha256::new(),
         len: 0,
         progress: budget.progress,
@@ -157,27 +157,26 @@ fn read_blob(
     // What the decompressor did not want still counts for the digest.
     io::copy(&mut blob, &mut io::sink()).map_err(read_error)?;
     verify(layer, blob)?;
-    budget.done_bytes += size;
+    budget.done_bytes += layer.size;
     unpacked
 }
 
 fn verify(layer: &Layer, blob: Blob<'_>) -> Result<(), TreeError> {
-    let expected = layer.descriptor.digest().to_string();
-    if blob.len != layer.descriptor.size() {
+    if blob.len != layer.size {
         return Err(TreeError::SizeMismatch {
-            layer: expected,
-            expected: layer.descriptor.size(),
+            layer: layer.name().to_owned(),
+            expected: layer.size,
             actual: blob.len,
         });
     }
     let actual = format!("sha256:{:x}", HexDigest(blob.hasher.finalize().into()));
-    if actual != expected {
-        return Err(TreeError::DigestMismatch {
-            layer: expected,
+    match &layer.digest {
+        Some(expected) if *expected != actual => Err(TreeError::DigestMismatch {
+            layer: expected.clone(),
             actual,
-        });
+        }),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Decompresses and sends until the end, the first fault, or until nobody listens any more.
@@ -188,7 +187,7 @@ fn send_plain(
     next: &Sender<Vec<u8>>,
     used: &Receiver<Vec<u8>>,
 ) -> Result<(), TreeError> {
-    let digest = || layer.descriptor.digest().to_string();
+    let digest = || layer.name().to_owned();
     let fault = |source| TreeError::Decompress {
         layer: digest(),
         source,
@@ -234,9 +233,46 @@ fn read_full(from: &mut dyn Read, buf: &mut [u8]) -> io::Result<usize> {
     Ok(len)
 }
 
-/// A blob's file, hashed and counted as it is read.
+/// The bytes of a blob, and one more where a file has more than its descriptor says.
+struct BlobBytes {
+    file: Arc<File>,
+    position: u64,
+    end: u64,
+}
+
+impl BlobBytes {
+    fn open(layer: &Layer) -> io::Result<Self> {
+        let (file, position, end) = match &layer.place {
+            BlobPlace::File(path) => (Arc::new(File::open(path)?), 0, layer.size.saturating_add(1)),
+            BlobPlace::Archive {
+                archive, offset, ..
+            } => (
+                Arc::clone(archive),
+                *offset,
+                offset.saturating_add(layer.size),
+            ),
+        };
+        Ok(Self {
+            file,
+            position,
+            end,
+        })
+    }
+}
+
+impl Read for BlobBytes {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
+        let wanted = buf.len().min(left);
+        let len = self.file.read_at(&mut buf[..wanted], self.position)?;
+        self.position += len as u64;
+        Ok(len)
+    }
+}
+
+/// A blob, hashed and counted as it is read.
 struct Blob<'a> {
-    file: io::Take<File>,
+    bytes: BlobBytes,
     hasher: Sha256,
     len: u64,
     progress: &'a dyn Progress,
@@ -246,7 +282,7 @@ struct Blob<'a> {
 
 impl Read for Blob<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let len = self.file.read(buf)?;
+        let len = self.bytes.read(buf)?;
         self.hasher.update(&buf[..len]);
         self.len += len as u64;
         let done = self.done_before + self.len;

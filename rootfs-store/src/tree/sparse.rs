@@ -12,7 +12,7 @@ const GNU_PIECE_BYTES: usize = 24;
 
 /// Which parts of a file its data stands for; the rest are holes.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct SparseMap {
+pub(crate) struct SparseMap {
     /// Length of the file with its holes.
     pub(super) len: u64,
     /// Offset and length of each piece, none empty.

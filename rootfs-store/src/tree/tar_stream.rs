@@ -7,7 +7,8 @@
 
 mod sparse_map;
 
-use std::io::{BufRead, ErrorKind};
+use std::io::{BufRead, ErrorKind, Seek};
+use std::mem;
 
 use super::error::{EntryFault, TarFault};
 use super::header::{BLOCK_BYTES, Header};
@@ -21,9 +22,9 @@ pub(crate) const MAX_PAX_BYTES: u64 = 1 << 20;
 
 /// One entry; its data is read from the stream that returned it.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) name: Vec<u8>,
-    pub(super) kind: EntryKind,
+pub(crate) struct Entry {
+    pub(crate) name: Vec<u8>,
+    pub(crate) kind: EntryKind,
     pub(super) mode: u16,
     pub(super) uid: u64,
     pub(super) gid: u64,
@@ -33,7 +34,7 @@ pub(super) struct Entry {
 }
 
 #[derive(Debug)]
-pub(super) enum EntryKind {
+pub(crate) enum EntryKind {
     File { len: u64 },
     SparseFile(SparseMap),
     HardLink { target: Vec<u8> },
@@ -46,7 +47,7 @@ pub(super) enum EntryKind {
 
 /// The entries of one stream.
 #[derive(Debug)]
-pub(super) struct Entries<R> {
+pub(crate) struct Entries<R> {
     input: R,
     /// Bytes consumed so far.
     offset: u64,
@@ -56,8 +57,20 @@ pub(super) struct Entries<R> {
     padding: u64,
 }
 
+impl<R: BufRead + Seek> Entries<R> {
+    /// Passes over the current entry's data without reading it; its end is not checked to be there.
+    pub(crate) fn seek_over_data(&mut self) -> Result<(), TarFault> {
+        let len = self.data_left.saturating_add(mem::take(&mut self.padding));
+        let step = i64::try_from(len).map_err(|_| TarFault::Truncated)?;
+        self.input.seek_relative(step).map_err(TarFault::Read)?;
+        self.offset = self.offset.saturating_add(len);
+        self.data_left = 0;
+        Ok(())
+    }
+}
+
 impl<R: BufRead> Entries<R> {
-    pub(super) fn new(input: R) -> Self {
+    pub(crate) fn new(input: R) -> Self {
         Self {
             input,
             offset: 0,
@@ -67,7 +80,7 @@ impl<R: BufRead> Entries<R> {
     }
 
     /// Position in the stream, in bytes.
-    pub(super) fn offset(&self) -> u64 {
+    pub(crate) fn offset(&self) -> u64 {
         self.offset
     }
 
@@ -76,7 +89,7 @@ impl<R: BufRead> Entries<R> {
     }
 
     /// Moves on to the next entry; nothing after the last.
-    pub(super) fn next(&mut self) -> Result<Option<Entry>, TarFault> {
+    pub(crate) fn next(&mut self) -> Result<Option<Entry>, TarFault> {
         let mut block = [0; BLOCK_BYTES];
         let mut pax: Option<Overrides> = None;
         let (mut long_name, mut long_link) = (None, None);
@@ -214,7 +227,7 @@ impl<R: BufRead> Entries<R> {
     }
 
     fn skip_data(&mut self) -> Result<(), TarFault> {
-        self.data_left += std::mem::take(&mut self.padding);
+        self.data_left += mem::take(&mut self.padding);
         while self.data_left > 0 {
             let len = self.fill_data()?.len();
             self.consume_data(len);

@@ -6,6 +6,7 @@ mod crash;
 mod disk;
 mod ext4;
 mod import;
+mod import_archive;
 mod layer;
 mod sample_image;
 mod tree;

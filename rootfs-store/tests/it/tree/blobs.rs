@@ -1,11 +1,9 @@
 //! Layers as blobs: compressed in every way, and with every lie about them.
 
 use std::io::Write;
-use std::str::FromStr;
 
 use flate2::write::GzEncoder;
-use oci_spec::image::{Descriptor, Digest as OciDigest, MediaType};
-use rootfs_store::image::{Compression, Image, ImageConfig, Layer as ImageLayer};
+use rootfs_store::image::{BlobPlace, Compression, Image, ImageConfig, Layer as ImageLayer};
 use rootfs_store::tree::{Limits, Tree, TreeError, build};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -26,7 +24,7 @@ fn plain() -> Vec<u8> {
         .bytes()
 }
 
-pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
@@ -43,14 +41,12 @@ impl Blob {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("blob");
         std::fs::write(&path, blob).unwrap();
-        let name = OciDigest::from_str(&digest(blob)).unwrap();
-        let descriptor = Descriptor::new(MediaType::ImageLayer, blob.len() as u64, name);
-        let diff_id = digest(plain);
         let layer = ImageLayer {
-            descriptor,
-            diff_id,
+            digest: Some(digest(blob)),
+            size: blob.len() as u64,
+            diff_id: digest(plain),
             compression,
-            path,
+            place: BlobPlace::File(path),
         };
         Self { dir, layer }
     }
@@ -60,7 +56,7 @@ impl Blob {
             manifest_digest: digest(b""),
             config: ImageConfig::default(),
             layers: vec![self.layer.clone()],
-            layers_bytes: self.layer.descriptor.size(),
+            layers_bytes: self.layer.size,
         };
         build(&image, self.dir.path(), limits, &())
     }
@@ -124,14 +120,14 @@ fn bytes_after_the_end_of_the_archive_are_hashed_too() {
 #[test]
 fn a_blob_with_another_digest_is_refused() {
     let mut blob = Blob::new(&gzip(&plain()), &plain(), Compression::Gzip);
-    let mut bytes = std::fs::read(&blob.layer.path).unwrap();
+    let mut bytes = std::fs::read(blob.layer.place.path()).unwrap();
     bytes[5] ^= 1;
-    std::fs::write(&blob.layer.path, &bytes).unwrap();
+    std::fs::write(blob.layer.place.path(), &bytes).unwrap();
     assert!(matches!(blob.fails(), TreeError::DigestMismatch { .. }));
     // Even where the fault breaks the stream first.
     let middle = bytes.len() / 2;
     bytes[middle..].fill(0xff);
-    std::fs::write(&blob.layer.path, &bytes).unwrap();
+    std::fs::write(blob.layer.place.path(), &bytes).unwrap();
     assert!(matches!(blob.fails(), TreeError::DigestMismatch { .. }));
     blob.layer.compression = Compression::None;
     assert!(matches!(blob.fails(), TreeError::DigestMismatch { .. }));
@@ -140,12 +136,12 @@ fn a_blob_with_another_digest_is_refused() {
 #[test]
 fn a_blob_of_another_size_is_refused() {
     let blob = Blob::new(&gzip(&plain()), &plain(), Compression::Gzip);
-    let bytes = std::fs::read(&blob.layer.path).unwrap();
-    std::fs::write(&blob.layer.path, &bytes[..bytes.len() - 9]).unwrap();
+    let bytes = std::fs::read(blob.layer.place.path()).unwrap();
+    std::fs::write(blob.layer.place.path(), &bytes[..bytes.len() - 9]).unwrap();
     assert!(matches!(blob.fails(), TreeError::SizeMismatch { .. }));
-    std::fs::write(&blob.layer.path, [&bytes[..], b"more"].concat()).unwrap();
+    std::fs::write(blob.layer.place.path(), [&bytes[..], b"more"].concat()).unwrap();
     assert!(matches!(blob.fails(), TreeError::SizeMismatch { .. }));
-    std::fs::remove_file(&blob.layer.path).unwrap();
+    std::fs::remove_file(blob.layer.place.path()).unwrap();
     assert!(matches!(blob.fails(), TreeError::ReadBlob { .. }));
 }
 

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::str::FromStr;
 
 use rootfs_store::ImageReference;
-use rootfs_store::image::{Platform, open};
+use rootfs_store::image::{Platform, Scratch, open};
 use rootfs_store::tree::{Limits, build};
 use serde_json::{Value, json};
 
@@ -126,7 +126,11 @@ fn an_image_unpacks_as_with_umoci() {
     list_folder(&bundle.join("rootfs"), "", &mut expected);
 
     let reference = ImageReference::from_str(&format!("oci:{}:t", layout.display())).unwrap();
-    let image = open(&reference, &Platform::default()).unwrap();
+    let scratch = Scratch {
+        dir: dir.path(),
+        limit_bytes: 0,
+    };
+    let image = open(&reference, &Platform::default(), &scratch).unwrap();
     let tree = build(&image, dir.path(), &Limits::default(), &()).unwrap();
     assert_eq!(listing(&tree), expected);
 }
