@@ -70,6 +70,11 @@ impl Overrides {
     }
 
     fn take_xattr(&mut self, name: &[u8], value: &[u8]) {
+        if value.is_empty() {
+            // Container tools read it so: an attribute without a value can't be written down.
+            self.xattrs.remove(name);
+            return;
+        }
         let fits = !name.is_empty() && name.len() <= MAX_NAME_LEN && !name.contains(&0);
         if fits && value.len() <= MAX_XATTR_VALUE {
             self.xattrs.insert(name.into(), value.into());

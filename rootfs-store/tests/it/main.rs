@@ -7,6 +7,8 @@ mod disk;
 mod ext4;
 mod import;
 mod import_archive;
+mod import_umoci;
 mod layer;
+mod mount;
 mod sample_image;
 mod tree;

@@ -70,6 +70,21 @@ fn attributes_may_hold_any_bytes() {
 }
 
 #[test]
+fn an_empty_value_takes_an_attribute_back() {
+    let stream = Layer::new()
+        .xattr("user.back", b"1")
+        .xattr("user.back", b"")
+        .xattr("user.never", b"")
+        .xattr("user.kept", b"1")
+        .file("f", b"")
+        .bytes();
+    let tree = tree(&[&stream]);
+    let xattrs = &tree.inode(find(&tree, "f")).attributes.xattrs;
+    let names: Vec<_> = xattrs.keys().map(|name| &**name).collect();
+    assert_eq!(names, [b"user.kept"]);
+}
+
+#[test]
 fn sizes_and_ids_may_be_binary_or_records() {
     let mut header = tar::Header::new_gnu();
     header.set_path("f").unwrap();

@@ -24,7 +24,7 @@ fn add(layout: &Path, media_type: &str, bytes: &[u8]) -> Value {
 }
 
 /// Writes an OCI layout with one image, tagged `t`.
-fn write_layout(layout: &Path, layers: &[Vec<u8>]) {
+pub(crate) fn write_layout(layout: &Path, layers: &[Vec<u8>]) {
     const OCI: &str = "application/vnd.oci.image";
     fs::create_dir_all(layout.join("blobs/sha256")).unwrap();
     let blobs = layers.iter().map(|layer| {
