@@ -1,6 +1,7 @@
 //! Disks made from trees, checked by e2fsck and read back by debugfs and `ext4-view`.
 
 mod compare;
+mod mounted;
 
 use rootfs_store::ext4::{Layout, LayoutError};
 use rootfs_store::tree::Tree;
