@@ -7,6 +7,7 @@ mod disk;
 mod ext4;
 mod import;
 mod import_archive;
+mod import_memory;
 mod import_umoci;
 mod layer;
 mod mount;

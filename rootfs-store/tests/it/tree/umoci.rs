@@ -16,7 +16,7 @@ use super::listing;
 use crate::layer::Layer;
 
 /// Stores a blob in a layout, and describes it.
-fn add(layout: &Path, media_type: &str, bytes: &[u8]) -> Value {
+pub(crate) fn add_blob(layout: &Path, media_type: &str, bytes: &[u8]) -> Value {
     let digest = digest(bytes);
     let name = digest.strip_prefix("sha256:").unwrap();
     fs::write(layout.join("blobs/sha256").join(name), bytes).unwrap();
@@ -29,7 +29,7 @@ pub(crate) fn write_layout(layout: &Path, layers: &[Vec<u8>]) {
     fs::create_dir_all(layout.join("blobs/sha256")).unwrap();
     let blobs = layers.iter().map(|layer| {
         let media_type = format!("{OCI}.layer.v1.tar+gzip");
-        add(layout, &media_type, &gzip(layer))
+        add_blob(layout, &media_type, &gzip(layer))
     });
     let blobs: Vec<_> = blobs.collect();
     let diff_ids: Vec<_> = layers.iter().map(|layer| digest(layer)).collect();
@@ -37,7 +37,7 @@ pub(crate) fn write_layout(layout: &Path, layers: &[Vec<u8>]) {
         "architecture": "amd64", "os": "linux", "config": {},
         "rootfs": { "type": "layers", "diff_ids": diff_ids },
     });
-    let config = add(
+    let config = add_blob(
         layout,
         &format!("{OCI}.config.v1+json"),
         config.to_string().as_bytes(),
@@ -46,7 +46,7 @@ pub(crate) fn write_layout(layout: &Path, layers: &[Vec<u8>]) {
     let manifest = json!({
         "schemaVersion": 2, "mediaType": media_type, "config": config, "layers": blobs,
     });
-    let mut manifest = add(layout, &media_type, manifest.to_string().as_bytes());
+    let mut manifest = add_blob(layout, &media_type, manifest.to_string().as_bytes());
     manifest["annotations"] = json!({ "org.opencontainers.image.ref.name": "t" });
     let index = json!({ "schemaVersion": 2, "manifests": [manifest] });
     fs::write(layout.join("index.json"), index.to_string()).unwrap();
