@@ -19,7 +19,7 @@ use std::path::Path;
 
 use crate::image::Image;
 use crate::progress::Progress;
-use apply::Applier;
+use apply::{Applier, Fault};
 pub use error::{EntryFault, TarFault, TreeError};
 pub use node::{
     Attributes, BLOCK, Content, Device, Directory, Inode, InodeId, Kind, Run, Time, Xattrs,
@@ -163,33 +163,20 @@ fn apply_stream<R: BufRead>(
     stream: R,
 ) -> Result<(), TreeError> {
     let mut entries = Entries::new(stream);
-    let tar_error = |offset, source| TreeError::Tar {
-        layer: layer.to_owned(),
-        offset,
-        source,
-    };
     applier.start_layer();
-    loop {
-        let entry = match entries.next() {
-            Ok(Some(entry)) => entry,
-            Ok(None) => break,
-            Err(fault) => return Err(tar_error(entries.offset(), fault)),
-        };
-        let name = printable(&entry.name);
-        applier
-            .apply(entry, &mut entries)
-            .map_err(|fault| fault.in_entry(layer, name, entries.offset()))?;
-    }
-    let end = entries.offset();
-    let mut rest = entries.into_inner();
-    loop {
-        let len = match rest.fill_buf() {
-            Ok(available) => available.len(),
-            Err(error) => return Err(tar_error(end, TarFault::Read(error))),
-        };
-        if len == 0 {
-            return Ok(());
-        }
-        rest.consume(len);
+    while apply_next(applier, &mut entries)
+        .map_err(|fault| fault.in_entry(layer, printable(entries.name()), entries.offset()))?
+    {}
+    Ok(())
+}
+
+/// Applies the next entry; `false` once there is none, and the stream was read to its end.
+fn apply_next<R: BufRead>(
+    applier: &mut Applier<'_>,
+    entries: &mut Entries<R>,
+) -> Result<bool, Fault> {
+    match entries.next()? {
+        Some(entry) => applier.apply(entry, entries).map(|()| true),
+        None => Ok(entries.read_rest().map(|()| false)?),
     }
 }

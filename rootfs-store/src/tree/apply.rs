@@ -37,6 +37,12 @@ impl From<EntryFault> for Fault {
     }
 }
 
+impl From<TarFault> for Fault {
+    fn from(fault: TarFault) -> Self {
+        Self::Tar(fault)
+    }
+}
+
 impl Fault {
     pub(super) fn in_entry(self, layer: &str, entry: String, offset: u64) -> TreeError {
         let layer = layer.to_owned();
@@ -48,6 +54,7 @@ impl Fault {
             },
             Self::Tar(source) => TreeError::Tar {
                 layer,
+                entry,
                 offset,
                 source,
             },

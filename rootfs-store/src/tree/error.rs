@@ -66,11 +66,13 @@ pub enum TreeError {
         /// The limit in bytes, of all layers together.
         limit: u64,
     },
-    /// The tar stream is malformed between two entries.
-    #[error("layer {layer} is no valid tar stream at byte {offset}")]
+    /// The tar stream is malformed.
+    #[error("layer {layer} is no valid tar stream at byte {offset}, in or after entry `{entry}`")]
     Tar {
         /// Digest of the layer's blob.
         layer: String,
+        /// Name of the entry that was read last, with bytes that are not UTF-8 escaped; empty before the first.
+        entry: String,
         /// Where in the unpacked stream the fault was noticed.
         offset: u64,
         /// What is wrong.

@@ -49,6 +49,8 @@ pub(crate) enum EntryKind {
 #[derive(Debug)]
 pub(crate) struct Entries<R> {
     input: R,
+    /// Name of the entry whose header was read last.
+    name: Vec<u8>,
     /// Bytes consumed so far.
     offset: u64,
     /// Bytes of the current entry's data that were not read yet.
@@ -73,6 +75,7 @@ impl<R: BufRead> Entries<R> {
     pub(crate) fn new(input: R) -> Self {
         Self {
             input,
+            name: Vec::new(),
             offset: 0,
             data_left: 0,
             padding: 0,
@@ -84,8 +87,20 @@ impl<R: BufRead> Entries<R> {
         self.offset
     }
 
-    pub(super) fn into_inner(self) -> R {
-        self.input
+    /// Name of the latest entry, also of one that [`Self::next`] found a fault in.
+    pub(super) fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// Reads what is left behind the archive's end.
+    pub(super) fn read_rest(&mut self) -> Result<(), TarFault> {
+        loop {
+            let len = fill(&mut self.input)?.len();
+            if len == 0 {
+                return Ok(());
+            }
+            self.input.consume(len);
+        }
     }
 
     /// Moves on to the next entry; nothing after the last.
@@ -151,6 +166,7 @@ impl<R: BufRead> Entries<R> {
             .take()
             .or(pax.path.take())
             .unwrap_or_else(|| header.name());
+        self.name.clone_from(&name);
         let target = pax.link_path.take().unwrap_or_else(|| header.link_name());
         let size = match pax.size {
             Some(size) => size,

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::layer::Layer;
+use crate::oci_layout::gzip;
 use crate::sample_image::{self, Sample};
 
 /// A store, and a folder for archives beside it.
@@ -84,17 +85,13 @@ fn skopeo_copy(from: &ImageReference, to: &str) {
     assert!(output.status.success(), "skopeo says:\n{text}");
 }
 
-fn gzip(path: &Path) {
+fn gzip_file(path: &Path) {
     let status = Command::new("gzip").arg("-kf").arg(path).status().unwrap();
     assert!(status.success());
 }
 
 fn layer() -> Vec<u8> {
     Layer::new().file("etc/note", b"from an archive").bytes()
-}
-
-fn gzipped(bytes: &[u8]) -> Vec<u8> {
-    crate::tree::gzip(bytes)
 }
 
 fn config(layers: &[&[u8]]) -> Vec<u8> {
@@ -141,7 +138,7 @@ fn an_archive_by_skopeo_gives_the_disk_that_its_layout_gives() {
         &image,
         &format!("docker-archive:{}:sample:1", file.display()),
     );
-    gzip(&file);
+    gzip_file(&file);
     let expected = bed.imported(&image.to_string());
     let plain = bed.imported(&format!("docker-archive:{}", file.display()));
     // A store that has no such image yet reads the layers again.
@@ -166,7 +163,7 @@ fn docker_s_older_archives_share_layers_by_links() {
         .file("1/VERSION", b"1.0")
         .symlink("2/layer.tar", "../1/layer.tar")
         .hard_link("3/layer.tar", "2/layer.tar")
-        .file("4/layer.tar", &gzipped(&upper))
+        .file("4/layer.tar", &gzip(&upper))
         .file(&format!("{}.json", hex(&config)), &config)
         .file(
             "repositories",
@@ -188,7 +185,7 @@ fn docker_s_older_archives_share_layers_by_links() {
 #[test]
 fn docker_s_newer_archives_are_layouts_too() {
     let bed = Bed::new();
-    let (config, blob) = (config(&[&layer()]), gzipped(&layer()));
+    let (config, blob) = (config(&[&layer()]), gzip(&layer()));
     let name = |bytes: &[u8]| format!("blobs/sha256/{}", hex(bytes));
     let mut archive = Layer::new();
     archive
@@ -326,7 +323,7 @@ fn a_layer_with_another_diff_id_is_refused() {
         b"no tar at all".to_vec(),
         Layer::new().file("evil", b"").bytes(),
     ] {
-        for blob in [gzipped(&blob), blob] {
+        for blob in [gzip(&blob), blob] {
             let bed = Bed::new();
             let bytes = archive(|a| {
                 a.file("layer.tar", &blob);
@@ -378,7 +375,7 @@ fn archives_that_are_cut_off_or_no_archives_are_errors() {
     let cut = last.len() - 1024 - layer().len() / 2;
     let error = bed.archive_fails(&last[..cut]);
     assert!(matches!(error, ArchiveError::Truncated { .. }), "{error:?}");
-    let zipped = gzipped(&whole);
+    let zipped = gzip(&whole);
     let error = bed.archive_fails(&zipped[..zipped.len() / 2]);
     assert!(
         matches!(error, ArchiveError::Decompress { .. }),
@@ -400,7 +397,7 @@ fn archives_that_are_cut_off_or_no_archives_are_errors() {
 #[test]
 fn an_archive_that_decompresses_to_too_much_leaves_nothing() {
     let bed = Bed::new();
-    let reference = bed.archive("bomb.tar.gz", &gzipped(&vec![0; 32 << 20]));
+    let reference = bed.archive("bomb.tar.gz", &gzip(&vec![0; 32 << 20]));
     let limits = Limits {
         unpacked_bytes: 16 << 20,
         ..Limits::default()

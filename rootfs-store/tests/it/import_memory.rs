@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::Command;
 
 use rootfs_store::{ImportOptions, Store};
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::tree::add_blob;
+use crate::oci_layout::write_documents;
 
 /// Names the image in the process that imports it.
 const IMAGE: &str = "STORE_TEST_IMPORT";
@@ -80,7 +80,6 @@ type Tar = tar::Builder<Hashing<zstd::Encoder<'static, Blob>>>;
 
 /// Writes an image of one zstd layer, made of the entries that `add` appends, without ever holding it.
 fn write_image(dir: &Path, add: impl FnOnce(&mut Tar)) {
-    const OCI: &str = "application/vnd.oci.image";
     fs::create_dir_all(dir.join("blobs/sha256")).unwrap();
     let file = BufWriter::new(File::create(dir.join("layer")).unwrap());
     let encoder = zstd::Encoder::new(Hashing::new(file), 1).unwrap();
@@ -91,24 +90,9 @@ fn write_image(dir: &Path, add: impl FnOnce(&mut Tar)) {
     file.flush().unwrap();
     let blobs = dir.join("blobs/sha256");
     fs::rename(dir.join("layer"), blobs.join(&digest[7..])).unwrap();
-    let layer =
-        json!({ "mediaType": format!("{OCI}.layer.v1.tar+zstd"), "digest": digest, "size": size });
-    let config = json!({
-        "architecture": "amd64", "os": "linux", "config": {},
-        "rootfs": { "type": "layers", "diff_ids": [diff_id] },
-    });
-    let document = |kind: &str, json: Value| {
-        add_blob(
-            dir,
-            &format!("{OCI}.{kind}.v1+json"),
-            json.to_string().as_bytes(),
-        )
-    };
-    let config = document("config", config);
-    let manifest = json!({ "schemaVersion": 2, "config": config, "layers": [layer] });
-    let index = json!({ "schemaVersion": 2, "manifests": [document("manifest", manifest)] });
-    fs::write(dir.join("index.json"), index.to_string()).unwrap();
-    fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    let media_type = "application/vnd.oci.image.layer.v1.tar+zstd";
+    let layer = json!({ "mediaType": media_type, "digest": digest, "size": size });
+    write_documents(dir, &[layer], &[&diff_id]);
 }
 
 /// Half noise, half text, block by block.

@@ -8,7 +8,7 @@ use rootfs_store::{ImportOptions, Store};
 
 use crate::layer::Layer;
 use crate::mount::{Found, as_root, mount, run, walk};
-use crate::tree::write_layout;
+use crate::oci_layout::write_layout;
 
 /// Whether a path is a directory that no layer describes: umoci gives such the time of the day.
 fn implied(path: &[u8]) -> bool {

@@ -13,8 +13,6 @@ use rootfs_store::tree::{
 
 use crate::disk::tree;
 use crate::layer::Layer;
-pub(crate) use blobs::gzip;
-pub(crate) use umoci::{add_blob, write_layout};
 
 /// What is at each path: a file's content, a link's target, or the kind of anything else.
 pub(crate) fn listing(tree: &Tree) -> BTreeMap<String, String> {

@@ -1,33 +1,18 @@
 //! Layers as blobs: compressed in every way, and with every lie about them.
 
-use std::io::Write;
-
-use flate2::write::GzEncoder;
 use rootfs_store::image::{BlobPlace, Compression, Image, ImageConfig, Layer as ImageLayer};
 use rootfs_store::tree::{Limits, Tree, TreeError, build};
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::listing;
 use crate::layer::Layer;
-
-pub(super) fn digest(bytes: &[u8]) -> String {
-    let hash = Sha256::digest(bytes);
-    let hex: String = hash.iter().map(|b| format!("{b:02x}")).collect();
-    format!("sha256:{hex}")
-}
+use crate::oci_layout::{digest, gzip};
 
 fn plain() -> Vec<u8> {
     Layer::new()
         .file("a", &[b'a'; 700_000])
         .file("b", b"bb")
         .bytes()
-}
-
-pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
 }
 
 /// An image of one layer, whose blob is a file.

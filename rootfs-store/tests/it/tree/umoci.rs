@@ -9,50 +9,10 @@ use std::str::FromStr;
 use rootfs_store::ImageReference;
 use rootfs_store::image::{Platform, Scratch, open};
 use rootfs_store::tree::{Limits, build};
-use serde_json::{Value, json};
 
-use super::blobs::{digest, gzip};
 use super::listing;
 use crate::layer::Layer;
-
-/// Stores a blob in a layout, and describes it.
-pub(crate) fn add_blob(layout: &Path, media_type: &str, bytes: &[u8]) -> Value {
-    let digest = digest(bytes);
-    let name = digest.strip_prefix("sha256:").unwrap();
-    fs::write(layout.join("blobs/sha256").join(name), bytes).unwrap();
-    json!({ "mediaType": media_type, "digest": digest, "size": bytes.len() })
-}
-
-/// Writes an OCI layout with one image, tagged `t`.
-pub(crate) fn write_layout(layout: &Path, layers: &[Vec<u8>]) {
-    const OCI: &str = "application/vnd.oci.image";
-    fs::create_dir_all(layout.join("blobs/sha256")).unwrap();
-    let blobs = layers.iter().map(|layer| {
-        let media_type = format!("{OCI}.layer.v1.tar+gzip");
-        add_blob(layout, &media_type, &gzip(layer))
-    });
-    let blobs: Vec<_> = blobs.collect();
-    let diff_ids: Vec<_> = layers.iter().map(|layer| digest(layer)).collect();
-    let config = json!({
-        "architecture": "amd64", "os": "linux", "config": {},
-        "rootfs": { "type": "layers", "diff_ids": diff_ids },
-    });
-    let config = add_blob(
-        layout,
-        &format!("{OCI}.config.v1+json"),
-        config.to_string().as_bytes(),
-    );
-    let media_type = format!("{OCI}.manifest.v1+json");
-    let manifest = json!({
-        "schemaVersion": 2, "mediaType": media_type, "config": config, "layers": blobs,
-    });
-    let mut manifest = add_blob(layout, &media_type, manifest.to_string().as_bytes());
-    manifest["annotations"] = json!({ "org.opencontainers.image.ref.name": "t" });
-    let index = json!({ "schemaVersion": 2, "manifests": [manifest] });
-    fs::write(layout.join("index.json"), index.to_string()).unwrap();
-    let version = json!({ "imageLayoutVersion": "1.0.0" });
-    fs::write(layout.join("oci-layout"), version.to_string()).unwrap();
-}
+use crate::oci_layout::write_layout;
 
 /// What is at each path below a folder, as [`listing`] says it.
 fn list_folder(folder: &Path, path: &str, found: &mut BTreeMap<String, String>) {
