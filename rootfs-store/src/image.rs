@@ -5,12 +5,12 @@
 mod archive;
 mod error;
 mod layout;
+mod platform;
 mod select;
+mod shape;
 
-use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest, MediaType};
@@ -20,51 +20,13 @@ use crate::reference::ImageReference;
 pub use archive::ArchiveError;
 pub use error::ImageError;
 pub(crate) use layout::HexDigest;
+pub use platform::Platform;
+use shape::Shape;
 
 /// Largest JSON document (index, manifest, config) that is read, in bytes: the safe limit of registries.
 pub const MAX_DOCUMENT_BYTES: u64 = 4 << 20;
 /// Most layers that an image may have.
 pub const MAX_LAYERS: usize = 1024;
-
-/// The machine that an image was built for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Platform {
-    /// Operating system as Go names it: `linux`.
-    pub os: String,
-    /// Architecture as Go names it: `amd64`.
-    pub architecture: String,
-}
-
-impl Default for Platform {
-    fn default() -> Self {
-        Self {
-            os: "linux".to_owned(),
-            architecture: "amd64".to_owned(),
-        }
-    }
-}
-
-impl FromStr for Platform {
-    type Err = ImageError;
-
-    fn from_str(text: &str) -> Result<Self, ImageError> {
-        match text.split_once('/') {
-            Some((os, architecture)) if !os.is_empty() && !architecture.is_empty() => Ok(Self {
-                os: os.to_owned(),
-                architecture: architecture.to_owned(),
-            }),
-            _ => Err(ImageError::BadPlatform {
-                platform: text.to_owned(),
-            }),
-        }
-    }
-}
-
-impl fmt::Display for Platform {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)
-    }
-}
 
 /// How the bytes of a layer blob become a tar stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,7 +166,7 @@ fn read_image(
     platform: &Platform,
 ) -> Result<Image, ImageError> {
     let manifest_digest = descriptor.digest().to_string();
-    let manifest: ImageManifest = layout::read_document(dir, descriptor)?;
+    let manifest: ImageManifest = layout::read_shaped(dir, descriptor, Shape::Manifest)?;
     check_config_type(manifest.config())?;
     let config: ImageConfiguration = layout::read_document(dir, manifest.config())?;
     let find = |descriptor: &Descriptor, diff_id: &str| find_layer(dir, descriptor, diff_id);
@@ -219,12 +181,14 @@ fn assemble<T>(
     layers: &[T],
     find: impl Fn(&T, &str) -> Result<Layer, ImageError>,
 ) -> Result<Image, ImageError> {
-    // Not every index says what machine its manifests are for; the config always does.
+    // Not every index says what machine its manifests are for; the config always does, but for the variant.
+    let variant = config.variant().clone();
     let built_for = Platform {
         os: config.os().to_string(),
         architecture: config.architecture().to_string(),
+        variant: variant.or_else(|| platform.variant.clone()),
     };
-    if built_for != *platform {
+    if !built_for.is_same(platform) {
         return Err(ImageError::OtherPlatform {
             manifest: manifest_digest,
             found: built_for.to_string(),

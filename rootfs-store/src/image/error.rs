@@ -18,8 +18,10 @@ pub enum ImageError {
         /// The reference as given.
         reference: String,
     },
-    /// A platform is not written as `OS/ARCHITECTURE`.
-    #[error("`{platform}` is no platform: write it as OS/ARCHITECTURE, for example linux/amd64")]
+    /// A platform is not written as `OS/ARCHITECTURE[/VARIANT]`.
+    #[error(
+        "`{platform}` is no platform: write it as OS/ARCHITECTURE[/VARIANT], for example linux/amd64"
+    )]
     BadPlatform {
         /// The text as given.
         platform: String,
@@ -117,12 +119,14 @@ pub enum ImageError {
         available: String,
     },
     /// The layout or a nested index holds no manifest for the platform.
-    #[error("{document} holds no image for {platform}")]
+    #[error("{document} holds no image for {platform}; it holds: {offered}")]
     NoSuchPlatform {
         /// Path or digest of the index.
         document: String,
         /// The platform that was asked for.
         platform: String,
+        /// The platforms that are there, comma separated.
+        offered: String,
     },
     /// The image is for another machine.
     #[error("image {manifest} is for {found}, not for {asked}")]
@@ -141,6 +145,24 @@ pub enum ImageError {
         digest: String,
         /// The limit.
         limit: usize,
+    },
+    /// A document is a manifest to some readers and an index to others (CVE-2021-41190).
+    #[error(
+        "{document} has the fields of both a manifest and an index, so readers may disagree about what it is"
+    )]
+    MixedDocument {
+        /// Path or digest of the document.
+        document: String,
+    },
+    /// A document contradicts the descriptor that names it.
+    #[error("{document} calls itself {found}, but its descriptor says {expected}")]
+    OtherMediaType {
+        /// Digest of the document.
+        document: String,
+        /// The media type in the descriptor.
+        expected: String,
+        /// The media type in the document.
+        found: String,
     },
     /// A descriptor's media type has no meaning here.
     #[error("{digest} has media type {media_type}, which is no {expected}")]

@@ -8,6 +8,7 @@ use oci_spec::image::{Descriptor, ImageIndex, OciLayout};
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
+use super::shape::{self, Shape};
 use super::{ImageError, MAX_DOCUMENT_BYTES};
 
 const LAYOUT_VERSION: &str = "1.0.0";
@@ -28,7 +29,21 @@ pub(super) fn check_version(dir: &Path) -> Result<(), ImageError> {
 /// Reads the layout's own index, which no digest protects.
 pub(super) fn read_index(dir: &Path) -> Result<ImageIndex, ImageError> {
     let path = dir.join("index.json");
-    parse(&path.display().to_string(), &read_bounded(&path)?)
+    let (document, bytes) = (path.display().to_string(), read_bounded(&path)?);
+    shape::check(&document, &bytes, Shape::Index, None)?;
+    parse(&document, &bytes)
+}
+
+/// Reads and verifies a manifest or an index, which must not be both.
+pub(super) fn read_shaped<T: DeserializeOwned>(
+    dir: &Path,
+    descriptor: &Descriptor,
+    shape: Shape,
+) -> Result<T, ImageError> {
+    let (digest, bytes) = read_verified(dir, descriptor)?;
+    let media_type = descriptor.media_type().to_string();
+    shape::check(&digest, &bytes, shape, Some(&media_type))?;
+    parse(&digest, &bytes)
 }
 
 /// Reads, verifies and parses the document that `descriptor` names.
@@ -36,6 +51,12 @@ pub(super) fn read_document<T: DeserializeOwned>(
     dir: &Path,
     descriptor: &Descriptor,
 ) -> Result<T, ImageError> {
+    let (digest, bytes) = read_verified(dir, descriptor)?;
+    parse(&digest, &bytes)
+}
+
+/// Digest and bytes of the document that `descriptor` names.
+fn read_verified(dir: &Path, descriptor: &Descriptor) -> Result<(String, Vec<u8>), ImageError> {
     let digest = descriptor.digest().to_string();
     if descriptor.size() > MAX_DOCUMENT_BYTES {
         return Err(ImageError::DocumentTooLarge {
@@ -49,7 +70,7 @@ pub(super) fn read_document<T: DeserializeOwned>(
     if actual != digest {
         return Err(ImageError::DigestMismatch { digest, actual });
     }
-    parse(&digest, &bytes)
+    Ok((digest, bytes))
 }
 
 /// Finds the file of a blob and compares its size with the descriptor's.

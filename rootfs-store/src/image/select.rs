@@ -4,9 +4,15 @@ use std::path::Path;
 
 use oci_spec::image::{Descriptor, ImageIndex, MediaType};
 
+use super::shape::Shape;
 use super::{ImageError, Platform, layout};
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// The annotation and the platform by which BuildKit's attestation manifests are known.
+const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+const UNKNOWN: &str = "unknown";
+/// Most platforms that a message lists.
+const MAX_LISTED: usize = 20;
 /// Most indexes between the layout's and a manifest; tools write one.
 const MAX_NESTED_INDEXES: usize = 4;
 
@@ -22,7 +28,7 @@ pub(super) fn manifest(
         match kind_of(&chosen) {
             Kind::Manifest => return Ok(chosen),
             Kind::Index => {
-                let nested: ImageIndex = layout::read_document(dir, &chosen)?;
+                let nested: ImageIndex = layout::read_shaped(dir, &chosen, Shape::Index)?;
                 let document = chosen.digest().to_string();
                 chosen = by_platform(nested.manifests().iter(), platform, document)?.clone();
             }
@@ -51,6 +57,7 @@ fn by_tag<'a>(
     let matching: Vec<_> = all
         .iter()
         .filter(|descriptor| tag.is_none() || tag_of(descriptor) == tag)
+        .filter(|descriptor| !is_attestation(descriptor))
         .collect();
     match (matching.as_slice(), tag) {
         ([only], _) => Ok(only),
@@ -67,6 +74,7 @@ fn by_tag<'a>(
         ([], None) => Err(ImageError::NoSuchPlatform {
             document: dir.join("index.json").display().to_string(),
             platform: platform.to_string(),
+            offered: "nothing".to_owned(),
         }),
         _ => Err(ImageError::Ambiguous {
             dir: dir.to_owned(),
@@ -75,25 +83,53 @@ fn by_tag<'a>(
     }
 }
 
+/// The first manifest for `platform`, or the only one that says nothing about its platform.
 fn by_platform<'a>(
     manifests: impl Iterator<Item = &'a Descriptor>,
     platform: &Platform,
     document: String,
 ) -> Result<&'a Descriptor, ImageError> {
-    let candidates: Vec<_> = manifests.collect();
-    let fits = |descriptor: &&&Descriptor| {
-        descriptor.platform().as_ref().is_some_and(|p| {
-            p.os().to_string() == platform.os
-                && p.architecture().to_string() == platform.architecture
-        })
-    };
+    let candidates: Vec<_> = manifests.filter(|d| !is_attestation(d)).collect();
+    let fits = |d: &&&Descriptor| platform_of(d).is_some_and(|p| p.is_same(platform));
     match (candidates.iter().find(fits), candidates.as_slice()) {
         (Some(found), _) => Ok(found),
         (None, [only]) if only.platform().is_none() => Ok(only),
         _ => Err(ImageError::NoSuchPlatform {
             document,
             platform: platform.to_string(),
+            offered: platforms(&candidates),
         }),
+    }
+}
+
+fn platform_of(descriptor: &Descriptor) -> Option<Platform> {
+    let platform = descriptor.platform().as_ref()?;
+    Some(Platform {
+        os: platform.os().to_string(),
+        architecture: platform.architecture().to_string(),
+        variant: platform.variant().clone().filter(|v| !v.is_empty()),
+    })
+}
+
+/// Whether it is a statement about another manifest of its index, which builders put beside images.
+fn is_attestation(descriptor: &Descriptor) -> bool {
+    let annotations = descriptor.annotations().as_ref();
+    let annotated = annotations.is_some_and(|a| a.contains_key(REFERENCE_TYPE));
+    annotated
+        || platform_of(descriptor).is_some_and(|p| p.os == UNKNOWN && p.architecture == UNKNOWN)
+}
+
+fn platforms(manifests: &[&Descriptor]) -> String {
+    let mut all: Vec<_> = manifests
+        .iter()
+        .map(|d| platform_of(d).map_or("an unnamed platform".to_owned(), |p| p.to_string()))
+        .collect();
+    all.sort_unstable();
+    all.dedup();
+    all.truncate(MAX_LISTED);
+    match all.as_slice() {
+        [] => "nothing".to_owned(),
+        all => all.join(", "),
     }
 }
 

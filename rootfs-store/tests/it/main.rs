@@ -8,6 +8,7 @@ mod ext4;
 mod import;
 mod import_archive;
 mod import_hostile;
+mod import_index;
 mod import_memory;
 mod import_umoci;
 mod layer;

@@ -8,7 +8,7 @@ use flate2::write::GzEncoder;
 use rootfs_store::BlobDigest;
 use serde_json::{Value, json};
 
-const OCI: &str = "application/vnd.oci.image";
+const OCI: &str = "application/vnd.oci";
 
 pub(crate) fn digest(bytes: &[u8]) -> String {
     BlobDigest::of(bytes).to_string()
@@ -28,7 +28,8 @@ pub(crate) fn add_blob(layout: &Path, media_type: &str, bytes: &[u8]) -> Value {
     json!({ "mediaType": media_type, "digest": digest, "size": bytes.len() })
 }
 
-fn add_document(layout: &Path, kind: &str, json: &Value) -> Value {
+/// Stores a JSON document, and describes it.
+pub(crate) fn add_document(layout: &Path, kind: &str, json: &Value) -> Value {
     let media_type = format!("{OCI}.{kind}.v1+json");
     add_blob(layout, &media_type, json.to_string().as_bytes())
 }
@@ -41,7 +42,7 @@ pub(crate) fn write_layout(layout: &Path, layers: &[Vec<u8>]) {
 
 /// Writes an image whose layers are these gzip blobs, each with the `diff_id` that the config gives it.
 pub(crate) fn write_gzip_layout(layout: &Path, blobs: &[(Vec<u8>, String)]) {
-    let media_type = format!("{OCI}.layer.v1.tar+gzip");
+    let media_type = format!("{OCI}.image.layer.v1.tar+gzip");
     let layers = blobs
         .iter()
         .map(|(blob, _)| add_blob(layout, &media_type, blob));
@@ -52,18 +53,37 @@ pub(crate) fn write_gzip_layout(layout: &Path, blobs: &[(Vec<u8>, String)]) {
 
 /// Writes all but the layers, which these descriptors say are there.
 pub(crate) fn write_documents(layout: &Path, layers: &[Value], diff_ids: &[&str]) {
-    let config = json!({
-        "architecture": "amd64", "os": "linux", "config": {},
-        "rootfs": { "type": "layers", "diff_ids": diff_ids },
-    });
-    let config = add_document(layout, "config", &config);
-    let media_type = format!("{OCI}.manifest.v1+json");
-    let manifest = json!({
-        "schemaVersion": 2, "mediaType": media_type, "config": config, "layers": layers,
-    });
-    let mut manifest = add_document(layout, "manifest", &manifest);
+    let platform = json!({ "architecture": "amd64", "os": "linux" });
+    let mut manifest = add_manifest(layout, &platform, layers, diff_ids);
     manifest["annotations"] = json!({ "org.opencontainers.image.ref.name": "t" });
     write_index(layout, &[manifest]);
+}
+
+/// Stores config and manifest of an image, and describes the latter.
+pub(crate) fn add_manifest(
+    layout: &Path,
+    platform: &Value,
+    layers: &[Value],
+    diff_ids: &[&str],
+) -> Value {
+    let mut config = platform.clone();
+    config["config"] = json!({});
+    config["rootfs"] = json!({ "type": "layers", "diff_ids": diff_ids });
+    let config = add_document(layout, "image.config", &config);
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": format!("{OCI}.image.manifest.v1+json"),
+        "config": config, "layers": layers,
+    });
+    add_document(layout, "image.manifest", &manifest)
+}
+
+/// Stores an index of these manifests, and describes it.
+pub(crate) fn add_index(layout: &Path, manifests: &[Value]) -> Value {
+    let index = json!({
+        "schemaVersion": 2, "mediaType": format!("{OCI}.image.index.v1+json"),
+        "manifests": manifests,
+    });
+    add_document(layout, "image.index", &index)
 }
 
 /// Writes the layout's own index and version.
