@@ -2,6 +2,7 @@
 
 mod blobs;
 mod formats;
+mod gnu_tar;
 mod model;
 mod umoci;
 
