@@ -114,7 +114,12 @@ impl Archive<'_> {
             digest: None,
             size: extent.len,
             diff_id: diff_id.to_owned(),
-            compression: compression(&magic).map_err(|e| self.error(e))?,
+            compression: compression(&magic).map_err(|format| {
+                self.error(ArchiveError::LayerCompression {
+                    name: name.to_owned(),
+                    format,
+                })
+            })?,
             place: BlobPlace::Archive {
                 archive: Arc::clone(&self.file),
                 path: self.path.to_owned(),
@@ -141,7 +146,7 @@ fn plain(mut file: File, scratch: &Scratch<'_>) -> Result<File, ArchiveError> {
     let rewound = read.and_then(|_| file.rewind());
     rewound.map_err(ArchiveError::Decompress)?;
     let input = io::BufReader::with_capacity(128 << 10, file);
-    match compression(&magic)? {
+    match compression(&magic).map_err(|format| ArchiveError::Compression { format })? {
         Compression::None => Ok(input.into_inner()),
         Compression::Gzip => spool(MultiGzDecoder::new(input), scratch),
         Compression::Zstd => {
@@ -175,14 +180,14 @@ fn spool(mut from: impl Read, scratch: &Scratch<'_>) -> Result<File, ArchiveErro
     Ok(to)
 }
 
-fn compression(start: &[u8]) -> Result<Compression, ArchiveError> {
-    let unreadable = |format| Err(ArchiveError::Compression { format });
+/// How bytes that start so are compressed, or the name of a compression that can't be read.
+fn compression(start: &[u8]) -> Result<Compression, &'static str> {
     match start {
         [0x1f, 0x8b, ..] => Ok(Compression::Gzip),
         // A Zstandard frame, or a skippable one.
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Compression::Zstd),
-        [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', b'Y', b'&'] => unreadable("bzip2"),
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => unreadable("xz"),
+        [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', b'Y', b'&'] => Err("bzip2"),
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Err("xz"),
         _ => Ok(Compression::None),
     }
 }

@@ -386,6 +386,14 @@ fn archives_that_are_cut_off_or_no_archives_are_errors() {
         matches!(error, ArchiveError::Compression { format: "bzip2" }),
         "{error:?}"
     );
+    let xz = archive(|a| {
+        a.file("layer.tar", b"\xfd7zXZ\0 and so on");
+    });
+    let error = bed.archive_fails(&xz);
+    assert!(
+        matches!(&error, ArchiveError::LayerCompression { name, format: "xz" } if name == "layer.tar"),
+        "{error:?}"
+    );
     let error = bed.archive_fails(&[b'x'; 2048]);
     assert!(matches!(error, ArchiveError::Tar { .. }), "{error:?}");
     let error = bed.archive_fails(&Layer::new().file("manifest.json", b"[]").bytes());

@@ -16,6 +16,14 @@ pub enum ArchiveError {
         /// The compression's name.
         format: &'static str,
     },
+    /// A layer is compressed by something that can't be read.
+    #[error("its layer `{name}` is compressed with {format}, which can't be read")]
+    LayerCompression {
+        /// Name of the layer's member.
+        name: String,
+        /// The compression's name.
+        format: &'static str,
+    },
     /// The archive does not decompress.
     #[error("it does not decompress")]
     Decompress(#[source] io::Error),
