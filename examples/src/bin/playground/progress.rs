@@ -6,6 +6,10 @@ use std::sync::Mutex;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use session::{Progress, Stage};
 
+/// Bytes done, and how many a second.
+const TEMPLATE: &str =
+    "{msg:8} {bar:40} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}";
+
 /// A bar for the stage that is under way.
 #[derive(Debug, Default)]
 pub(crate) struct Bar {
@@ -49,9 +53,10 @@ fn bar(stage: Stage, total: u64) -> ProgressBar {
     let name = match stage {
         Stage::Layers => "layers",
         Stage::Chunks => "chunks",
+        Stage::Export => "export",
         _ => "working",
     };
-    let style = ProgressStyle::with_template("{msg:8} {bar:40} {bytes}/{total_bytes} {eta}");
+    let style = ProgressStyle::with_template(TEMPLATE);
     let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr())
         .with_style(style)
