@@ -1,0 +1,82 @@
+//! Docker archives, from the bytes of a file to the places of their layers.
+//!
+//! Oracle: whatever is accepted has all its layers within the archive, as many as the config says, and opens again as
+//! the same image. Checksums of tar headers are put right first.
+#![no_main]
+
+use std::path::Path;
+
+use libfuzzer_sys::fuzz_target;
+use rootfs_store::ImageReference;
+use rootfs_store::image::{BlobPlace, Image, Platform, Scratch, open};
+
+const BLOCK: usize = 512;
+/// Most bytes that a compressed archive may have.
+const LIMIT_BYTES: u64 = 16 << 20;
+
+/// Puts the checksums of all headers right.
+fn fix_checksums(archive: &mut [u8]) {
+    let mut at = 0usize;
+    while let Some(block) = archive.get_mut(at..at.saturating_add(BLOCK)) {
+        if block.iter().all(|b| *b == 0) {
+            return;
+        }
+        block[148..156].fill(b' ');
+        let sum: u32 = block.iter().map(|b| u32::from(*b)).sum();
+        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        let digits = block[124..135].iter().filter(|b| b.is_ascii_digit());
+        let size = digits.fold(0usize, |size, digit| {
+            size.saturating_mul(8)
+                .saturating_add(usize::from(digit - b'0'))
+        });
+        at = at
+            .saturating_add(BLOCK)
+            .saturating_add(size.checked_next_multiple_of(BLOCK).unwrap_or(usize::MAX));
+    }
+}
+
+fn open_archive(path: &Path) -> Option<Image> {
+    let dir = std::env::temp_dir();
+    let scratch = Scratch {
+        dir: &dir,
+        limit_bytes: LIMIT_BYTES,
+    };
+    let reference = ImageReference::DockerArchive {
+        file: path.to_owned(),
+        image: None,
+    };
+    open(&reference, &Platform::default(), &scratch).ok()
+}
+
+fn check(image: &Image) {
+    for layer in &image.layers {
+        let BlobPlace::Archive {
+            archive, offset, ..
+        } = &layer.place
+        else {
+            panic!("a layer of an archive is in the archive");
+        };
+        let len = archive.metadata().expect("the archive is open").len();
+        assert!(offset.checked_add(layer.size).is_some_and(|end| end <= len));
+        assert!(layer.digest.is_none() && layer.diff_id.starts_with("sha256:"));
+    }
+    let sum: u64 = image.layers.iter().map(|layer| layer.size).sum();
+    assert_eq!(image.layers_bytes, sum);
+}
+
+fuzz_target!(|input: &[u8]| {
+    let mut archive = input.to_vec();
+    // Compressed ones stay as they are.
+    if !matches!(input, [0x1f, 0x8b, ..] | [0x28, 0xb5, ..]) {
+        fix_checksums(&mut archive);
+    }
+    let path = std::env::temp_dir().join(format!("docker_archive.{}", std::process::id()));
+    std::fs::write(&path, &archive).expect("a file for the archive");
+    if let Some(image) = open_archive(&path) {
+        check(&image);
+        let again = open_archive(&path).expect("the same archive again");
+        assert_eq!(again.manifest_digest, image.manifest_digest);
+        assert_eq!(again.layers.len(), image.layers.len());
+    }
+    std::fs::remove_file(&path).expect("the archive can be removed");
+});
