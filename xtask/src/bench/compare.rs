@@ -71,21 +71,19 @@ pub(super) fn main(args: &Args) -> Result<(), BenchError> {
         measure: Measure::build()?,
         steps: Steps::begin(&folder.join("work"))?,
     };
-    let mut found = Found::default();
-    for part in Part::value_variants() {
-        if args.only.is_empty() || args.only.contains(part) {
-            println!("{}", part.title());
-            found.append(part.run(&bed)?);
+    let parts = Part::value_variants().iter();
+    for part in parts.filter(|part| args.only.is_empty() || args.only.contains(part)) {
+        println!("{}", part.title());
+        let found = part.run(&bed)?;
+        let text = found.markdown(*part);
+        write(&folder, *part, &text, &found.plots)?;
+        if args.save {
+            write(&results(), *part, &text, &found.plots)?;
         }
+        println!("\n{text}");
     }
     bed.steps.end()?;
-    found.plots.push(("ratios", ratios(&found.rows)));
-    let text = found.markdown(&command_line(&args.only));
-    write(&folder, &text, &found.plots)?;
-    if args.save {
-        write(&results(), &text, &found.plots)?;
-    }
-    println!("\n{text}\nin {}", folder.display());
+    println!("Tables and plots are in {}", folder.display());
     Ok(())
 }
 
@@ -116,16 +114,12 @@ impl Part {
 }
 
 impl Found {
-    fn append(&mut self, mut other: Self) {
-        self.rows.append(&mut other.rows);
-        self.plots.append(&mut other.plots);
-        self.notes.append(&mut other.notes);
-    }
-
-    fn markdown(&self, line: &str) -> String {
+    fn markdown(&self, part: Part) -> String {
         let mut text = format!(
-            "# Beside other tools\n\nMade by `{line}`, on {} cores. Times are of whole processes, the median of three \
-             where one took less than 10 s, after a run that was not measured.\n\n",
+            "# {}\n\nMade by `cargo xtask bench compare --only {}`, on {} cores. Times are of whole processes: the \
+             median of three where one took less than 10 s, after a run that was not measured.\n\n",
+            part.title(),
+            part.name(),
             cores()
         );
         text += &table::comparison(&self.rows);
@@ -142,14 +136,6 @@ impl Found {
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, Into::into)
-}
-
-fn command_line(only: &[Part]) -> String {
-    let parts: Vec<String> = only.iter().map(|part| part.name()).collect();
-    match parts.is_empty() {
-        true => "cargo xtask bench compare".to_owned(),
-        false => format!("cargo xtask bench compare --only {}", parts.join(",")),
-    }
 }
 
 /// Bars of all rows that say how much faster ours is.
@@ -173,9 +159,14 @@ fn times(title: &str, x: &str, lines: &[Line]) -> String {
     plot::lines(title, [x, "seconds"], lines)
 }
 
-fn write(folder: &Path, text: &str, plots: &[(&str, String)]) -> Result<(), BenchError> {
+fn write(
+    folder: &Path,
+    part: Part,
+    text: &str,
+    plots: &[(&str, String)],
+) -> Result<(), BenchError> {
     fs::create_dir_all(folder).map_err(file_error("create", folder))?;
-    let table = folder.join("compare.md");
+    let table = folder.join(part.name()).with_extension("md");
     fs::write(&table, text).map_err(file_error("write", &table))?;
     for (name, svg) in plots {
         let path: PathBuf = folder.join(name).with_extension("svg");

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use benches::{BLOCK, Extents, Latencies, MeasureError, data_of, forget};
 use rootfs_store::{SnapshotDigest, Store, WritableDisk};
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
 /// What hot reads read, in bytes: half of the store's cache.
@@ -77,14 +78,14 @@ fn compare(
     Ok(json!({ "bytes": bytes, "random": random, "disk_us": us(ours), "pread_us": us(plain) }))
 }
 
-/// Mean time of a read, over as many turns through `offsets` as a round takes.
+/// Mean CPU time of a read that waits for nothing, over as many turns through `offsets` as a round takes.
 fn time(
     offsets: &[u64],
     bytes: usize,
     mut read: impl FnMut(u64) -> Result<(), MeasureError>,
 ) -> Result<Duration, MeasureError> {
     let count = ROUND_BYTES / bytes as u64;
-    let begun = Instant::now();
+    let begun = cpu_time();
     for at in offsets
         .iter()
         .cycle()
@@ -92,7 +93,7 @@ fn time(
     {
         read(*at)?;
     }
-    Ok(begun.elapsed() / u32::try_from(count).unwrap_or(u32::MAX))
+    Ok(cpu_time().saturating_sub(begun) / u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 pub(crate) fn cold(
@@ -112,17 +113,21 @@ pub(crate) fn cold(
         false => warm(&blobs)?,
     }
     let mut buffer = vec![0; BLOCK];
-    let mut times = Vec::new();
+    let (mut times, mut cpu) = (Vec::new(), Vec::new());
     for at in extents.sample(chunk_bytes, COLD_READS, 1) {
-        let begun = Instant::now();
+        let (begun, cpu_begun) = (Instant::now(), cpu_time());
         disk.read_at(&mut buffer, at)?;
         times.push(begun.elapsed());
+        cpu.push(cpu_time().saturating_sub(cpu_begun));
     }
     drop(disk);
     store.remove_disk(DISK)?;
-    Ok(
-        json!({ "chunk_bytes": chunk_bytes, "from_device": from_device, "latency": Latencies::of(times) }),
-    )
+    Ok(json!({
+        "chunk_bytes": chunk_bytes,
+        "from_device": from_device,
+        "latency": Latencies::of(times),
+        "cpu": Latencies::of(cpu),
+    }))
 }
 
 pub(crate) fn fetched(
@@ -145,6 +150,15 @@ pub(crate) fn fetched(
     drop(disk);
     store.remove_disk(DISK)?;
     Ok(json!({ "reads": offsets.len(), "bytes": bytes, "fetched_bytes": fetched }))
+}
+
+/// CPU time of this thread so far: on a machine with other work, what a read takes without being interrupted.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(
+        time.tv_sec.try_into().unwrap_or(0),
+        time.tv_nsec.try_into().unwrap_or(0),
+    )
 }
 
 fn new_disk(store: &Store, snapshot: &SnapshotDigest) -> Result<WritableDisk, MeasureError> {

@@ -8,7 +8,7 @@ use super::super::peers::Backup;
 use super::super::plot::Line;
 use super::super::steps::Time;
 use super::super::table::{Bound, Row, Unit};
-use super::{Bed, Found, times};
+use super::{Bed, Found, ratios, times};
 use crate::bench::BenchError;
 use crate::command;
 
@@ -17,7 +17,7 @@ const DISK: &str = "changed";
 /// MiB that change in each comparison.
 const CHANGED_MIB: u64 = 64;
 /// Changed MiB of the plot.
-const CHANGED_MIBS: [u64; 6] = [1, 4, 16, 64, 256, 1024];
+const CHANGED_MIBS: [u64; 5] = [1, 4, 16, 64, 256];
 /// Sizes of disks of the plot, in GiB.
 const DISK_GIBS: [u64; 4] = [1, 8, 64, 512];
 
@@ -59,6 +59,7 @@ pub(super) fn run(bed: &Bed) -> Result<Found, BenchError> {
             .plots
             .push(("commit-changed", base.by_changed_bytes(bed)?));
         found.rows = beside_backups(bed, &base, &ours)?;
+        found.plots.push(("commit-ratios", ratios(&found.rows)));
     }
     found.plots.push(("commit-disk", by_disk_size(bed)?));
     found.notes.push(
@@ -114,10 +115,7 @@ impl Base {
         for spread in Spread::ALL {
             let mut points = Vec::new();
             for mib in CHANGED_MIBS {
-                // More would fill a disk of 8 GiB with changes.
-                if mib <= 256 || matches!(spread, Spread::Runs) {
-                    points.push((number(mib), self.commit(bed, spread, mib)?.seconds));
-                }
+                points.push((number(mib), self.commit(bed, spread, mib)?.seconds));
             }
             lines.push(line(spread, points));
         }

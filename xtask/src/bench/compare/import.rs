@@ -5,7 +5,7 @@ use super::super::measure::Report;
 use super::super::peers;
 use super::super::steps::Time;
 use super::super::table::{Bound, Row, Unit, mebibytes};
-use super::{Bed, Found};
+use super::{Bed, Found, ratios};
 use crate::bench::BenchError;
 
 const WORK: &str = "import to durable chunks";
@@ -50,6 +50,7 @@ pub(super) fn run(bed: &Bed) -> Result<Found, BenchError> {
     steps.path("unpacked")?;
     let plain = mebibytes(report.number("/plain_bytes")?);
     Ok(Found {
+        plots: vec![("import-ratios", ratios(&rows))],
         rows,
         notes: vec![format!(
             "Image: {files} files of one name, {} MiB of them; {plain} MiB of tar in one gzip layer. Ours makes a disk \
@@ -57,7 +58,6 @@ pub(super) fn run(bed: &Bed) -> Result<Found, BenchError> {
             mebibytes(count(bytes)),
             mebibytes(count(disk_bytes(bytes))),
         )],
-        ..Found::default()
     })
 }
 
