@@ -36,9 +36,11 @@ pub enum MeasureError {
         /// The file.
         path: PathBuf,
     },
-    /// The floor is only defined for gzip layers.
-    #[error("{path} is no gzip layer: the floor is measured over gzip layers only")]
-    NotGzip {
+    /// The floor is only defined for some layers.
+    #[error(
+        "{path} is neither a plain nor a gzip layer in a file of its own: the floor is measured over such only"
+    )]
+    NoFloor {
         /// The layer's blob.
         path: PathBuf,
     },

@@ -5,6 +5,7 @@
 mod changes;
 mod error;
 mod extents;
+mod floor;
 mod latency;
 mod numbers;
 mod packs;
@@ -14,6 +15,7 @@ mod sample;
 pub use changes::{Changes, Target};
 pub use error::MeasureError;
 pub use extents::{Extents, data_of};
+pub use floor::{Floor, floor};
 pub use latency::Latencies;
 pub use numbers::Numbers;
 pub use packs::{Added, Frames};

@@ -9,10 +9,9 @@ use std::process::ExitCode;
 use benches::{Changes, MeasureError};
 use clap::Parser;
 use rootfs_store::{DEFAULT_CHUNK_BYTES, ImageReference, SnapshotDigest};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 mod disks;
-mod floor;
 mod images;
 mod reads;
 
@@ -148,7 +147,14 @@ fn run(verb: &Verb) -> Result<Value, MeasureError> {
             second,
             chunk_bytes,
         } => images::dedup(store, first, second, *chunk_bytes),
-        Verb::Floor { image, chunk_bytes } => floor::run(image, *chunk_bytes),
+        Verb::Floor { image, chunk_bytes } => {
+            let floor = benches::floor(image, *chunk_bytes)?;
+            Ok(json!({
+                "plain_bytes": floor.plain_bytes,
+                "packed_bytes": floor.packed_bytes,
+                "seconds": floor.time.as_secs_f64(),
+            }))
+        }
         Verb::Change {
             store,
             snapshot,

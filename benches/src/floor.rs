@@ -7,15 +7,15 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use benches::MeasureError;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use flate2::bufread::MultiGzDecoder;
 use rootfs_store::ImageReference;
-use rootfs_store::image::{self, Compression, Layer, Platform};
-use serde_json::{Value, json};
+use rootfs_store::image::{self, BlobPlace, Compression, Layer, Platform, Scratch};
 use sha2::{Digest as _, Sha256};
+
+use crate::MeasureError;
 
 /// Pieces that wait for the other thread.
 const WAITING: usize = 16;
@@ -24,32 +24,42 @@ const READ_BYTES: usize = 256 << 10;
 /// The level of the store's chunks.
 const ZSTD_LEVEL: i32 = 1;
 
+/// What the least cost.
 #[derive(Debug, Default, Clone, Copy)]
-struct Done {
-    plain_bytes: u64,
-    packed_bytes: u64,
+pub struct Floor {
+    /// Bytes of the layers' tar streams.
+    pub plain_bytes: u64,
+    /// Bytes of their pieces, compressed.
+    pub packed_bytes: u64,
+    /// Wall time.
+    pub time: Duration,
 }
 
-pub(crate) fn run(image: &ImageReference, chunk_bytes: u32) -> Result<Value, MeasureError> {
+/// Decompresses, hashes and compresses the layers of an image in an OCI layout, in pieces of `chunk_bytes`.
+///
+/// # Errors
+/// [`MeasureError`] for an image that is no such one, or has other than plain and gzip layers.
+pub fn floor(image: &ImageReference, chunk_bytes: u32) -> Result<Floor, MeasureError> {
     let begun = Instant::now();
-    let image = image::open(image, &Platform::default())?;
+    let scratch = Scratch {
+        dir: &std::env::temp_dir(),
+        limit_bytes: 0,
+    };
+    let image = image::open(image, &Platform::default(), &scratch)?;
     let (sender, receiver) = bounded(WAITING);
     let (mine, its) = (Worker::new()?, Worker::new()?);
-    let done = thread::scope(|scope| {
+    let mut done = thread::scope(|scope| {
         let other = scope.spawn(move || compress_all(its, &receiver));
         let here = unpack_all(mine, &image.layers, chunk_bytes as usize, &sender);
         drop(sender);
         let there = other.join().unwrap_or_default();
         here.map(|here| here.and(there))
     })?;
-    Ok(json!({
-        "plain_bytes": done.plain_bytes,
-        "packed_bytes": done.packed_bytes,
-        "seconds": begun.elapsed().as_secs_f64(),
-    }))
+    done.time = begun.elapsed();
+    Ok(done)
 }
 
-fn compress_all(mut worker: Worker, pieces: &Receiver<Vec<u8>>) -> Done {
+fn compress_all(mut worker: Worker, pieces: &Receiver<Vec<u8>>) -> Floor {
     pieces.iter().for_each(|piece| worker.compress(&piece));
     worker.done
 }
@@ -59,26 +69,39 @@ fn unpack_all(
     layers: &[Layer],
     chunk_bytes: usize,
     other: &Sender<Vec<u8>>,
-) -> Result<Done, MeasureError> {
+) -> Result<Floor, MeasureError> {
     for layer in layers {
-        if layer.compression != Compression::Gzip {
-            return Err(MeasureError::NotGzip {
-                path: layer.path.clone(),
-            });
-        }
-        unpack(&layer.path, chunk_bytes, other, &mut worker)?;
+        let blob = plain(layer)?;
+        unpack(blob, layer.place.path(), chunk_bytes, other, &mut worker)?;
     }
     Ok(worker.done)
 }
 
+/// The tar stream of a layer.
+fn plain(layer: &Layer) -> Result<Box<dyn Read>, MeasureError> {
+    let path = layer.place.path();
+    let unknown = || MeasureError::NoFloor {
+        path: path.to_owned(),
+    };
+    let BlobPlace::File(_) = layer.place else {
+        return Err(unknown());
+    };
+    let blob = File::open(path).map_err(MeasureError::io("open", path))?;
+    let blob = BufReader::with_capacity(READ_BYTES, blob);
+    match layer.compression {
+        Compression::Gzip => Ok(Box::new(MultiGzDecoder::new(blob))),
+        Compression::None => Ok(Box::new(blob)),
+        _ => Err(unknown()),
+    }
+}
+
 fn unpack(
+    mut plain: impl Read,
     path: &Path,
     chunk_bytes: usize,
     other: &Sender<Vec<u8>>,
     worker: &mut Worker,
 ) -> Result<(), MeasureError> {
-    let blob = File::open(path).map_err(MeasureError::io("open", path))?;
-    let mut plain = MultiGzDecoder::new(BufReader::with_capacity(READ_BYTES, blob));
     loop {
         let mut piece = Vec::with_capacity(chunk_bytes);
         plain
@@ -101,7 +124,7 @@ fn unpack(
 struct Worker {
     zstd: zstd::bulk::Compressor<'static>,
     packed: Vec<u8>,
-    done: Done,
+    done: Floor,
 }
 
 impl Worker {
@@ -111,7 +134,7 @@ impl Worker {
         Ok(Self {
             zstd,
             packed: Vec::new(),
-            done: Done::default(),
+            done: Floor::default(),
         })
     }
 
@@ -127,11 +150,12 @@ impl Worker {
     }
 }
 
-impl Done {
+impl Floor {
     fn and(self, other: Self) -> Self {
         Self {
             plain_bytes: self.plain_bytes + other.plain_bytes,
             packed_bytes: self.packed_bytes + other.packed_bytes,
+            time: self.time,
         }
     }
 }
