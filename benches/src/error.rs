@@ -60,10 +60,10 @@ pub enum MeasureError {
     },
     /// The image can't be opened.
     #[error(transparent)]
-    Image(#[from] ImageError),
+    Image(Box<ImageError>),
     /// An import failed.
     #[error(transparent)]
-    Import(#[from] ImportError),
+    Import(Box<ImportError>),
     /// A commit failed.
     #[error(transparent)]
     Commit(#[from] CommitError),
@@ -90,5 +90,17 @@ impl MeasureError {
             path,
             source: source.into(),
         }
+    }
+}
+
+impl From<ImageError> for MeasureError {
+    fn from(error: ImageError) -> Self {
+        Self::Image(Box::new(error))
+    }
+}
+
+impl From<ImportError> for MeasureError {
+    fn from(error: ImportError) -> Self {
+        Self::Import(Box::new(error))
     }
 }
