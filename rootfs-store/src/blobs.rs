@@ -5,7 +5,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
 use tempfile::{NamedTempFile, TempDir};
@@ -13,9 +13,11 @@ use tempfile::{NamedTempFile, TempDir};
 use crate::digest::BlobDigest;
 use crate::files::{Files, STAGED_PREFIX, StoreFile};
 use crate::image::MAX_DOCUMENT_BYTES;
+use crate::leases::Lease;
 use crate::store::StoreError;
 
-const BLOBS: &str = "blobs/sha256";
+/// Where an OCI image layout keeps its blobs.
+pub(crate) const BLOBS: &str = "blobs/sha256";
 const STAGING: &str = "staging";
 /// Bytes gathered before they are written.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -38,6 +40,15 @@ pub(crate) struct Published {
     pub(crate) bytes: u64,
     /// Whether the store did not have it before.
     pub(crate) new: bool,
+}
+
+/// A blob that is there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found {
+    pub(crate) digest: BlobDigest,
+    pub(crate) bytes: u64,
+    /// Since it was written; zero if that lies in the future.
+    pub(crate) age: Duration,
 }
 
 impl Blobs {
@@ -101,16 +112,54 @@ impl Blobs {
         })
     }
 
-    /// Stores a small blob.
-    pub(crate) fn put(&self, bytes: &[u8]) -> Result<Published, StoreError> {
+    /// Stores a small blob, and keeps it by `lease`.
+    pub(crate) fn put(&self, bytes: &[u8], lease: &Lease) -> Result<Published, StoreError> {
         let mut blob = self.create()?;
         blob.write(bytes)?;
-        blob.finish()?.publish()
+        blob.finish()?.publish(lease)
     }
 
     /// Makes sure that published blobs stay published when the power fails.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
         sync_dir(&self.files, &self.dir)
+    }
+
+    /// All blobs; what is not called like one is not ours.
+    pub(crate) fn list(&self) -> Result<Vec<Found>, StoreError> {
+        let error = || io_error("list", &self.dir);
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.dir).map_err(error())? {
+            let entry = entry.map_err(error())?;
+            let Some(digest) = BlobDigest::of_file_name(&entry.file_name()) else {
+                continue;
+            };
+            // It may have gone since the folder was listed.
+            let Some(metadata) = entry.metadata().ok().filter(fs::Metadata::is_file) else {
+                continue;
+            };
+            found.push(Found {
+                digest,
+                bytes: metadata.len(),
+                age: age(&metadata),
+            });
+        }
+        found.sort_unstable_by_key(|blob| blob.digest);
+        Ok(found)
+    }
+
+    /// Whether the blob is there and was written, or touched, within `grace`.
+    pub(crate) fn is_young(&self, digest: &BlobDigest, grace: Duration) -> bool {
+        let metadata = self.path(digest).metadata();
+        metadata.is_ok_and(|metadata| age(&metadata) < grace)
+    }
+
+    /// Makes a blob as young as if it were written now, if it is ours.
+    pub(crate) fn touch(&self, digest: &BlobDigest) {
+        let path = self.path(digest);
+        let touch = |file: File| file.set_modified(SystemTime::now());
+        if let Err(error) = File::open(&path).and_then(touch) {
+            tracing::debug!(path = %path.display(), %error, "could not make a blob young");
+        }
     }
 
     /// Reads and verifies a JSON document; nothing if there is no such blob.
@@ -141,7 +190,7 @@ impl Blobs {
     }
 
     /// Removes what crashed processes left: nothing that is not ours, nor what somebody holds.
-    fn remove_leftovers(&self) -> io::Result<()> {
+    pub(crate) fn remove_leftovers(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.staging)? {
             let entry = entry?;
             // Another process may be done with it in the meantime.
@@ -168,6 +217,13 @@ impl Blobs {
         }
         Ok(())
     }
+}
+
+/// Since the file was written; zero if that lies in the future, as after the clock was set back.
+fn age(metadata: &fs::Metadata) -> Duration {
+    let modified = metadata.modified().ok();
+    let elapsed = modified.and_then(|time| time.elapsed().ok());
+    elapsed.unwrap_or_default()
 }
 
 /// Whether a process has locked the file or folder.
@@ -253,10 +309,11 @@ pub(crate) struct StagedBlob<'a> {
 }
 
 impl StagedBlob<'_> {
-    /// Gives the blob its name; [`Blobs::sync`] makes that durable.
+    /// Gives the blob its name, and keeps it by `lease`; [`Blobs::sync`] makes the name durable.
     ///
     /// A file that has the name already is replaced: its bytes may have been damaged since it was written.
-    pub(crate) fn publish(self) -> Result<Published, StoreError> {
+    pub(crate) fn publish(self, lease: &Lease) -> Result<Published, StoreError> {
+        lease.add_blob(self.digest)?;
         let path = self.blobs.path(&self.digest);
         let new = !path
             .metadata()

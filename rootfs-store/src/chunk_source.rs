@@ -9,7 +9,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use crate::blobs::Blobs;
-use crate::chunk;
+use crate::chunk::{self, MAX_CHUNK_BYTES};
 use crate::digest::{BlobDigest, ChunkDigest};
 use crate::index::{Locator, MAX_PAGE_BYTES, PackRef, Page};
 use crate::pack::PackFile;
@@ -115,6 +115,24 @@ impl ChunkSource {
         self.leaves.get_or_insert_with(&key, find)
     }
 
+    /// The frame of a chunk of at most the largest size, as it is stored; what is in it was verified.
+    pub(crate) fn verified_frame(&self, at: &Locator) -> Result<Vec<u8>, StoreError> {
+        let frame = self.frame(at)?;
+        Self::decode(at, &frame, MAX_CHUNK_BYTES as usize)?;
+        Ok(frame)
+    }
+
+    /// Lets the file of a pack go, which was removed or replaced.
+    pub(crate) fn forget_pack(&self, pack: &BlobDigest) {
+        self.packs.remove(pack);
+    }
+
+    /// Length of the plain bytes of a chunk or page, which are verified.
+    pub(crate) fn plain_len(&self, at: &Locator) -> Result<u64, StoreError> {
+        let plain = self.plain(at, MAX_CHUNK_BYTES as usize)?;
+        Ok(plain.len() as u64)
+    }
+
     /// The frame at `at` as it is stored, not verified.
     fn frame(&self, at: &Locator) -> Result<Vec<u8>, StoreError> {
         let pack = complete(at.pack)?;
@@ -125,14 +143,22 @@ impl ChunkSource {
     }
 
     fn plain(&self, at: &Locator, limit: usize) -> Result<Vec<u8>, StoreError> {
-        let frame = self.frame(at)?;
-        chunk::decode(&at.digest, &frame, limit).map_err(|source| match complete(at.pack) {
-            Ok(pack) => StoreError::Frame {
-                pack,
-                offset: at.offset,
-                source,
-            },
-            Err(error) => error,
+        let plain = self
+            .frame(at)
+            .and_then(|frame| Self::decode(at, &frame, limit));
+        if let (Err(_), PackRef::Complete(pack)) = (&plain, at.pack) {
+            // The file may be repaired, which puts another one in its place.
+            self.forget_pack(&pack);
+        }
+        plain
+    }
+
+    fn decode(at: &Locator, frame: &[u8], limit: usize) -> Result<Vec<u8>, StoreError> {
+        let pack = complete(at.pack)?;
+        chunk::decode(&at.digest, frame, limit).map_err(|source| StoreError::Frame {
+            pack,
+            offset: at.offset,
+            source,
         })
     }
 }

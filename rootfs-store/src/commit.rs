@@ -3,6 +3,7 @@
 use crate::digest::SnapshotDigest;
 use crate::disk::{Base, DiskError, Stack, WritableDisk};
 use crate::index::{Index, Root};
+use crate::leases::Lease;
 use crate::manifest::{NewSnapshot, Pack, Snapshot};
 use crate::pack::PACK_BYTES;
 use crate::progress::Progress;
@@ -13,7 +14,7 @@ use crate::store::{Store, StoreError};
 const MAX_PACKS: usize = 100;
 
 /// What a commit made.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Committed {
     /// The disk's content; the base itself if nothing changed.
     pub snapshot: SnapshotDigest,
@@ -27,6 +28,8 @@ pub struct Committed {
     pub new_bytes: u64,
     /// Bytes that the store grew by.
     pub stored_bytes: u64,
+    /// Keeps the snapshot and its base, until it has a name for instance.
+    pub lease: Lease,
 }
 
 /// Why a disk could not become a snapshot; the disk is as it was.
@@ -88,9 +91,10 @@ impl Store {
         stack: &Stack,
         progress: &dyn Progress,
     ) -> Result<Committed, CommitError> {
-        let base = self.snapshot(&stack.base.digest)?;
+        let lease = self.lease()?;
+        let base = self.keep_under(&lease, &stack.base.digest)?;
         let touched = stack.touched_chunks();
-        let mut committed = Committed::unchanged(base.digest, touched.len() as u64);
+        let mut committed = Committed::unchanged(base.digest, touched.len() as u64, lease.clone());
         if touched.is_empty() {
             return Ok(committed);
         }
@@ -108,7 +112,7 @@ impl Store {
             chunk_bytes: base.chunk_bytes,
             read: &read,
         };
-        let mut sealed = seal(&self.inner.source, &index, dirty, progress)?;
+        let mut sealed = seal(&self.inner.source, &index, dirty, &lease, progress)?;
         committed.changed_chunks = sealed.changed_chunks;
         committed.new_chunks = sealed.new_chunks;
         committed.new_bytes = sealed.new_bytes;
@@ -126,11 +130,12 @@ impl Store {
                 root: sealed.root.map(Into::into),
                 ..index
             };
-            sealed = self.gather(&index, base.chunk_bytes, progress)?;
+            sealed = self.gather(&index, base.chunk_bytes, &lease, progress)?;
             committed.stored_bytes += sealed.stored_bytes;
             packs = sealed.packs;
         }
-        let (snapshot, grown) = new_snapshot(base, packs, sealed.root).write(self.blobs())?;
+        let (snapshot, grown) =
+            new_snapshot(base, packs, sealed.root).write(self.blobs(), &lease)?;
         committed.snapshot = snapshot;
         committed.stored_bytes += grown;
         Ok(committed)
@@ -141,6 +146,7 @@ impl Store {
         &self,
         index: &Index,
         chunk_bytes: u32,
+        lease: &Lease,
         progress: &dyn Progress,
     ) -> Result<Sealed, StoreError> {
         let source = &self.inner.source;
@@ -165,6 +171,7 @@ impl Store {
                 ..*index
             },
             dirty,
+            lease,
             progress,
         )
     }
@@ -177,7 +184,7 @@ fn is_worth_gathering(packs: &[Pack]) -> bool {
 }
 
 impl Committed {
-    fn unchanged(base: SnapshotDigest, touched_chunks: u64) -> Self {
+    fn unchanged(base: SnapshotDigest, touched_chunks: u64, lease: Lease) -> Self {
         Self {
             snapshot: base,
             touched_chunks,
@@ -185,6 +192,7 @@ impl Committed {
             new_chunks: 0,
             new_bytes: 0,
             stored_bytes: 0,
+            lease,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! SHA-256 digests, by what they are the digest of.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::str::FromStr;
 
@@ -112,6 +113,11 @@ impl BlobDigest {
     /// The 64 digits, which are the blob's file name.
     pub(crate) fn file_name(&self) -> String {
         self.to_string().split_off(PREFIX.len())
+    }
+
+    /// The digest of the blob in a file of this name.
+    pub(crate) fn of_file_name(name: &OsStr) -> Option<Self> {
+        parse(&format!("{PREFIX}{}", name.to_str()?)).map(Self)
     }
 }
 

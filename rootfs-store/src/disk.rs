@@ -22,6 +22,7 @@ use arc_swap::ArcSwap;
 use crate::digest::SnapshotDigest;
 use crate::store::Inner;
 pub use error::DiskError;
+pub(crate) use generations::{allocated_bytes, bases, check};
 use map::BLOCK_LEN;
 pub use map::{BLOCK_BYTES, Header as MapHeader, MapError, open_sector, seal_sector};
 use overlay::Overlay;

@@ -59,7 +59,7 @@ impl Store {
         path: &Path,
         progress: &dyn Progress,
     ) -> Result<Exported, ExportError> {
-        let snapshot = self.snapshot(digest)?;
+        let (_lease, snapshot) = self.to_read(digest)?;
         if path.symlink_metadata().is_ok() {
             return Err(ExportError::Exists {
                 path: path.to_owned(),

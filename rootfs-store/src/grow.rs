@@ -4,10 +4,20 @@ use crate::chunk_source::ChunkSource;
 use crate::digest::SnapshotDigest;
 use crate::import::round_up;
 use crate::index::{Index, Root, levels, raise};
+use crate::leases::Lease;
 use crate::manifest::{MAX_DISK_BYTES, NewSnapshot, Pack, Snapshot};
 use crate::pack::{PACK_BYTES, PackSet};
 use crate::seal::new_encoder;
 use crate::store::{Store, StoreError};
+
+/// What growing made.
+#[derive(Debug, Clone)]
+pub struct Grown {
+    /// The larger disk; the snapshot itself if it has that size already.
+    pub snapshot: SnapshotDigest,
+    /// Keeps the snapshot, until it has a name for instance.
+    pub lease: Lease,
+}
 
 /// Why a disk could not grow.
 #[derive(Debug, thiserror::Error)]
@@ -42,12 +52,9 @@ impl Store {
     ///
     /// # Errors
     /// [`GrowError`]; no snapshot is visible.
-    pub fn grow(
-        &self,
-        digest: &SnapshotDigest,
-        disk_bytes: u64,
-    ) -> Result<SnapshotDigest, GrowError> {
-        let snapshot = self.snapshot(digest)?;
+    pub fn grow(&self, digest: &SnapshotDigest, disk_bytes: u64) -> Result<Grown, GrowError> {
+        let lease = self.lease()?;
+        let snapshot = self.keep_under(&lease, digest)?;
         let rounded = round_up(disk_bytes).ok_or(GrowError::DiskSize { disk_bytes })?;
         if rounded < snapshot.disk_bytes {
             return Err(GrowError::Shrink {
@@ -57,9 +64,10 @@ impl Store {
             });
         }
         if rounded == snapshot.disk_bytes {
-            return Ok(*digest);
+            let snapshot = *digest;
+            return Ok(Grown { snapshot, lease });
         }
-        let (root, more) = grown_index(&self.inner.source, &snapshot, rounded)?;
+        let (root, more) = grown_index(&self.inner.source, &snapshot, rounded, &lease)?;
         let grown = NewSnapshot {
             disk_bytes: rounded,
             chunk_bytes: snapshot.chunk_bytes,
@@ -69,7 +77,8 @@ impl Store {
             packs: snapshot.packs.into_iter().chain(more).collect(),
             root,
         };
-        Ok(grown.write(self.blobs())?.0)
+        let (snapshot, _) = grown.write(self.blobs(), &lease)?;
+        Ok(Grown { snapshot, lease })
     }
 }
 
@@ -78,6 +87,7 @@ fn grown_index(
     source: &ChunkSource,
     snapshot: &Snapshot,
     disk_bytes: u64,
+    lease: &Lease,
 ) -> Result<(Option<Root>, Option<Pack>), StoreError> {
     let index = snapshot.index();
     let grown = Index {
@@ -93,7 +103,7 @@ fn grown_index(
     let mut packs = PackSet::new(&source.blobs, PACK_BYTES);
     let above = levels(index.chunks)..levels(grown.chunks);
     let root = raise(root, above, &mut packs, &mut new_encoder()?)?;
-    let published = packs.finish()?;
+    let published = packs.finish(lease)?;
     let pack = published.first().map(|pack| Pack {
         digest: pack.digest,
         bytes: pack.bytes,

@@ -7,6 +7,7 @@ use crate::digest::SnapshotDigest;
 use crate::ext4::{Layout, LayoutError};
 use crate::image::{self, Image, ImageError, Platform, Scratch};
 use crate::index::Index;
+use crate::leases::Lease;
 use crate::manifest::{MAX_DISK_BYTES, NewSnapshot};
 use crate::pack::PACK_BYTES;
 use crate::progress::Progress;
@@ -50,7 +51,7 @@ impl Default for ImportOptions {
 }
 
 /// What an import made.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Imported {
     /// The image as a disk.
     pub snapshot: SnapshotDigest,
@@ -62,6 +63,8 @@ pub struct Imported {
     pub new_bytes: u64,
     /// Bytes that the store grew by.
     pub stored_bytes: u64,
+    /// Keeps the snapshot, until it has a name for instance.
+    pub lease: Lease,
 }
 
 /// Why an image could not be imported; no snapshot is visible.
@@ -123,7 +126,8 @@ impl Store {
     /// Makes a disk of an image. The same image gives the same snapshot in every store.
     ///
     /// An image that was imported before, with the same options, is found and not imported again. What it returns is
-    /// durable, but has no name yet: see [`Store::set_name`].
+    /// durable, but has no name yet: see [`Store::set_name`]. [`Imported::lease`] keeps it until then; without either,
+    /// [`Store::gc`] takes it for unused once it is older than the grace period.
     ///
     /// # Errors
     /// [`ImportError`]; nothing is left behind but, after a crash, what the next [`Store::open`] removes.
@@ -150,11 +154,13 @@ impl Store {
         };
         let image = image::open(reference, &options.platform, &scratch).map_err(image_error)?;
         let key = import_key(&image, size, chunk_bytes);
+        let lease = self.lease()?;
         if let Some(snapshot) = self.inner.references.imported(&key)?
-            && let Ok(found) = self.snapshot(&snapshot)
+            && let Ok(found) = self.keep_under(&lease, &snapshot)
             && found.image.as_ref() == Some(&image.manifest_digest)
             && size.is_none_or(|size| size == found.disk_bytes)
         {
+            self.blobs().touch(&snapshot.into());
             let disk_bytes = found.disk_bytes;
             return Ok(Imported {
                 snapshot,
@@ -162,9 +168,10 @@ impl Store {
                 new_chunks: 0,
                 new_bytes: 0,
                 stored_bytes: 0,
+                lease,
             });
         }
-        let imported = self.import_new(reference, image, size, options, progress)?;
+        let imported = self.import_new(reference, image, size, options, &lease, progress)?;
         let manifest_bytes = self.manifest_bytes(&imported.snapshot)?;
         self.inner
             .references
@@ -178,6 +185,7 @@ impl Store {
         image: Image,
         size: Option<u64>,
         options: &ImportOptions,
+        lease: &Lease,
         progress: &dyn Progress,
     ) -> Result<Imported, ImportError> {
         let layout = self.lay_out(reference, &image, size, options, progress)?;
@@ -203,7 +211,7 @@ impl Store {
             root: None,
             chunks: disk_bytes / chunk_len,
         };
-        let sealed = seal(&self.inner.source, &empty, dirty, progress)?;
+        let sealed = seal(&self.inner.source, &empty, dirty, lease, progress)?;
         let snapshot = NewSnapshot {
             disk_bytes,
             chunk_bytes: options.chunk_bytes,
@@ -213,13 +221,14 @@ impl Store {
             packs: sealed.packs,
             root: sealed.root,
         };
-        let (snapshot, grown) = snapshot.write(self.blobs())?;
+        let (snapshot, grown) = snapshot.write(self.blobs(), lease)?;
         Ok(Imported {
             snapshot,
             disk_bytes,
             new_chunks: sealed.new_chunks,
             new_bytes: sealed.new_bytes,
             stored_bytes: sealed.stored_bytes + grown,
+            lease: lease.clone(),
         })
     }
 

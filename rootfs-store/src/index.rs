@@ -56,6 +56,6 @@ pub(crate) fn levels(chunks: u64) -> u8 {
 }
 
 /// Chunks that one slot of a page of `level` stands for.
-fn slot_chunks(level: u8) -> u64 {
+pub(crate) fn slot_chunks(level: u8) -> u64 {
     FANOUT.saturating_pow(u32::from(level))
 }

@@ -5,26 +5,36 @@ mod blobs;
 mod chunk;
 mod chunk_source;
 mod commit;
+mod compact;
+mod diff;
 mod digest;
 mod disk;
 mod export;
 pub mod ext4;
 mod files;
+mod gc;
 mod grow;
 pub mod image;
 mod import;
+mod import_disk;
 mod index;
+mod leases;
+mod live;
 mod manifest;
 mod ordered;
 mod pack;
 mod progress;
+mod reach;
 mod reference;
 mod references;
+mod repair;
 mod seal;
 mod store;
 #[cfg(test)]
 mod testing;
 pub mod tree;
+mod usage;
+mod verify;
 
 /// The formats on disk and in registries, read from bytes that nobody vouches for.
 pub mod formats {
@@ -36,16 +46,25 @@ pub mod formats {
 
 pub use chunk::{DEFAULT_CHUNK_BYTES, FrameError};
 pub use commit::{CommitError, Committed};
+pub use compact::Compacted;
+pub use diff::{Diff, DiffError};
 pub use digest::{BlobDigest, ChunkDigest, DigestError, SnapshotDigest};
 pub use disk::{BLOCK_BYTES, DiskError, MapError, WritableDisk};
 pub use export::{ExportError, Exported};
 pub use files::{Change, FileId, Watch};
-pub use grow::GrowError;
+pub use gc::Collected;
+pub use grow::{GrowError, Grown};
 pub use import::{ImportError, ImportOptions, Imported};
+pub use import_disk::ImportDiskError;
 pub use index::PageError;
+pub use leases::Lease;
 pub use manifest::{ManifestError, Pack, Snapshot};
 pub use pack::PackError;
 pub use progress::{Progress, Stage};
+pub use reach::{Root, RootError};
 pub use reference::{ImageReference, ReferenceError};
 pub use references::NamedSnapshot;
+pub use repair::{NotRepaired, RepairError, Repaired};
 pub use store::{Store, StoreError};
+pub use usage::{DiskUsage, SnapshotUsage, Usage};
+pub use verify::{Affected, Fault, Problem, Verified};

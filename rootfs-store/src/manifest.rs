@@ -23,6 +23,7 @@ use crate::chunk::{MAX_CHUNK_BYTES, MIN_CHUNK_BYTES};
 use crate::digest::{BlobDigest, SnapshotDigest};
 use crate::image::{ImageConfig, MAX_DOCUMENT_BYTES};
 use crate::index::{Index, Root};
+use crate::leases::Lease;
 use crate::store::StoreError;
 
 /// The artifact type of a snapshot's manifest.
@@ -176,8 +177,12 @@ pub(crate) struct NewSnapshot {
 }
 
 impl NewSnapshot {
-    /// Writes config and manifest, durably; returns the snapshot and the bytes that the store grew by.
-    pub(crate) fn write(self, blobs: &Blobs) -> Result<(SnapshotDigest, u64), StoreError> {
+    /// Writes config and manifest, durably and kept by `lease`; returns the snapshot and the bytes that the store grew by.
+    pub(crate) fn write(
+        self,
+        blobs: &Blobs,
+        lease: &Lease,
+    ) -> Result<(SnapshotDigest, u64), StoreError> {
         let config = Config {
             version: CONFIG_VERSION,
             disk_bytes: self.disk_bytes,
@@ -188,7 +193,7 @@ impl NewSnapshot {
             machine: self.machine,
         };
         let json = |source| StoreError::Encode { source };
-        let config = put_document(blobs, &serde_json::to_vec(&config).map_err(json)?)?;
+        let config = put_document(blobs, &serde_json::to_vec(&config).map_err(json)?, lease)?;
         let layers = self
             .packs
             .iter()
@@ -204,21 +209,23 @@ impl NewSnapshot {
         let manifest = serde_json::to_vec(&manifest).map_err(json)?;
         // What a manifest names must be there before it.
         blobs.sync()?;
-        let manifest = put_document(blobs, &manifest)?;
+        let digest = SnapshotDigest::of(&manifest);
+        lease.add_snapshot(&digest)?;
+        let manifest = put_document(blobs, &manifest, lease)?;
         blobs.sync()?;
         let grown = [config, manifest]
             .iter()
             .filter(|blob| blob.new)
             .map(|blob| blob.bytes)
             .sum();
-        Ok((manifest.digest.into(), grown))
+        Ok((digest, grown))
     }
 }
 
 /// Stores a document that [`Blobs::document`] will read.
-fn put_document(blobs: &Blobs, bytes: &[u8]) -> Result<Published, StoreError> {
+fn put_document(blobs: &Blobs, bytes: &[u8], lease: &Lease) -> Result<Published, StoreError> {
     match bytes.len() as u64 <= MAX_DOCUMENT_BYTES {
-        true => blobs.put(bytes),
+        true => blobs.put(bytes, lease),
         false => Err(StoreError::DocumentTooLarge { bytes: bytes.len() }),
     }
 }

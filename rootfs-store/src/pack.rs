@@ -21,7 +21,7 @@ mod reader;
 mod table;
 mod writer;
 
-pub(crate) use reader::PackFile;
+pub(crate) use reader::{PackFile, read_table};
 pub(crate) use table::MAX_FRAME_BYTES;
 pub use table::{PackError, Table, TableEntry};
 pub(crate) use writer::{PACK_BYTES, PackSet};

@@ -1,6 +1,6 @@
 //! How far a long call has come.
 
-/// A part of an import whose length is known beforehand.
+/// A part of a call whose length is known beforehand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
@@ -10,6 +10,12 @@ pub enum Stage {
     Chunks,
     /// How far an export has come on the disk; holes are passed over at once.
     Export,
+    /// Bytes of blobs that a collection has decided about.
+    Collect,
+    /// Bytes of blobs read and hashed.
+    Verify,
+    /// Bytes of sparse packs that are written anew.
+    Compact,
 }
 
 /// Told how far a call has come, from whichever thread does the work.

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use oci_spec::image::{
@@ -18,12 +18,12 @@ use crate::blobs::{io_error, replace_file};
 use crate::digest::{BlobDigest, SnapshotDigest};
 use crate::files::Files;
 use crate::manifest::ARTIFACT_TYPE;
-use crate::store::{MIN_PREFIX_DIGITS, StoreError};
+use crate::reach::Link;
+use crate::store::{MIN_PREFIX_DIGITS, StoreError, StoreLock};
 
 const INDEX: &str = "index.json";
 const LAYOUT: &str = "oci-layout";
 const LAYOUT_VERSION: &str = "1.0.0";
-const LOCK: &str = "lock";
 /// Where an OCI layout keeps the names of its entries.
 const NAME: &str = "org.opencontainers.image.ref.name";
 /// What an imported snapshot was made from: see [`References::imported`].
@@ -40,6 +40,16 @@ pub struct NamedSnapshot {
     pub name: String,
     /// The snapshot.
     pub digest: SnapshotDigest,
+}
+
+/// What an entry of `index.json` stands for.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    Named(NamedSnapshot),
+    /// What an image became.
+    Imported(SnapshotDigest),
+    /// Something of another tool, and its name.
+    Other(Option<String>, Link),
 }
 
 /// The references of one store.
@@ -114,6 +124,32 @@ impl References {
         Ok(names)
     }
 
+    /// All entries.
+    ///
+    /// # Errors
+    /// [`StoreError::ForeignDigest`] besides what reading gives: what such an entry needs can't be told.
+    pub(crate) fn entries(&self) -> Result<Vec<Entry>, StoreError> {
+        self.read()?.manifests().iter().map(to_entry).collect()
+    }
+
+    /// Forgets which images became the snapshots that are gone, while the caller holds the store's lock.
+    pub(crate) fn forget_imports(
+        &self,
+        _lock: &StoreLock,
+        is_gone: impl Fn(&SnapshotDigest) -> bool,
+    ) -> Result<(), StoreError> {
+        let mut index = self.read()?;
+        let mut entries = index.manifests().clone();
+        entries.retain(
+            |entry| !matches!(to_entry(entry), Ok(Entry::Imported(digest)) if is_gone(&digest)),
+        );
+        if entries.len() == index.manifests().len() {
+            return Ok(());
+        }
+        index.set_manifests(entries);
+        self.write(&index)
+    }
+
     /// The snapshot that an import of `source` made.
     pub(crate) fn imported(&self, source: &str) -> Result<Option<SnapshotDigest>, StoreError> {
         let index = self.read()?;
@@ -140,6 +176,30 @@ impl References {
         manifest_bytes: u64,
     ) -> Result<(), StoreError> {
         self.set(NAME, name, digest, manifest_bytes)
+    }
+
+    /// Moves a name from one snapshot to another, unless it means something else by now; whether it was moved.
+    pub(crate) fn move_name(
+        &self,
+        name: &str,
+        from: SnapshotDigest,
+        to: SnapshotDigest,
+        manifest_bytes: u64,
+    ) -> Result<bool, StoreError> {
+        let moved = descriptor(to, manifest_bytes, NAME, name);
+        let moved = moved.map_err(|source| StoreError::Oci { source })?;
+        let _lock = self.lock()?;
+        let mut index = self.read()?;
+        let mut entries = index.manifests().clone();
+        let is_it = |entry: &&mut Descriptor| {
+            annotation(entry, NAME) == Some(name) && snapshot(entry) == Some(from)
+        };
+        let Some(entry) = entries.iter_mut().find(is_it) else {
+            return Ok(false);
+        };
+        *entry = moved;
+        index.set_manifests(entries);
+        self.write(&index).map(|()| true)
     }
 
     /// Takes the name away; whether a snapshot had it.
@@ -195,15 +255,9 @@ impl References {
         replace_file(&self.files, &self.staging, &self.root, name, bytes)
     }
 
-    /// Waits for other writers; the lock is released when the file is dropped.
-    fn lock(&self) -> Result<File, StoreError> {
-        let path = self.root.join(LOCK);
-        let open = || -> io::Result<File> {
-            let file = self.files.open_lock(&path)?;
-            file.lock()?;
-            Ok(file)
-        };
-        open().map_err(io_error("lock", &path))
+    /// Waits for other writers, and for a collection.
+    pub(crate) fn lock(&self) -> Result<StoreLock, StoreError> {
+        StoreLock::wait(&self.files, &self.root)
     }
 }
 
@@ -245,6 +299,27 @@ fn snapshot(entry: &Descriptor) -> Option<SnapshotDigest> {
         .as_ref()
         .is_some_and(|kind| kind.to_string() == ARTIFACT_TYPE);
     ours.then(|| entry.digest().to_string().parse().ok())?
+}
+
+fn to_entry(entry: &Descriptor) -> Result<Entry, StoreError> {
+    let name = annotation(entry, NAME);
+    match (snapshot(entry), name) {
+        (Some(digest), Some(name)) if is_name(name) => Ok(Entry::Named(NamedSnapshot {
+            name: name.to_owned(),
+            digest,
+        })),
+        (Some(digest), None) if annotation(entry, SOURCE).is_some() => Ok(Entry::Imported(digest)),
+        _ => {
+            let text = entry.digest().to_string();
+            let digest = text.parse();
+            let link = Link {
+                media_type: entry.media_type().to_string(),
+                digest: digest.map_err(|_| StoreError::ForeignDigest { text })?,
+                size: Some(entry.size()),
+            };
+            Ok(Entry::Other(name.map(str::to_owned), link))
+        }
+    }
 }
 
 /// Names are short, printable, and can be taken neither for a digest nor for an image's reference.

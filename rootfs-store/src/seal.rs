@@ -8,6 +8,7 @@ use crate::chunk::{self, Encoder};
 use crate::chunk_source::ChunkSource;
 use crate::digest::ChunkDigest;
 use crate::index::{Change, Index, Locator, PackRef, Root, update};
+use crate::leases::Lease;
 use crate::manifest::Pack;
 use crate::ordered::ordered;
 use crate::pack::PackSet;
@@ -66,11 +67,12 @@ struct Worker {
     encoder: Encoder,
 }
 
-/// Writes what differs from `base`: new chunks once each, then the index pages that they dirty.
+/// Writes what differs from `base`: new chunks once each, then the index pages that they dirty. `lease` keeps the packs.
 pub(crate) fn seal<N, E>(
     source: &ChunkSource,
     base: &Index,
     dirty: Dirty<'_, N, E>,
+    lease: &Lease,
     progress: &dyn Progress,
 ) -> Result<Sealed, E>
 where
@@ -117,7 +119,7 @@ where
         Ok(())
     })?;
     let root = update(base, &changes, source, &mut packs, &mut new_encoder()?)?;
-    let published = packs.finish()?;
+    let published = packs.finish(lease)?;
     let mut sealed = Sealed {
         changed_chunks: changes.len() as u64,
         ..Sealed::default()

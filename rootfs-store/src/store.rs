@@ -1,6 +1,7 @@
 //! The store: a folder that is an OCI image layout, with writable disks beside it.
 
 mod error;
+mod lock;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,9 +12,11 @@ use crate::chunk_source::ChunkSource;
 use crate::digest::{BlobDigest, SnapshotDigest};
 use crate::files::{Files, Watch};
 use crate::image::MAX_DOCUMENT_BYTES;
+use crate::leases::Lease;
 use crate::manifest::{Snapshot, parse_manifest};
 use crate::references::{NamedSnapshot, References, is_name};
 pub use error::StoreError;
+pub(crate) use lock::StoreLock;
 
 /// Fewest digits of a digest that stand for a snapshot.
 pub(crate) const MIN_PREFIX_DIGITS: usize = 6;
@@ -27,7 +30,8 @@ pub(crate) const MIN_PREFIX_DIGITS: usize = 6;
 /// | `oci-layout`, `index.json`, `blobs/sha256/` | an OCI image layout: snapshots, and the names of some |
 /// | `disks/ID/` | a writable disk |
 /// | `staging/` | what is being written; left-overs of a crash are removed by a later [`Store::open`] |
-/// | `lock` | held while `index.json` changes |
+/// | `leases/` | what processes at work need, see [`Lease`] |
+/// | `lock` | held while `index.json` and leases change, and during [`Store::gc`] |
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(crate) inner: Arc<Inner>,
@@ -94,6 +98,49 @@ impl Store {
     /// [`StoreError::NotFound`] if there is no such snapshot; others if it is not whole.
     pub fn snapshot(&self, digest: &SnapshotDigest) -> Result<Snapshot, StoreError> {
         Snapshot::read(self.blobs(), *digest)
+    }
+
+    /// Keeps a snapshot whole for as long as the lease is held, whatever [`Store::gc`] is asked for meanwhile.
+    ///
+    /// # Errors
+    /// As [`Store::snapshot`].
+    pub fn keep(&self, digest: &SnapshotDigest) -> Result<Lease, StoreError> {
+        let lease = self.lease()?;
+        self.keep_under(&lease, digest)?;
+        Ok(lease)
+    }
+
+    /// Adds a snapshot to a lease, then makes sure that it is whole.
+    pub(crate) fn keep_under(
+        &self,
+        lease: &Lease,
+        digest: &SnapshotDigest,
+    ) -> Result<Snapshot, StoreError> {
+        lease.add_snapshot(digest)?;
+        self.snapshot(digest)
+    }
+
+    /// A snapshot for a caller that only reads it, and a lease if one can be had: on a disk that is full or failing,
+    /// what is there can still be read. It then may be collected meanwhile, which is an error of the read.
+    pub(crate) fn to_read(
+        &self,
+        digest: &SnapshotDigest,
+    ) -> Result<(Option<Lease>, Snapshot), StoreError> {
+        let lease = self.lease_to_read();
+        let kept = lease.filter(|lease| lease.add_snapshot(digest).is_ok());
+        Ok((kept, self.snapshot(digest)?))
+    }
+
+    /// A lease on nothing yet, if one can be had.
+    pub(crate) fn lease_to_read(&self) -> Option<Lease> {
+        let lease = self.lease();
+        let lease = lease.inspect_err(|error| tracing::warn!(%error, "reads without a lease"));
+        lease.ok()
+    }
+
+    /// A lease on nothing yet.
+    pub(crate) fn lease(&self) -> Result<Lease, StoreError> {
+        Lease::new(self.blobs().files(), self.dir())
     }
 
     /// The snapshot that `text` means: a name, a digest, or the first digits (6 at least) of a single one.
@@ -180,14 +227,14 @@ impl Store {
     /// [`StoreError::BadName`], or [`StoreError::NotFound`] if there is no such snapshot.
     pub fn set_name(&self, name: &str, digest: &SnapshotDigest) -> Result<(), StoreError> {
         Self::check_name(name)?;
-        self.snapshot(digest)?;
+        let _lease = self.keep(digest)?;
         let manifest_bytes = self.manifest_bytes(digest)?;
         self.inner
             .references
             .set_name(name, *digest, manifest_bytes)
     }
 
-    /// Takes a name away, durably; the snapshot stays.
+    /// Takes a name away, durably; the snapshot stays until [`Store::gc`] finds that nothing else needs it.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] if there is no such name.

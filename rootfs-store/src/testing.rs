@@ -5,13 +5,22 @@
     reason = "patterns of test data wrap"
 )]
 
+use std::path::Path;
+
 use crate::chunk::DEFAULT_CHUNK_BYTES;
 use crate::digest::SnapshotDigest;
+use crate::files::Files;
 use crate::image::ImageConfig;
 use crate::index::Index;
+use crate::leases::Lease;
 use crate::manifest::NewSnapshot;
 use crate::seal::{Dirty, seal};
 use crate::store::{Store, StoreError};
+
+/// A lease in the store in `root`.
+pub(crate) fn lease(root: &Path) -> Lease {
+    Lease::new(&Files::default(), root).unwrap()
+}
 
 /// Small enough that a snapshot of a megabyte may need several packs.
 const TEST_PACK_BYTES: u64 = 200 << 10;
@@ -33,7 +42,8 @@ pub(crate) fn snapshot_of(store: &Store, bytes: &[u8]) -> SnapshotDigest {
         read: &read,
     };
     let empty = Index { root: None, chunks };
-    let sealed = seal(&store.inner.source, &empty, dirty, &()).unwrap();
+    let lease = store.lease().unwrap();
+    let sealed = seal(&store.inner.source, &empty, dirty, &lease, &()).unwrap();
     let snapshot = NewSnapshot {
         disk_bytes: bytes.len() as u64,
         chunk_bytes: DEFAULT_CHUNK_BYTES,
@@ -43,5 +53,5 @@ pub(crate) fn snapshot_of(store: &Store, bytes: &[u8]) -> SnapshotDigest {
         packs: sealed.packs,
         root: sealed.root,
     };
-    snapshot.write(store.blobs()).unwrap().0
+    snapshot.write(store.blobs(), &lease).unwrap().0
 }

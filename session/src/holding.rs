@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use rootfs_store::Lease;
+
 use crate::disk::RootDisk;
 use crate::error::{Error, Repr};
 use crate::folder::{self, LockedFolder};
@@ -23,6 +25,8 @@ pub(crate) struct Holding {
     record: Record,
     /// The record as it was before this process took the session, and is again if its start fails.
     found: Option<Record>,
+    /// Keeps the snapshot that the disk shall begin as, until the disk does.
+    lease: Option<Lease>,
 }
 
 impl Holding {
@@ -40,6 +44,7 @@ impl Holding {
             folder,
             record,
             found: None,
+            lease: None,
         };
         match held {
             Ok(()) => Ok(holding),
@@ -61,6 +66,7 @@ impl Holding {
             folder,
             record,
             found,
+            lease: None,
         })
     }
 
@@ -71,6 +77,11 @@ impl Holding {
     /// What is changed here is written with the next change of state.
     pub(crate) fn record_mut(&mut self) -> &mut Record {
         &mut self.record
+    }
+
+    /// Keeps a snapshot that nothing names yet, until the disk was opened.
+    pub(crate) fn keep_until_open(&mut self, lease: Option<Lease>) {
+        self.lease = lease;
     }
 
     pub(crate) fn folder(&self) -> &LockedFolder {
@@ -90,6 +101,7 @@ impl Holding {
         let disk = Arc::new(RootDisk::new(disk));
         self.disk = Some(Arc::clone(&disk));
         self.folder.set_state(&mut self.record, RecordState::Open)?;
+        self.lease = None;
         Ok(disk)
     }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use agent::protocol::{Config, Root};
-use rootfs_store::SnapshotDigest;
+use rootfs_store::{Lease, SnapshotDigest};
 use vmm_core::{MAX_VCPUS, MIN_MEMORY_MIB, StartError};
 
 use crate::builder::{SessionBuilder, Settings, Source};
@@ -112,22 +112,23 @@ fn kernel_for_new(store: &Store, settings: &Settings) -> Result<Kernel, Error> {
     Ok(kernel)
 }
 
-/// The snapshot, or a larger one of the same bytes if that was asked for.
+/// The snapshot, or a larger one of the same bytes if that was asked for, which the lease keeps.
 fn grown(
     store: &Store,
     base: SnapshotDigest,
     settings: &Settings,
-) -> Result<SnapshotDigest, Error> {
-    match settings.disk_bytes {
-        Some(bytes) => Ok(store.inner().grow(&base, bytes)?),
-        None => Ok(base),
-    }
+) -> Result<(SnapshotDigest, Option<Lease>), Error> {
+    let Some(bytes) = settings.disk_bytes else {
+        return Ok((base, None));
+    };
+    let grown = store.inner().grow(&base, bytes)?;
+    Ok((grown.snapshot, Some(grown.lease)))
 }
 
 fn create(store: &Store, base: SnapshotDigest, settings: &Settings) -> Result<Holding, Error> {
     // A snapshot that the store doesn't hold is an error about it, not about a disk.
     store.snapshot(&base)?;
-    let snapshot = grown(store, base, settings)?;
+    let (snapshot, _until_it_is_named) = grown(store, base, settings)?;
     let kernel = kernel_for_new(store, settings)?;
     let id = settings.id.clone().map_or_else(id::random, Ok)?;
     let record = Record {
@@ -151,10 +152,11 @@ fn resume(store: &Store, id: &str, settings: &Settings) -> Result<Holding, Error
         return Err(crate::error::Repr::IdOfResumed { id: other.clone() }.into());
     }
     let mut holding = Holding::take(store.inner(), id)?;
-    let snapshot = grown(store, holding.record().snapshot, settings)?;
+    let (snapshot, lease) = grown(store, holding.record().snapshot, settings)?;
     if snapshot != holding.record().snapshot && holding.record().state == RecordState::Open {
         return Err(crate::error::Repr::GrowInterrupted { id: id.to_owned() }.into());
     }
+    holding.keep_until_open(lease);
     let record = holding.record_mut();
     record.snapshot = snapshot;
     if let Some(kernel) = &settings.kernel {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::testing::lease;
 
 fn names(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).unwrap();
@@ -15,7 +16,7 @@ fn blob_appears_under_its_digest_when_it_is_published() {
     blob.write(b"ab").unwrap();
     blob.write(b"c").unwrap();
     assert!(names(&blobs.dir).is_empty());
-    let published = blob.finish().unwrap().publish().unwrap();
+    let published = blob.finish().unwrap().publish(&lease(dir.path())).unwrap();
     assert_eq!(published.digest, BlobDigest::of(b"abc"));
     assert_eq!((published.bytes, published.new), (3, true));
     assert_eq!(fs::read(blobs.path(&published.digest)).unwrap(), b"abc");
@@ -26,8 +27,8 @@ fn blob_appears_under_its_digest_when_it_is_published() {
 fn blob_that_is_there_already_is_not_new() {
     let dir = tempfile::tempdir().unwrap();
     let blobs = Blobs::open(dir.path(), Files::default()).unwrap();
-    assert!(blobs.put(b"abc").unwrap().new);
-    assert!(!blobs.put(b"abc").unwrap().new);
+    assert!(blobs.put(b"abc", &lease(dir.path())).unwrap().new);
+    assert!(!blobs.put(b"abc", &lease(dir.path())).unwrap().new);
     assert!(names(&blobs.staging).is_empty());
 }
 
@@ -59,7 +60,7 @@ fn open_removes_what_a_crash_left_but_not_what_is_being_written() {
 
     Blobs::open(dir.path(), Files::default()).unwrap();
     assert!(!leftover.exists() && young.exists());
-    busy.finish().unwrap().publish().unwrap();
+    busy.finish().unwrap().publish(&lease(dir.path())).unwrap();
 }
 
 #[test]
@@ -81,7 +82,7 @@ fn damaged_blob_is_replaced_when_it_is_written_again() {
     let blobs = Blobs::open(dir.path(), Files::default()).unwrap();
     let digest = BlobDigest::of(b"{}");
     fs::write(blobs.path(&digest), b"[]").unwrap();
-    blobs.put(b"{}").unwrap();
+    blobs.put(b"{}", &lease(dir.path())).unwrap();
     assert_eq!(blobs.document(&digest).unwrap().unwrap(), b"{}");
 }
 

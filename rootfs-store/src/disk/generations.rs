@@ -5,23 +5,37 @@
 //! long as the one above says that it lies over the previous one.
 
 use std::fs::{self, File, TryLockError};
+use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use super::DiskError;
 use super::map::Header;
-use super::overlay::{Number, Overlay, io_error};
+use super::overlay::{self, Number, Overlay, io_error, read_header};
 use crate::blobs::sync_dir;
+use crate::digest::SnapshotDigest;
 use crate::files::Files;
+
+/// How often a lock is tried again that somebody holds, and how long after.
+const LOCK_TRIES: usize = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
 /// Locks the folder of a disk: whoever holds it may use the disk, or remove it.
 pub(super) fn lock(dir: &Path, id: &str) -> Result<File, DiskError> {
     let folder = File::open(dir).map_err(io_error("open", dir))?;
     let in_use = || DiskError::InUse { id: id.to_owned() };
-    match folder.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(in_use()),
-        Err(TryLockError::Error(error)) => return Err(io_error("lock", dir)(error)),
+    let mut tries = LOCK_TRIES;
+    loop {
+        match folder.try_lock() {
+            Ok(()) => break,
+            // A child process shares the locks of its parent, until it runs its own program.
+            Err(TryLockError::WouldBlock) if tries > 0 => thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::WouldBlock) => return Err(in_use()),
+            Err(TryLockError::Error(error)) => return Err(io_error("lock", dir)(error)),
+        }
+        tries -= 1;
     }
     // Between being opened and locked, the disk may have been removed, and another one made.
     let inode = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
@@ -79,6 +93,99 @@ pub(super) fn remove_others(files: &Files, dir: &Path, kept: &[Number]) -> Resul
         sync_dir(files, dir)?;
     }
     Ok(())
+}
+
+/// The snapshots that the overlays of a disk lie over, whoever has it open; nothing if it is gone.
+pub(crate) fn bases(dir: &Path) -> Result<Vec<SnapshotDigest>, DiskError> {
+    let mut bases = Vec::new();
+    let stack = match stack(dir) {
+        Err(error) if is_absence(&error) => return Ok(bases),
+        stack => stack?,
+    };
+    for (_, header) in stack {
+        match header {
+            Ok(header) => bases.push(header.base),
+            // Its snapshot has taken its place.
+            Err(error) if is_absence(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bases.sort_unstable();
+    bases.dedup();
+    Ok(bases)
+}
+
+/// Overlays, each with its header or what is wrong with that.
+type Headers = Vec<(Number, Result<Header, DiskError>)>;
+
+/// The headers of a disk's overlays from the highest to the lowest; what a crash left below is not among them.
+fn stack(dir: &Path) -> Result<Headers, DiskError> {
+    let mut numbers = list(dir)?;
+    let mut headers = Vec::new();
+    while let Some(number) = numbers.pop() {
+        let header = read_header(&number.map(dir));
+        let is_lowest = header.as_ref().is_ok_and(|header| !header.over_previous);
+        headers.push((number, header));
+        if is_lowest {
+            break;
+        }
+    }
+    Ok(headers)
+}
+
+fn is_absence(error: &DiskError) -> bool {
+    matches!(error, DiskError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+}
+
+/// Makes durable what the maps of a disk say, and which there are, whoever has it open.
+pub(super) fn settle(files: &Files, dir: &Path) -> Result<(), DiskError> {
+    for number in list(dir)? {
+        let path = number.map(dir);
+        match files.open(&path).and_then(|map| map.sync_data()) {
+            // Its snapshot has taken its place.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            synced => synced.map_err(io_error("sync", &path))?,
+        }
+    }
+    Ok(sync_dir(files, dir)?)
+}
+
+/// How often a disk is looked at that its holder may be in the middle of changing.
+const TRIES: usize = 4;
+
+/// What is wrong with the overlays of a disk, whoever has it open, by the map.
+pub(crate) fn check(dir: &Path) -> Vec<(PathBuf, DiskError)> {
+    let look = || match stack(dir) {
+        Err(error) => vec![(dir.to_owned(), error)],
+        Ok(stack) => {
+            let check = |(number, header): (Number, Result<Header, DiskError>)| {
+                let checked = header.and_then(|header| overlay::check(dir, number, &header));
+                Some((number.map(dir), checked.err()?))
+            };
+            stack.into_iter().filter_map(check).collect()
+        }
+    };
+    let mut wrong = look();
+    for _ in 1..TRIES {
+        if !wrong.is_empty() {
+            wrong = look();
+        }
+    }
+    wrong
+}
+
+/// Bytes that the overlays of a disk take on the host, whoever has it open.
+pub(crate) fn allocated_bytes(dir: &Path) -> Result<u64, DiskError> {
+    let mut bytes = 0;
+    for number in list(dir)? {
+        let path = number.data(dir);
+        match path.metadata() {
+            Ok(metadata) => bytes += metadata.blocks() * 512,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(io_error("inspect", &path)(error)),
+        }
+    }
+    Ok(bytes)
 }
 
 /// The numbers of all overlays that have a map, ascending.

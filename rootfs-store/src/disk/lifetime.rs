@@ -2,7 +2,7 @@
 //!
 //! Invariant: a folder in `disks` is a whole disk. It is made in `staging`, and goes there again to be removed.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
@@ -16,7 +16,7 @@ use super::{Base, DiskError, Stack, WritableDisk};
 use crate::blobs::{create_dir, sync_dir};
 use crate::digest::SnapshotDigest;
 use crate::manifest::Snapshot;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 const DISKS: &str = "disks";
 /// Longest name of a disk, in bytes.
@@ -29,7 +29,9 @@ impl Store {
     /// [`DiskError::Exists`], [`DiskError::BadId`], or what reading the base gives; nothing is left behind.
     pub fn create_disk(&self, id: &str, base: &SnapshotDigest) -> Result<WritableDisk, DiskError> {
         let place = self.disk_dir(id)?;
-        let snapshot = self.snapshot(base)?;
+        // Until the disk is in its place, where it keeps its base itself.
+        let lease = self.lease()?;
+        let snapshot = self.keep_under(&lease, base)?;
         let files = self.blobs().files();
         create_dir(files, self.dir(), DISKS)?;
         let staged = self.blobs().staged_dir()?;
@@ -119,6 +121,45 @@ impl Store {
         sync_dir(files, &self.dir().join(DISKS))?;
         let path = grave.path().to_owned();
         grave.close().map_err(io_error("remove", &path))
+    }
+
+    /// Makes durable which disks there are, and what they are made of.
+    pub(crate) fn settle_disks(&self) -> Result<(), DiskError> {
+        let files = self.blobs().files();
+        let disks = self.disk_dirs()?;
+        for (_, dir) in &disks {
+            match generations::settle(files, dir) {
+                // Removed since the folder was listed.
+                Err(_) if !dir.exists() => {}
+                settled => settled?,
+            }
+        }
+        let dir = self.dir().join(DISKS);
+        match dir.is_dir() {
+            true => Ok(sync_dir(files, &dir)?),
+            false => Ok(()),
+        }
+    }
+
+    /// The names and folders of all disks, sorted.
+    pub(crate) fn disk_dirs(&self) -> Result<Vec<(String, PathBuf)>, StoreError> {
+        let disks = self.dir().join(DISKS);
+        let error = || crate::blobs::io_error("list", &disks);
+        let entries = match fs::read_dir(&disks) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(error())?,
+        };
+        let mut dirs = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(error())?;
+            if let Ok(id) = entry.file_name().into_string()
+                && entry.path().is_dir()
+            {
+                dirs.push((id, entry.path()));
+            }
+        }
+        dirs.sort();
+        Ok(dirs)
     }
 
     /// Whether there is a disk `id`.

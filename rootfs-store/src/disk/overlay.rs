@@ -3,6 +3,7 @@
 //! Invariant: the map on disk never names a block whose bytes are not on disk.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -111,20 +112,9 @@ impl Overlay {
     ) -> Result<(Self, Header), DiskError> {
         let (data_path, map_path) = (number.data(dir), number.map(dir));
         let map = open_file(files, &map_path)?;
-        let (header, blocks) = load(&map, &map_path)?;
+        let (header, blocks) = load(map.get(), &map_path)?;
         let data = open_file(files, &data_path)?;
-        let found = data
-            .get()
-            .metadata()
-            .map_err(io_error("inspect", &data_path))?
-            .len();
-        if found != header.disk_bytes {
-            return Err(DiskError::OverlayLength {
-                path: data_path,
-                found,
-                expected: header.disk_bytes,
-            });
-        }
+        check_len(data.get(), &data_path, &header)?;
         let overlay = Self {
             number,
             dir: dir.to_owned(),
@@ -256,20 +246,57 @@ fn open_file(files: &Files, path: &Path) -> Result<StoreFile, DiskError> {
     files.open(path).map_err(io_error("open", path))
 }
 
-fn load(map: &StoreFile, path: &Path) -> Result<(Header, Blocks), DiskError> {
-    let map = map.get();
-    let read_error = io_error("read", path);
-    let fault = |source| DiskError::Map {
-        path: path.to_owned(),
-        source,
-    };
+/// Checks all of an overlay's map, and the length of its blocks' file, whoever has the disk open.
+pub(super) fn check(dir: &Path, number: Number, header: &Header) -> Result<(), DiskError> {
+    let (data_path, map_path) = (number.data(dir), number.map(dir));
+    let map = File::open(&map_path).map_err(io_error("open", &map_path))?;
+    load(&map, &map_path)?;
+    let data = File::open(&data_path).map_err(io_error("open", &data_path))?;
+    check_len(&data, &data_path, header)
+}
+
+fn check_len(data: &File, path: &Path, header: &Header) -> Result<(), DiskError> {
+    let metadata = data.metadata().map_err(io_error("inspect", path))?;
+    let (found, expected) = (metadata.len(), header.disk_bytes);
+    match found == expected {
+        true => Ok(()),
+        false => Err(DiskError::OverlayLength {
+            path: path.to_owned(),
+            found,
+            expected,
+        }),
+    }
+}
+
+/// The header of a map, whoever has the disk open.
+pub(super) fn read_header(path: &Path) -> Result<Header, DiskError> {
+    let map = File::open(path).map_err(io_error("open", path))?;
+    match parse_header(&map, path) {
+        // Its holder may have been in the middle of writing it.
+        Err(DiskError::Map { .. }) => parse_header(&map, path),
+        result => result,
+    }
+}
+
+fn parse_header(map: &File, path: &Path) -> Result<Header, DiskError> {
     let read = || -> io::Result<(u64, [u8; SECTOR_BYTES])> {
         let mut header = [0; SECTOR_BYTES];
         map.read_exact_at(&mut header, 0)?;
         Ok((map.metadata()?.len(), header))
     };
-    let (len, header) = read().map_err(read_error)?;
-    let header = Header::parse(&header, len).map_err(fault)?;
+    let (len, header) = read().map_err(io_error("read", path))?;
+    Header::parse(&header, len).map_err(|source| DiskError::Map {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn load(map: &File, path: &Path) -> Result<(Header, Blocks), DiskError> {
+    let fault = |source| DiskError::Map {
+        path: path.to_owned(),
+        source,
+    };
+    let header = parse_header(map, path)?;
     let blocks = Blocks::new(header.disk_bytes / BLOCK_BYTES);
     let mut buffer = vec![0; BUFFER_BYTES];
     let (mut number, sectors) = (0, blocks.sectors());

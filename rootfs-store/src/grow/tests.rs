@@ -12,7 +12,7 @@ fn grown_disk_has_the_old_bytes_and_zeros_after_them() {
     // Within the same levels of the index, one more, and several more.
     for (mib, levels_of_index) in [(2, 1), (17, 2), (8 << 10, 3), (2 << 20, 4)] {
         let size = (mib * MIB) as u64;
-        let grown = store.grow(&base, size - 1).unwrap();
+        let grown = store.grow(&base, size - 1).unwrap().snapshot;
         let snapshot = store.snapshot(&grown).unwrap();
         assert_eq!((snapshot.disk_bytes, snapshot.parent), (size, Some(base)));
         assert_eq!(levels(snapshot.index().chunks), levels_of_index);
@@ -39,7 +39,7 @@ fn disk_without_content_grows_too() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let base = snapshot_of(&store, &vec![0; MIB]);
-    let grown = store.grow(&base, 1 << 30).unwrap();
+    let grown = store.grow(&base, 1 << 30).unwrap().snapshot;
     let snapshot = store.snapshot(&grown).unwrap();
     assert_eq!((snapshot.root, snapshot.packs.len()), (None, 0));
 }
@@ -49,7 +49,8 @@ fn same_size_is_the_same_snapshot_and_others_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let base = snapshot_of(&store, &vec![7; 2 * MIB]);
-    assert_eq!(store.grow(&base, 2 * MIB as u64).unwrap(), base);
+    let same = store.grow(&base, 2 * MIB as u64).unwrap();
+    assert_eq!(same.snapshot, base);
     let refused = store.grow(&base, MIB as u64);
     assert!(
         matches!(refused, Err(GrowError::Shrink { .. })),

@@ -1,6 +1,7 @@
 use super::*;
 use crate::digest::ChunkDigest;
 use crate::files::Files;
+use crate::testing::lease;
 
 const PACK: BlobDigest = BlobDigest::from_bytes([5; 32]);
 
@@ -47,7 +48,7 @@ fn config(change: impl FnOnce(&mut serde_json::Value)) -> Result<Snapshot, Manif
 fn documents_have_not_changed() {
     let dir = tempfile::tempdir().unwrap();
     let blobs = Blobs::open(dir.path(), Files::default()).unwrap();
-    let (digest, grown) = new_snapshot().write(&blobs).unwrap();
+    let (digest, grown) = new_snapshot().write(&blobs, &lease(dir.path())).unwrap();
     let manifest = blobs.document(&digest.into()).unwrap().unwrap();
     let (config, packs) = parse_manifest(&manifest).unwrap();
     let config = blobs.document(&config).unwrap().unwrap();
@@ -79,7 +80,7 @@ fn documents_have_not_changed() {
 fn snapshot_without_one_of_its_packs_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let blobs = Blobs::open(dir.path(), Files::default()).unwrap();
-    let (digest, _) = new_snapshot().write(&blobs).unwrap();
+    let (digest, _) = new_snapshot().write(&blobs, &lease(dir.path())).unwrap();
     let result = Snapshot::read(&blobs, digest);
     assert!(matches!(
         result,

@@ -5,8 +5,25 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use super::table::{FOOTER_BYTES, Footer, MAX_FRAME_BYTES, PackError};
+use super::table::{FOOTER_BYTES, Footer, MAX_FRAME_BYTES, PackError, Table};
 use crate::store::StoreError;
+
+/// Reads the table of a pack of this many bytes.
+pub(crate) fn read_table(file: &File, bytes: u64) -> io::Result<Result<Table, PackError>> {
+    let Some(start) = bytes.checked_sub(FOOTER_BYTES as u64) else {
+        return Ok(Err(PackError::NoPack));
+    };
+    let mut footer = [0; FOOTER_BYTES];
+    file.read_exact_at(&mut footer, start)?;
+    let footer = match Footer::parse(&footer, bytes) {
+        Ok(footer) => footer,
+        Err(error) => return Ok(Err(error)),
+    };
+    // The footer vouches for a table that is not larger than the pack, nor than any may be.
+    let mut tail = vec![0; usize::try_from(footer.tail_bytes()).unwrap_or(0)];
+    file.read_exact_at(&mut tail, bytes - footer.tail_bytes())?;
+    Ok(Table::parse(&tail, bytes))
+}
 
 /// An open pack whose footer was verified.
 #[derive(Debug)]

@@ -5,6 +5,7 @@
 use crate::blobs::{Blobs, NewBlob, Published, StagedBlob};
 use crate::digest::{BlobDigest, ChunkDigest};
 use crate::index::{Locator, PackRef};
+use crate::leases::Lease;
 use crate::store::StoreError;
 
 use super::table::{MAX_ENTRIES, Table, TableEntry};
@@ -92,10 +93,11 @@ impl<'a> PackSet<'a> {
         self.finished.get(number).map(|pack| pack.digest)
     }
 
-    /// Publishes all packs; they are then on disk, but not yet certain to stay: see [`Blobs::sync`].
-    pub(crate) fn finish(mut self) -> Result<Vec<Published>, StoreError> {
+    /// Publishes all packs, kept by `lease`; they are then on disk, but not yet certain to stay: see [`Blobs::sync`].
+    pub(crate) fn finish(mut self, lease: &Lease) -> Result<Vec<Published>, StoreError> {
         self.close()?;
-        self.finished.into_iter().map(StagedBlob::publish).collect()
+        let publish = |pack: StagedBlob<'_>| pack.publish(lease);
+        self.finished.into_iter().map(publish).collect()
     }
 
     fn close(&mut self) -> Result<(), StoreError> {

@@ -53,6 +53,30 @@ pub enum StoreError {
         /// What the parser said.
         source: serde_json::Error,
     },
+    /// An entry of `index.json` has a digest that is not of SHA-256.
+    #[error(
+        "index.json has an entry `{text}`, whose blobs can't be told from others: copy it to another layout, and remove it here"
+    )]
+    ForeignDigest {
+        /// The digest as it is there.
+        text: String,
+    },
+    /// A document is not JSON of its kind.
+    #[error("blob {digest} is no manifest or index, though it is named as one")]
+    Document {
+        /// Digest of the blob.
+        digest: BlobDigest,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+    /// An index leads to more documents than any has.
+    #[error("blob {digest} leads to more than {limit} manifests")]
+    TooManyDocuments {
+        /// Digest of the index.
+        digest: BlobDigest,
+        /// Most that are followed.
+        limit: usize,
+    },
     /// A document's bytes don't hash to its name.
     #[error(
         "blob {digest} is damaged, {path} holds other bytes: import the image again, or restore the file from a copy"

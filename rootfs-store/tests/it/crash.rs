@@ -146,6 +146,16 @@ fn every_cut_of_live_commits_leaves_what_was_reported() {
 }
 
 #[test]
+fn every_cut_of_collections_leaves_what_was_reported() {
+    survives_every_cut(scenarios::collections);
+}
+
+#[test]
+fn every_cut_of_compactions_leaves_what_was_reported() {
+    survives_every_cut(scenarios::compactions);
+}
+
+#[test]
 fn full_disk_at_any_change_loses_nothing() {
     for scenario in scenarios::ALL {
         survives_every_fault(scenario, ENOSPC, true);

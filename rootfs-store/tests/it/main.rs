@@ -5,6 +5,7 @@
 mod crash;
 mod disk;
 mod ext4;
+mod housekeeping;
 mod import;
 mod import_archive;
 mod import_hostile;

@@ -7,6 +7,7 @@ use crate::blobs::Blobs;
 use crate::files::Files;
 use crate::index::{PackRef, Root};
 use crate::pack::PACK_BYTES;
+use crate::testing::lease;
 
 fn source(dir: &tempfile::TempDir) -> ChunkSource {
     ChunkSource::new(Blobs::open(dir.path(), Files::default()).unwrap())
@@ -28,7 +29,7 @@ fn apply(source: &ChunkSource, index: Index, changes: &BTreeMap<u64, Option<u8>>
         })
         .collect();
     let root = update(&index, &changes, source, &mut packs, &mut encoder).unwrap();
-    let packs = packs.finish().unwrap();
+    let packs = packs.finish(&lease(source.blobs.staging())).unwrap();
     let root = root.map(|at| match at.pack {
         PackRef::Complete(_) => at,
         PackRef::New(number) => Locator {
@@ -106,7 +107,7 @@ fn change_that_is_none_writes_no_page() {
     )
     .unwrap();
     assert_eq!(root, index.root);
-    assert!(packs.finish().unwrap().is_empty());
+    assert!(packs.finish(&lease(dir.path())).unwrap().is_empty());
 }
 
 #[test]

@@ -70,6 +70,8 @@ impl Expected {
 
     /// Fails unless the store is as it may be, and all that it names is whole.
     pub(crate) fn check(&self, store: &Store, scratch: &Path) {
+        let verified = store.verify(&()).unwrap();
+        assert!(verified.faults.is_empty(), "{:?}", verified.faults);
         let names: BTreeMap<_, _> = store
             .names()
             .unwrap()

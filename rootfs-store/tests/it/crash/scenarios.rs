@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::path::Path;
+use std::time::Duration;
 
 use rootfs_store::{ImportOptions, SnapshotDigest, Store, WritableDisk};
 
@@ -13,7 +14,13 @@ type Outcome = Result<(), Box<dyn Error>>;
 /// Works on a store, tells the log what it asked for and what it was told; the folder is for scratch files.
 pub(crate) type Scenario = fn(&Store, &Log, &Path) -> Outcome;
 
-pub(crate) const ALL: [Scenario; 3] = [import_and_name, disk_life, live_commits];
+pub(crate) const ALL: [Scenario; 5] = [
+    import_and_name,
+    disk_life,
+    live_commits,
+    collections,
+    compactions,
+];
 
 const DISK_BYTES: u64 = 16 << 20;
 
@@ -145,5 +152,63 @@ pub(crate) fn live_commits(store: &Store, log: &Log, scratch: &Path) -> Outcome 
             writer.flush()?;
         }
     }
+    Ok(())
+}
+
+/// Names and disks come and go, and after each of that everything that may go does.
+pub(crate) fn collections(store: &Store, log: &Log, scratch: &Path) -> Outcome {
+    let collect = || store.gc(Duration::ZERO, &());
+    let base = base(store, log, scratch)?;
+    let mut writer = Writer::create(store, log, &base)?;
+    log.begun(Fact::Name("base", None));
+    store.remove_name("base")?;
+    log.done(Fact::Name("base", None));
+    collect()?;
+    writer.fill(0..8192, 1)?;
+    let live = store.commit_live(&writer.disk, &())?.snapshot;
+    log.done(Fact::Disk("d", Some(writer.region.clone())));
+    log.done(Fact::Snapshot(live, writer.region.clone()));
+    collect()?;
+    writer.fill(4096..12_288, 2)?;
+    let committed = store.commit(&writer.disk, &())?;
+    log.done(Fact::Disk("d", Some(writer.region.clone())));
+    log.done(Fact::Snapshot(committed.snapshot, writer.region.clone()));
+    name(store, log, "kept", committed.snapshot)?;
+    drop((writer, committed));
+    collect()?;
+    log.begun(Fact::Disk("d", None));
+    store.remove_disk("d")?;
+    log.done(Fact::Disk("d", None));
+    collect()?;
+    Ok(())
+}
+
+/// A pack that later commits made useless is written anew, and goes.
+pub(crate) fn compactions(store: &Store, log: &Log, scratch: &Path) -> Outcome {
+    let base = base(store, log, scratch)?;
+    let mut writer = Writer::create(store, log, &base)?;
+    for byte in 1..3 {
+        writer.fill(0..30_000, byte)?;
+        let committed = store.commit_live(&writer.disk, &())?.snapshot;
+        log.done(Fact::Disk("d", Some(writer.region.clone())));
+        log.done(Fact::Snapshot(committed, writer.region.clone()));
+        name(store, log, "live", committed)?;
+    }
+    let region = writer.region.clone();
+    drop(writer);
+    log.begun(Fact::Disk("d", None));
+    store.remove_disk("d")?;
+    log.done(Fact::Disk("d", None));
+    log.begun(Fact::Name("base", None));
+    store.remove_name("base")?;
+    log.done(Fact::Name("base", None));
+    // The same snapshot is compacted to the same, so this one is known before the name is moved to it.
+    let compacted = store.compact(&store.resolve("live")?, &())?;
+    assert_ne!(compacted.snapshot, compacted.from);
+    log.done(Fact::Snapshot(compacted.snapshot, region));
+    log.begun(Fact::Name("live", Some(compacted.snapshot)));
+    store.compact_names(&|_| true, &())?;
+    log.done(Fact::Name("live", Some(compacted.snapshot)));
+    store.gc(Duration::ZERO, &())?;
     Ok(())
 }

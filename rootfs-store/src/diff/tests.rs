@@ -1,0 +1,68 @@
+use std::fs;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::chunk::DEFAULT_CHUNK_BYTES;
+use crate::testing::snapshot_of;
+
+const CHUNK: usize = DEFAULT_CHUNK_BYTES as usize;
+
+/// A disk of chunks that are filled with one byte each.
+fn disk(store: &Store, chunks: &[u8]) -> SnapshotDigest {
+    let bytes: Vec<u8> = chunks.iter().flat_map(|byte| [*byte; CHUNK]).collect();
+    snapshot_of(store, &bytes)
+}
+
+fn naive(a: &[u8], b: &[u8]) -> Vec<Range<u64>> {
+    let mut ranges = Vec::new();
+    for at in 0..a.len().max(b.len()) {
+        let byte = |chunks: &[u8]| chunks.get(at).copied().unwrap_or(0);
+        if byte(a) != byte(b) {
+            add_range(&mut ranges, (at * CHUNK) as u64..((at + 1) * CHUNK) as u64);
+        }
+    }
+    ranges
+}
+
+fn chunks() -> impl Strategy<Value = Vec<u8>> {
+    // Some need a tree of two levels, some of one.
+    let len = prop_oneof![Just(1usize), Just(255), Just(256), Just(257), Just(300)];
+    len.prop_flat_map(|len| {
+        let changes = proptest::collection::vec((0..len, 0..4u8), 0..6);
+        changes.prop_map(move |changes| {
+            let mut chunks = vec![1; len];
+            for (at, byte) in changes {
+                chunks[at] = byte;
+            }
+            chunks
+        })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn ranges_are_those_of_a_comparison_chunk_by_chunk(a in chunks(), b in chunks()) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let (first, second) = (disk(&store, &a), disk(&store, &b));
+        let diff = store.diff(&first, &second).unwrap();
+        assert_eq!(diff.ranges, naive(&a, &b));
+        assert_eq!((diff.from_bytes, diff.to_bytes), ((a.len() * CHUNK) as u64, (b.len() * CHUNK) as u64));
+        let bytes: u64 = diff.ranges.iter().map(|range| range.end - range.start).sum();
+        assert_eq!(diff.changed_bytes(), bytes);
+        assert!(store.diff(&first, &first).unwrap().ranges.is_empty());
+    }
+}
+
+#[test]
+fn snapshot_that_is_not_whole_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let (a, b) = (disk(&store, &[1]), disk(&store, &[2]));
+    let pack = store.snapshot(&b).unwrap().packs[0].digest;
+    fs::remove_file(store.blobs().path(&pack)).unwrap();
+    assert!(matches!(store.diff(&a, &b), Err(DiffError::Store(_))));
+}

@@ -1,0 +1,350 @@
+//! Checks a whole store: every blob that is needed is read and hashed, and every index followed to each chunk.
+//!
+//! Invariant: what is wrong in one place does not keep others from being looked at.
+
+mod contents;
+mod fault;
+mod indexes;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::digest::{BlobDigest, SnapshotDigest};
+use crate::disk;
+use crate::leases::{Lease, Leased};
+use crate::manifest::{PACK_TYPE, Snapshot, parse_config, parse_manifest};
+use crate::progress::Progress;
+use crate::reach::{Link, Root, Roots, Visit, walk};
+use crate::store::{Store, StoreError};
+use contents::{Content, Wanted, read_all};
+pub use fault::{Affected, Fault, Problem, Verified};
+pub(crate) use indexes::add_range;
+
+impl Store {
+    /// Reads and verifies all that names, disks and leases lead to.
+    ///
+    /// Others may use the store meanwhile; what they add after this began is not looked at.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store's folder can't be worked with at all. What is wrong with its content is a
+    /// [`Fault`], and never keeps the rest from being verified.
+    pub fn verify(&self, progress: &dyn Progress) -> Result<Verified, StoreError> {
+        let mut check = Check::new(self);
+        let _lease = check.find_roots()?;
+        check.read_documents();
+        let contents = check.read_blobs(progress)?;
+        check.follow_indexes(contents);
+        check.count_unreachable()?;
+        Ok(check.verified)
+    }
+}
+
+/// What is known of a blob that is needed.
+#[derive(Debug, Default)]
+struct Need {
+    /// Its sizes by the documents that name it, with the roots of these: one, unless some lie.
+    sizes: BTreeMap<u64, BTreeSet<SnapshotDigest>>,
+    is_pack: bool,
+    /// It was read when documents were followed.
+    is_document: bool,
+    /// The roots' own digests.
+    users: BTreeSet<SnapshotDigest>,
+}
+
+struct Check<'a> {
+    store: &'a Store,
+    verified: Verified,
+    roots: BTreeMap<SnapshotDigest, (Link, Vec<Root>)>,
+    needs: BTreeMap<BlobDigest, Need>,
+    snapshots: Vec<Snapshot>,
+}
+
+impl<'a> Check<'a> {
+    fn new(store: &'a Store) -> Self {
+        Self {
+            store,
+            verified: Verified::default(),
+            roots: BTreeMap::new(),
+            needs: BTreeMap::new(),
+            snapshots: Vec::new(),
+        }
+    }
+
+    /// Finds all roots, and keeps what they need until the lease is dropped, if it can be had.
+    fn find_roots(&mut self) -> Result<Option<Lease>, StoreError> {
+        let store = self.store;
+        let lease = store.lease_to_read();
+        let lock = store.inner.references.lock()?;
+        let mut roots = Roots::default();
+        roots.add_leases(store, &lock)?;
+        for (id, dir) in store.disk_dirs()? {
+            self.verified.disks += 1;
+            for (file, source) in disk::check(&dir) {
+                self.fault(file, None, Problem::Disk { source }, Vec::new());
+            }
+            // What can't be read of it was said just now.
+            roots.add_disk(&id, disk::bases(&dir).unwrap_or_default());
+        }
+        if let Err(source) = roots.add_entries(store, Duration::MAX) {
+            let file = store.dir().join("index.json");
+            self.fault(file, None, Problem::Document { source }, Vec::new());
+        }
+        let documents = roots.starts.iter().map(|start| start.link.digest);
+        let lines: Vec<_> = documents.map(Leased::Document).collect();
+        let lease = lease.filter(|lease| lease.add(&lock, &lines).is_ok());
+        // Of an import without a name, a collection that was cut off may have left a part.
+        roots
+            .starts
+            .retain(|start| start.root != Root::Import || !self.is_partial(&start.link));
+        for start in roots.starts {
+            let known = self.roots.entry(start.link.digest.into());
+            let (_, why) = known.or_insert((start.link, Vec::new()));
+            why.push(start.root);
+        }
+        for (_, why) in self.roots.values_mut() {
+            why.sort();
+        }
+        Ok(lease)
+    }
+
+    fn is_partial(&self, link: &Link) -> bool {
+        matches!(
+            self.store.snapshot(&link.digest.into()),
+            Err(StoreError::NotFound { .. } | StoreError::BlobMissing { .. })
+        )
+    }
+
+    /// Reads the documents of all roots, which say what else they need.
+    fn read_documents(&mut self) {
+        for (digest, (link, why)) in self.roots.clone() {
+            let mut visit = Documents {
+                found: Vec::new(),
+                failed: Vec::new(),
+                may_lack: why == [Root::Lease],
+            };
+            // It takes failures as they come.
+            if walk(self.store.blobs(), &link, &mut visit).is_err() {
+                continue;
+            }
+            let Documents { found, failed, .. } = visit;
+            for (link, is_document) in found {
+                let need = self.needs.entry(link.digest).or_default();
+                if let Some(size) = link.size {
+                    need.sizes.entry(size).or_default().insert(digest);
+                }
+                need.is_pack |= link.media_type == PACK_TYPE;
+                need.is_document |= is_document;
+                need.users.insert(digest);
+            }
+            for (link, error) in failed {
+                self.blob_fault(link.digest, document_problem(error));
+            }
+            self.read_snapshot(digest);
+        }
+    }
+
+    /// Reads the config of a root that is a snapshot.
+    fn read_snapshot(&mut self, digest: SnapshotDigest) {
+        let blobs = self.store.blobs();
+        let Ok(Some(manifest)) = blobs.document(&digest.into()) else {
+            return;
+        };
+        let (config, packs) = match parse_manifest(&manifest) {
+            Ok(parsed) => parsed,
+            // An image of another tool.
+            Err(crate::manifest::ManifestError::NoDisk { .. }) => return,
+            Err(source) => return self.blob_fault(digest.into(), Problem::Manifest { source }),
+        };
+        let bytes = match blobs.document(&config) {
+            Ok(Some(bytes)) => bytes,
+            // It is a fault when all blobs are read.
+            Ok(None) | Err(_) => return,
+        };
+        match parse_config(&bytes, digest, packs) {
+            Ok(snapshot) => self.snapshots.push(snapshot),
+            Err(source) => self.blob_fault(config, Problem::Manifest { source }),
+        }
+    }
+
+    /// Reads all blobs that are not documents.
+    fn read_blobs(
+        &mut self,
+        progress: &dyn Progress,
+    ) -> Result<BTreeMap<BlobDigest, Content>, StoreError> {
+        let mut wanted = Vec::new();
+        let mut missing = Vec::new();
+        for (digest, need) in &self.needs {
+            let (digest, is_pack) = (*digest, need.is_pack);
+            match self.store.blobs().path(&digest).metadata() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    missing.extend((!need.is_document).then_some(digest));
+                    continue;
+                }
+                metadata => self.verified.bytes += metadata.map_or(0, |metadata| metadata.len()),
+            }
+            self.verified.blobs += 1;
+            if !need.is_document {
+                wanted.push(Wanted { digest, is_pack });
+            }
+        }
+        for digest in missing {
+            self.blob_fault(digest, Problem::Missing);
+        }
+        let contents = read_all(self.store, &wanted, progress)?;
+        let digests = wanted.iter().map(|wanted| wanted.digest);
+        Ok(digests.zip(contents).collect())
+    }
+
+    /// Follows the indexes, then says what is wrong with each blob, and which bytes of which disks that costs.
+    fn follow_indexes(&mut self, contents: BTreeMap<BlobDigest, Content>) {
+        let packs: HashMap<BlobDigest, &Content> = contents
+            .iter()
+            .filter(|(_, content)| content.unreadable.is_none())
+            .map(|(digest, content)| (*digest, content))
+            .collect();
+        let mut lost: BTreeMap<BlobDigest, Vec<Affected>> = BTreeMap::new();
+        for snapshot in std::mem::take(&mut self.snapshots) {
+            self.verified.snapshots += 1;
+            let followed = indexes::follow(&self.store.inner.source, &snapshot, &packs);
+            for (pack, ranges) in followed.lost {
+                let affected = self.affected(snapshot.digest, ranges);
+                lost.entry(pack).or_default().push(affected);
+            }
+            for (pack, (problem, ranges)) in followed.wrong {
+                let affected = self.affected(snapshot.digest, ranges);
+                let file = self.store.blobs().path(&pack);
+                self.fault(file, Some(pack), problem, vec![affected]);
+            }
+        }
+        for (digest, content) in contents {
+            self.report_content(digest, content);
+        }
+        for fault in &mut self.verified.faults {
+            let hits = fault.digest.and_then(|digest| lost.get(&digest));
+            for hit in hits.into_iter().flatten() {
+                let mut affected = fault.affected.iter_mut();
+                if let Some(affected) = affected.find(|found| found.snapshot == hit.snapshot) {
+                    affected.ranges.clone_from(&hit.ranges);
+                }
+            }
+        }
+    }
+
+    fn report_content(&mut self, digest: BlobDigest, content: Content) {
+        let has_other_bytes = content.actual.filter(|actual| *actual != digest);
+        if let Some(source) = content.unreadable {
+            self.blob_fault(digest, Problem::Unreadable { source });
+        } else if let Some(actual) = has_other_bytes {
+            self.blob_fault(digest, Problem::Content { actual });
+        }
+        if content.actual != Some(digest) {
+            // What is wrong inside follows from that.
+            return;
+        }
+        self.report_sizes(digest, content.bytes);
+        if let Some(source) = content.pack {
+            self.blob_fault(digest, Problem::Pack { source });
+        }
+        if let Some((offset, source)) = content.first_damaged {
+            let problem = Problem::Frames {
+                count: content.damaged_frames,
+                offset,
+                source,
+            };
+            self.blob_fault(digest, problem);
+        }
+    }
+
+    /// A blob that is whole has another size than some document says.
+    fn report_sizes(&mut self, digest: BlobDigest, found: u64) {
+        let sizes = self.needs.get(&digest).map(|need| need.sizes.clone());
+        for (expected, users) in sizes.unwrap_or_default() {
+            if expected != found {
+                let affected = users
+                    .into_iter()
+                    .map(|user| self.affected(user, Vec::new()));
+                let affected = affected.collect();
+                let file = self.store.blobs().path(&digest);
+                let problem = Problem::Size { found, expected };
+                self.fault(file, Some(digest), problem, affected);
+            }
+        }
+    }
+
+    fn count_unreachable(&mut self) -> Result<(), StoreError> {
+        for blob in self.store.blobs().list()? {
+            if !self.needs.contains_key(&blob.digest) {
+                self.verified.unreachable_blobs += 1;
+                self.verified.unreachable_bytes += blob.bytes;
+            }
+        }
+        Ok(())
+    }
+
+    fn affected(&self, snapshot: SnapshotDigest, ranges: Vec<std::ops::Range<u64>>) -> Affected {
+        let known = self.roots.get(&snapshot);
+        Affected {
+            snapshot,
+            roots: known.map_or_else(Vec::new, |(_, roots)| roots.clone()),
+            ranges,
+        }
+    }
+
+    /// A fault of a blob hits all that need it.
+    fn blob_fault(&mut self, digest: BlobDigest, problem: Problem) {
+        let users = self.needs.get(&digest).map(|need| need.users.clone());
+        let users = users.unwrap_or_default().into_iter();
+        let affected = users.map(|user| self.affected(user, Vec::new())).collect();
+        let file = self.store.blobs().path(&digest);
+        self.fault(file, Some(digest), problem, affected);
+    }
+
+    fn fault(
+        &mut self,
+        file: PathBuf,
+        digest: Option<BlobDigest>,
+        problem: Problem,
+        affected: Vec<Affected>,
+    ) {
+        self.verified.faults.push(Fault {
+            file,
+            digest,
+            problem,
+            affected,
+        });
+    }
+}
+
+/// Takes down what a walk finds, and what it can't read.
+struct Documents {
+    found: Vec<(Link, bool)>,
+    failed: Vec<(Link, StoreError)>,
+    /// The root is about to be written.
+    may_lack: bool,
+}
+
+impl Visit for Documents {
+    fn found(&mut self, link: &Link, is_document: bool) {
+        self.found.push((link.clone(), is_document));
+    }
+
+    fn failed(&mut self, link: &Link, error: StoreError) -> Result<(), StoreError> {
+        if !(self.may_lack && matches!(error, StoreError::NotFound { .. })) {
+            self.failed.push((link.clone(), error));
+        }
+        Ok(())
+    }
+}
+
+fn document_problem(error: StoreError) -> Problem {
+    match error {
+        StoreError::NotFound { .. } => Problem::Missing,
+        StoreError::Io { source, .. } => Problem::Unreadable { source },
+        source => Problem::Document { source },
+    }
+}
+
+#[cfg(test)]
+mod tests;

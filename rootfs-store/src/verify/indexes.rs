@@ -1,0 +1,175 @@
+//! Follows a snapshot's index to every chunk.
+//!
+//! Invariant: each entry is compared with its pack's table, whose frames were all hashed; so no chunk is read twice.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
+
+use super::contents::Content;
+use super::fault::Problem;
+use crate::chunk_source::ChunkSource;
+use crate::digest::BlobDigest;
+use crate::index::{Locator, PackRef, levels, slot_chunks};
+use crate::manifest::Snapshot;
+use crate::store::StoreError;
+
+/// What following one index found.
+#[derive(Debug, Default)]
+pub(super) struct Followed {
+    /// Bytes of the disk that can't be read because frames of this pack are damaged, or the pack is missing.
+    pub(super) lost: BTreeMap<BlobDigest, Vec<Range<u64>>>,
+    /// What is wrong with the index itself, by pack: the first problem, and the bytes of the disk.
+    pub(super) wrong: BTreeMap<BlobDigest, (Problem, Vec<Range<u64>>)>,
+}
+
+/// Follows the index of `snapshot`, whose packs' contents are known.
+pub(super) fn follow(
+    source: &ChunkSource,
+    snapshot: &Snapshot,
+    packs: &HashMap<BlobDigest, &Content>,
+) -> Followed {
+    let mut walk = Walk {
+        source,
+        snapshot,
+        listed: snapshot.packs.iter().map(|pack| pack.digest).collect(),
+        chunks: snapshot.index().chunks,
+        packs,
+        followed: Followed::default(),
+    };
+    if let Some(root) = snapshot.index().root {
+        walk.page(&root, levels(walk.chunks) - 1, 0);
+    }
+    walk.followed
+}
+
+struct Walk<'a> {
+    source: &'a ChunkSource,
+    snapshot: &'a Snapshot,
+    listed: HashSet<BlobDigest>,
+    chunks: u64,
+    packs: &'a HashMap<BlobDigest, &'a Content>,
+    followed: Followed,
+}
+
+/// What is known of the frame that a locator names.
+enum Frame {
+    /// It is whole, and has this many plain bytes.
+    Whole(u64),
+    /// It is damaged or missing, which is a fault of the pack.
+    Lost,
+    Wrong(Problem),
+}
+
+impl Walk<'_> {
+    fn page(&mut self, at: &Locator, level: u8, first: u64) {
+        let range = self.bytes(first, slot_chunks(level + 1));
+        match self.frame(at) {
+            Frame::Whole(_) => {}
+            Frame::Lost => return self.lose(at, range),
+            Frame::Wrong(problem) => return self.blame(at, problem, range),
+        }
+        let page = match self.source.page(at, level) {
+            Ok(page) => page,
+            Err(source) => return self.blame(at, Problem::Index { source }, range),
+        };
+        for (slot, entry) in &page.entries {
+            let number = first + u64::from(*slot) * slot_chunks(level);
+            if number >= self.chunks {
+                let source = StoreError::IndexTooLarge {
+                    chunk: number,
+                    chunks: self.chunks,
+                };
+                return self.blame(at, Problem::Index { source }, 0..0);
+            }
+            match level {
+                0 => self.chunk(entry, number),
+                _ => self.page(entry, level - 1, number),
+            }
+        }
+    }
+
+    fn chunk(&mut self, at: &Locator, number: u64) {
+        let chunk_bytes = self.snapshot.chunk_bytes;
+        let range = self.bytes(number, 1);
+        match self.frame(at) {
+            Frame::Whole(len) if len == u64::from(chunk_bytes) => {}
+            Frame::Whole(len) => {
+                let source = StoreError::ChunkLength {
+                    digest: at.digest,
+                    len: usize::try_from(len).unwrap_or(usize::MAX),
+                    chunk_bytes: chunk_bytes as usize,
+                };
+                self.blame(at, Problem::Index { source }, range);
+            }
+            Frame::Lost => self.lose(at, range),
+            Frame::Wrong(problem) => self.blame(at, problem, range),
+        }
+    }
+
+    fn frame(&self, at: &Locator) -> Frame {
+        let pack = pack_of(at);
+        if !self.listed.contains(&pack) {
+            return Frame::Wrong(Problem::NotListed);
+        }
+        let Some(content) = self.packs.get(&pack) else {
+            return Frame::Lost;
+        };
+        let Some(table) = &content.table else {
+            return self.frame_without_table(at);
+        };
+        let found = table
+            .entries
+            .binary_search_by_key(&at.offset, |entry| entry.offset);
+        let same = found.ok().filter(|found| {
+            let entry = &table.entries[*found];
+            entry.digest == at.digest && entry.len == at.len
+        });
+        match same.map(|found| content.plain.get(found).copied().flatten()) {
+            Some(Some(len)) => Frame::Whole(u64::from(len)),
+            Some(None) => Frame::Lost,
+            None => Frame::Wrong(Problem::NoSuchFrame { offset: at.offset }),
+        }
+    }
+
+    /// A pack whose table is damaged may still have the frame.
+    fn frame_without_table(&self, at: &Locator) -> Frame {
+        match self.source.plain_len(at) {
+            Ok(len) => Frame::Whole(len),
+            Err(_) => Frame::Lost,
+        }
+    }
+
+    /// Bytes of the disk from chunk `first` on.
+    fn bytes(&self, first: u64, chunks: u64) -> Range<u64> {
+        let chunk_bytes = u64::from(self.snapshot.chunk_bytes);
+        let end = first.saturating_add(chunks).min(self.chunks);
+        first * chunk_bytes..end * chunk_bytes
+    }
+
+    fn lose(&mut self, at: &Locator, range: Range<u64>) {
+        add_range(self.followed.lost.entry(pack_of(at)).or_default(), range);
+    }
+
+    fn blame(&mut self, at: &Locator, problem: Problem, range: Range<u64>) {
+        let first = (problem, Vec::new());
+        let (_, ranges) = self.followed.wrong.entry(pack_of(at)).or_insert(first);
+        add_range(ranges, range);
+    }
+}
+
+/// Appends a range, to the last one if they touch.
+pub(crate) fn add_range(ranges: &mut Vec<Range<u64>>, range: Range<u64>) {
+    match ranges.last_mut() {
+        _ if range.is_empty() => {}
+        Some(last) if last.end == range.start => last.end = range.end,
+        _ => ranges.push(range),
+    }
+}
+
+/// Pages that are read name complete packs only.
+fn pack_of(at: &Locator) -> BlobDigest {
+    match at.pack {
+        PackRef::Complete(digest) => digest,
+        PackRef::New(_) => BlobDigest::from_bytes([0; 32]),
+    }
+}

@@ -1,0 +1,283 @@
+use std::fs;
+use std::ops::Range;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::slice;
+
+use super::*;
+use crate::chunk::DEFAULT_CHUNK_BYTES;
+use crate::index::PackRef;
+use crate::testing::snapshot_of;
+
+const DISK: usize = 1 << 20;
+const CHUNK: u64 = DEFAULT_CHUNK_BYTES as u64;
+
+/// Chunks that don't compress, so that a snapshot needs several packs, and no two chunks are equal.
+fn noise(seed: u64) -> Vec<u8> {
+    let mut state = 2 * seed + 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    (0..DISK / 8).flat_map(|_| next()).collect()
+}
+
+fn named(store: &Store, name: &str, seed: u64) -> Snapshot {
+    let digest = snapshot_of(store, &noise(seed));
+    store.set_name(name, &digest).unwrap();
+    store.snapshot(&digest).unwrap()
+}
+
+/// Changes a blob in place, as a failing disk does.
+fn damage(store: &Store, digest: &BlobDigest, at: u64) {
+    let path = store.blobs().path(digest);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[usize::try_from(at).unwrap()] ^= 0x10;
+    replace(&path, &bytes);
+}
+
+fn replace(path: &Path, bytes: &[u8]) {
+    fs::remove_file(path).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+fn verify(store: &Store) -> Verified {
+    store.verify(&()).unwrap()
+}
+
+/// Ranges of the one snapshot that a fault hits.
+fn ranges(fault: &Fault) -> &[Range<u64>] {
+    assert_eq!(fault.affected.len(), 1, "{fault}");
+    &fault.affected[0].ranges
+}
+
+#[test]
+fn whole_store_has_no_faults_and_counts_what_nothing_needs() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let snapshot = named(&store, "web", 1);
+    assert!(snapshot.packs.len() > 2);
+    let disk = store.create_disk("d", &snapshot.digest).unwrap();
+    disk.write_at(&[1; 5000], 100).unwrap();
+    disk.flush().unwrap();
+    snapshot_of(&store, &[3; DISK]);
+    let verified = verify(&store);
+    assert_eq!(verified.faults.len(), 0, "{:?}", verified.faults);
+    assert_eq!((verified.snapshots, verified.disks), (1, 1));
+    assert_eq!(verified.blobs, snapshot.packs.len() as u64 + 2);
+    assert_eq!(verified.unreachable_blobs, 3);
+    assert!(verified.bytes > DISK as u64 && verified.unreachable_bytes > 0);
+}
+
+#[test]
+fn damaged_chunk_is_named_with_all_that_it_costs() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let snapshot = named(&store, "web", 1);
+    store.set_name("copy", &snapshot.digest).unwrap();
+    named(&store, "other", 2);
+    let at = snapshot
+        .index()
+        .get(&store.inner.source, 5)
+        .unwrap()
+        .unwrap();
+    let PackRef::Complete(pack) = at.pack else {
+        panic!("{at:?}")
+    };
+    damage(&store, &pack, at.offset + 1000);
+    let verified = verify(&Store::open(dir.path()).unwrap());
+    let [fault] = &verified.faults[..] else {
+        panic!("{:?}", verified.faults)
+    };
+    assert!(matches!(fault.problem, Problem::Content { .. }));
+    assert_eq!(fault.digest, Some(pack));
+    assert_eq!(ranges(fault), slice::from_ref(&(5 * CHUNK..6 * CHUNK)));
+    let names = ["copy", "web"].map(|name| Root::Name(name.to_owned()));
+    assert_eq!(fault.affected[0].roots, names);
+    assert_eq!(fault.affected[0].snapshot, snapshot.digest);
+}
+
+#[test]
+fn missing_pack_costs_the_chunks_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let snapshot = named(&store, "web", 1);
+    fs::remove_file(store.blobs().path(&snapshot.packs[0].digest)).unwrap();
+    let verified = verify(&Store::open(dir.path()).unwrap());
+    let [fault] = &verified.faults[..] else {
+        panic!("{:?}", verified.faults)
+    };
+    assert!(matches!(fault.problem, Problem::Missing));
+    assert_eq!(ranges(fault)[0].start, 0);
+}
+
+#[test]
+fn damaged_index_page_costs_what_hangs_on_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let snapshot = named(&store, "web", 1);
+    let root = snapshot.root.unwrap();
+    damage(&store, &root.pack, root.offset + 20);
+    let verified = verify(&Store::open(dir.path()).unwrap());
+    let [fault] = &verified.faults[..] else {
+        panic!("{:?}", verified.faults)
+    };
+    assert_eq!(ranges(fault), slice::from_ref(&(0..DISK as u64)));
+}
+
+#[test]
+fn pack_that_lost_its_table_still_has_its_chunks() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let snapshot = named(&store, "web", 1);
+    let pack = snapshot.packs[0];
+    // The table's checksum, not the footer that reading needs.
+    damage(&store, &pack.digest, pack.bytes - 60);
+    let verified = verify(&Store::open(dir.path()).unwrap());
+    let [fault] = &verified.faults[..] else {
+        panic!("{:?}", verified.faults)
+    };
+    assert!(matches!(fault.problem, Problem::Content { .. }), "{fault}");
+    assert_eq!(ranges(fault), []);
+}
+
+#[test]
+fn every_kind_of_blob_is_looked_at_and_none_keeps_others_from_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let [lost, damaged, config, short, unreadable] =
+        [1, 2, 3, 4, 5].map(|seed| named(&store, &format!("n{seed}"), seed));
+    fs::remove_file(store.blobs().path(&lost.digest.into())).unwrap();
+    damage(&store, &damaged.digest.into(), 10);
+    let manifest = store.blobs().document(&config.digest.into()).unwrap();
+    let (config, _) = parse_manifest(&manifest.unwrap()).unwrap();
+    damage(&store, &config, 10);
+    let path = store.blobs().path(&short.packs[0].digest);
+    let bytes = fs::read(&path).unwrap();
+    replace(&path, &bytes[..bytes.len() - 1]);
+    let path = store.blobs().path(&unreadable.packs[0].digest);
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    let verified = verify(&Store::open(dir.path()).unwrap());
+    let digests: BTreeSet<_> = verified
+        .faults
+        .iter()
+        .filter_map(|fault| fault.digest)
+        .collect();
+    let expected: BTreeSet<BlobDigest> = BTreeSet::from([
+        lost.digest.into(),
+        damaged.digest.into(),
+        config,
+        short.packs[0].digest,
+        unreadable.packs[0].digest,
+    ]);
+    assert_eq!(digests, expected);
+    for fault in &verified.faults {
+        assert!(
+            !fault.affected.is_empty() && !fault.advice().is_empty(),
+            "{fault}"
+        );
+        assert!(fault.is_repairable(), "{fault}");
+    }
+}
+
+#[test]
+fn damaged_map_of_a_disk_is_a_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let snapshot = named(&store, "web", 1);
+    let disk = store.create_disk("d", &snapshot.digest).unwrap();
+    disk.write_at(&[1; 4096], 0).unwrap();
+    disk.flush().unwrap();
+    drop(disk);
+    let map = dir.path().join("disks/d/map");
+    let mut bytes = fs::read(&map).unwrap();
+    bytes[512] ^= 2;
+    fs::write(&map, bytes).unwrap();
+    let verified = verify(&store);
+    let [fault] = &verified.faults[..] else {
+        panic!("{:?}", verified.faults)
+    };
+    assert_eq!(fault.file, map);
+    assert!(matches!(fault.problem, Problem::Disk { .. }));
+}
+
+#[test]
+fn damaged_index_of_the_layout_is_a_fault_and_disks_are_verified_still() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let snapshot = named(&store, "web", 1);
+    drop(store.create_disk("d", &snapshot.digest).unwrap());
+    replace(&dir.path().join("index.json"), b"{");
+    let verified = verify(&store);
+    assert_eq!(verified.faults.len(), 1, "{:?}", verified.faults);
+    assert_eq!(verified.snapshots, 1);
+}
+
+#[test]
+fn manifest_that_lies_about_a_size_is_a_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let snapshot = named(&store, "web", 1);
+    let manifest = fs::read_to_string(store.blobs().path(&snapshot.digest.into())).unwrap();
+    let bytes = snapshot.packs[0].bytes;
+    let lie = manifest.replace(
+        &format!("\"size\":{bytes}"),
+        &format!("\"size\":{}", bytes + 1),
+    );
+    assert_ne!(lie, manifest);
+    let digest = SnapshotDigest::of(lie.as_bytes());
+    fs::write(store.blobs().path(&digest.into()), lie).unwrap();
+    let references = &store.inner.references;
+    references.set_name("lie", digest, 1).unwrap();
+    let verified = verify(&store);
+    assert!(!verified.faults.is_empty());
+    for fault in &verified.faults {
+        assert!(matches!(fault.problem, Problem::Size { .. }));
+        assert_eq!(fault.affected.len(), 1, "{fault}");
+        assert_eq!(fault.affected[0].snapshot, digest);
+    }
+}
+
+#[test]
+fn newer_config_is_named_as_such() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let snapshot = named(&store, "web", 1);
+    let manifest = fs::read_to_string(store.blobs().path(&snapshot.digest.into())).unwrap();
+    let (old, _) = parse_manifest(manifest.as_bytes()).unwrap();
+    let config = fs::read_to_string(store.blobs().path(&old)).unwrap();
+    let config = config.replace("\"version\":1", "\"version\":2");
+    let new = BlobDigest::of(config.as_bytes());
+    fs::write(store.blobs().path(&new), config).unwrap();
+    let manifest = manifest.replace(&old.file_name(), &new.file_name());
+    let digest = SnapshotDigest::of(manifest.as_bytes());
+    fs::write(store.blobs().path(&digest.into()), &manifest).unwrap();
+    let references = &store.inner.references;
+    references
+        .set_name("new", digest, manifest.len() as u64)
+        .unwrap();
+    let verified = verify(&store);
+    let [fault] = &verified.faults[..] else {
+        panic!("{:?}", verified.faults)
+    };
+    assert!(fault.to_string().contains("version 2"), "{fault}");
+    // And a collection keeps all that it names.
+    store.gc(Duration::ZERO, &()).unwrap();
+    assert!(store.blobs().path(&new).exists());
+}
+
+#[test]
+fn file_without_permission_is_a_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let snapshot = named(&store, "web", 1);
+    let path = store.blobs().path(&snapshot.packs[0].digest);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+    // Root may read it nevertheless.
+    let is_root = fs::File::open(&path).is_ok();
+    let verified = verify(&Store::open(dir.path()).unwrap());
+    assert_eq!(verified.faults.is_empty(), is_root);
+}
