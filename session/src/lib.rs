@@ -67,9 +67,11 @@ pub use kernel::Kernel;
 pub use op::Op;
 pub use rootfs_store::image::ImageConfig;
 pub use rootfs_store::{
-    Exported, Imported, NamedSnapshot, Progress, Snapshot as SnapshotInfo, SnapshotDigest, Stage,
+    Affected, BlobDigest, Collected, Compacted, Diff, DiskUsage, Exported, Fault, Imported,
+    NamedSnapshot, NotRepaired, Problem, Progress, Repaired, Root, Snapshot as SnapshotInfo,
+    SnapshotDigest, SnapshotUsage, Stage, Usage, Verified,
 };
 pub use session::{Session, Status};
 pub use snapshot::Snapshot;
-pub use store::{Export, Import, SessionInfo, SessionState, Store};
+pub use store::{Chore, Export, Import, SessionInfo, SessionState, Store};
 pub use timings::Timings;

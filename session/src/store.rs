@@ -1,6 +1,8 @@
 //! A folder of snapshots and sessions.
 
+mod chore;
 mod export;
+mod housekeeping;
 mod import;
 mod sessions;
 
@@ -10,6 +12,7 @@ use rootfs_store::{NamedSnapshot, SnapshotDigest, StoreError};
 
 use crate::error::{Error, Repr};
 
+pub use chore::Chore;
 pub use export::Export;
 pub use import::Import;
 pub use sessions::{SessionInfo, SessionState};

@@ -7,7 +7,8 @@ use agent::protocol::{FailureKind, ProtocolError};
 use rootfs_store::ext4::LayoutError;
 use rootfs_store::tree::TreeError;
 use rootfs_store::{
-    CommitError, DiskError, ExportError, GrowError, ImportError, ReferenceError, StoreError,
+    CommitError, DiffError, DiskError, ExportError, GrowError, ImportDiskError, ImportError,
+    ReferenceError, RepairError, RootError, StoreError,
 };
 use vmm_core::StartError;
 
@@ -28,6 +29,14 @@ pub(crate) enum Repr {
     Disk(#[from] DiskError),
     #[error(transparent)]
     Commit(#[from] CommitError),
+    #[error(transparent)]
+    Roots(#[from] RootError),
+    #[error(transparent)]
+    Repair(#[from] RepairError),
+    #[error(transparent)]
+    ImportDisk(#[from] ImportDiskError),
+    #[error(transparent)]
+    Diff(#[from] DiffError),
     #[error(transparent)]
     Export(#[from] ExportError),
     #[error(transparent)]
@@ -167,7 +176,10 @@ impl Repr {
             Self::Store(error) => store_kind(error),
             Self::Import(error) => import_kind(error),
             Self::Disk(error) => disk_kind(error),
-            Self::Commit(_) => ErrorKind::Storage,
+            Self::Commit(_) | Self::Roots(_) => ErrorKind::Storage,
+            Self::Repair(error) => repair_kind(error),
+            Self::ImportDisk(error) => import_disk_kind(error),
+            Self::Diff(error) => diff_kind(error),
             Self::Export(error) => export_kind(error),
             Self::Start(error) => start_kind(error),
             Self::Grow(GrowError::Store(error)) => store_kind(error),
@@ -250,6 +262,33 @@ fn export_kind(error: &ExportError) -> ErrorKind {
     match error {
         ExportError::Exists { .. } => ErrorKind::InvalidInput,
         ExportError::Store(error) => store_kind(error),
+        _ => ErrorKind::Storage,
+    }
+}
+
+fn repair_kind(error: &RepairError) -> ErrorKind {
+    match error {
+        RepairError::NoLayout { .. } => ErrorKind::InvalidInput,
+        RepairError::Store(error) => store_kind(error),
+        _ => ErrorKind::Storage,
+    }
+}
+
+fn import_disk_kind(error: &ImportDiskError) -> ErrorKind {
+    match error {
+        ImportDiskError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            ErrorKind::NotFound
+        }
+        ImportDiskError::NoDisk { .. } | ImportDiskError::Size { .. } => ErrorKind::InvalidInput,
+        ImportDiskError::Store(error) => store_kind(error),
+        _ => ErrorKind::Storage,
+    }
+}
+
+fn diff_kind(error: &DiffError) -> ErrorKind {
+    match error {
+        DiffError::ChunkSizes { .. } => ErrorKind::InvalidInput,
+        DiffError::Store(error) => store_kind(error),
         _ => ErrorKind::Storage,
     }
 }

@@ -1,9 +1,11 @@
 //! What can be said on the command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::duration;
 use crate::failure::Failure;
 use crate::size;
 
@@ -42,6 +44,26 @@ pub(crate) enum Command {
         /// The session's id
         session: String,
     },
+    /// Remove what no name, no session and no operation under way needs
+    Gc {
+        /// Spare what is younger, as 90s, 10min, 1h or 2d
+        #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration::parse)]
+        grace: Duration,
+        /// First write what is live of sparse packs anew, for images that no session needs
+        #[arg(long)]
+        compact: bool,
+    },
+    /// Read and hash all that names and sessions need; status 1 if something is wrong
+    Verify {
+        /// Put back what is damaged or missing
+        #[arg(long, requires = "from")]
+        repair: bool,
+        /// The store, or OCI image layout, to take it from
+        #[arg(long, value_name = "DIR", requires = "repair")]
+        from: Option<PathBuf>,
+    },
+    /// Say what each snapshot takes alone and shared
+    Du,
     /// Snapshots as plain disks
     #[command(subcommand)]
     Disk(DiskCommand),
@@ -146,6 +168,21 @@ pub(crate) enum DiskCommand {
         snapshot: String,
         /// The file, which must not exist
         file: PathBuf,
+    },
+    /// Make a snapshot of a raw disk
+    Import {
+        /// A file, whose holes are passed over, or a block device
+        file: PathBuf,
+        /// Name the snapshot
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// List the bytes in which two snapshots differ
+    Diff {
+        /// A digest, a unique prefix of one, a name, or the id of a session that is shut down
+        from: String,
+        /// What to compare it with
+        to: String,
     },
 }
 

@@ -1,10 +1,10 @@
 //! `playground image …`
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::json;
-use session::{ImageConfig, SnapshotDigest, Store};
+use session::{ImageConfig, Imported, SnapshotDigest, Store};
 
 use crate::cli::ImportArgs;
 use crate::failure::Failure;
@@ -35,13 +35,22 @@ pub(crate) fn import(store: &Store, report: Report, args: ImportArgs) -> Result<
         import = import.platform(platform);
     }
     let imported = import.start().wait()?;
+    print_import(report, &imported, begun.elapsed())
+}
+
+/// Says what an import made, of an image or of a disk.
+pub(crate) fn print_import(
+    report: Report,
+    imported: &Imported,
+    elapsed: Duration,
+) -> Result<(), Failure> {
     let import = ImportReport {
         snapshot: imported.snapshot,
         disk_bytes: imported.disk_bytes,
         new_chunks: imported.new_chunks,
         new_bytes: imported.new_bytes,
         stored_bytes: imported.stored_bytes,
-        seconds: begun.elapsed().as_secs_f64(),
+        seconds: elapsed.as_secs_f64(),
     };
     report.print(&import, || {
         format!(

@@ -5,8 +5,10 @@
 
 mod cli;
 mod disk;
+mod duration;
 mod failure;
 mod guest;
+mod housekeeping;
 mod image;
 mod interrupt;
 mod progress;
@@ -14,6 +16,7 @@ mod report;
 mod run;
 mod sessions;
 mod size;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -46,12 +49,22 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         }
         Command::Run(args) => return run::run(&store, report, args),
         Command::Resume(args) => return run::resume(&store, report, args),
+        Command::Gc { grace, compact } => housekeeping::gc(&store, report, grace, compact)?,
+        Command::Verify { from: None, .. } => return verify::verify(&store, report),
+        Command::Verify {
+            from: Some(from), ..
+        } => return verify::repair(&store, report, &from),
+        Command::Du => housekeeping::usage(&store, report)?,
         Command::Ls => sessions::list(&store, report)?,
         Command::Inspect { session } => sessions::inspect(&store, report, &session)?,
         Command::Rm { session } => sessions::remove(&store, report, &session)?,
         Command::Disk(DiskCommand::Export { snapshot, file }) => {
             disk::export(&store, report, &snapshot, &file)?;
         }
+        Command::Disk(DiskCommand::Import { file, name }) => {
+            disk::import(&store, report, &file, name.as_deref())?;
+        }
+        Command::Disk(DiskCommand::Diff { from, to }) => disk::diff(&store, report, &from, &to)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -54,6 +54,9 @@ fn bar(stage: Stage, total: u64) -> ProgressBar {
         Stage::Layers => "layers",
         Stage::Chunks => "chunks",
         Stage::Export => "export",
+        Stage::Collect => "deciding",
+        Stage::Verify => "reading",
+        Stage::Compact => "copying",
         _ => "working",
     };
     let style = ProgressStyle::with_template(TEMPLATE);
