@@ -34,6 +34,7 @@ pub(super) fn follow(
         listed: snapshot.packs.iter().map(|pack| pack.digest).collect(),
         chunks: snapshot.index().chunks,
         packs,
+        sound: HashMap::new(),
         followed: Followed::default(),
     };
     if let Some(root) = snapshot.index().root {
@@ -48,6 +49,9 @@ struct Walk<'a> {
     listed: HashSet<BlobDigest>,
     chunks: u64,
     packs: &'a HashMap<BlobDigest, &'a Content>,
+    /// Pages with nothing wrong below, by pack, offset and level, and how many chunks they reach over: an index that
+    /// names few pages many times takes no longer than one that does not.
+    sound: HashMap<(BlobDigest, u64, u8), u64>,
     followed: Followed,
 }
 
@@ -61,7 +65,14 @@ enum Frame {
 }
 
 impl Walk<'_> {
-    fn page(&mut self, at: &Locator, level: u8, first: u64) {
+    /// Follows a page; returns how many chunks it reaches over, if nothing is wrong there.
+    fn page(&mut self, at: &Locator, level: u8, first: u64) -> Option<u64> {
+        let key = (pack_of(at), at.offset, level);
+        if let Some(reach) = self.sound.get(&key)
+            && first + reach <= self.chunks
+        {
+            return Some(*reach);
+        }
         let range = self.bytes(first, slot_chunks(level + 1));
         match self.frame(at) {
             Frame::Whole(_) => {}
@@ -72,8 +83,10 @@ impl Walk<'_> {
             Ok(page) => page,
             Err(source) => return self.blame(at, Problem::Index { source }, range),
         };
+        let mut reach = Some(0);
         for (slot, entry) in &page.entries {
-            let number = first + u64::from(*slot) * slot_chunks(level);
+            let before = u64::from(*slot) * slot_chunks(level);
+            let number = first + before;
             if number >= self.chunks {
                 let source = StoreError::IndexTooLarge {
                     chunk: number,
@@ -81,25 +94,31 @@ impl Walk<'_> {
                 };
                 return self.blame(at, Problem::Index { source }, 0..0);
             }
-            match level {
+            let below = match level {
                 0 => self.chunk(entry, number),
                 _ => self.page(entry, level - 1, number),
-            }
+            };
+            // Entries ascend, so the last one reaches farthest.
+            reach = reach.and(below).map(|below| before + below);
         }
+        if let Some(reach) = reach {
+            self.sound.insert(key, reach);
+        }
+        reach
     }
 
-    fn chunk(&mut self, at: &Locator, number: u64) {
+    fn chunk(&mut self, at: &Locator, number: u64) -> Option<u64> {
         let chunk_bytes = self.snapshot.chunk_bytes;
         let range = self.bytes(number, 1);
         match self.frame(at) {
-            Frame::Whole(len) if len == u64::from(chunk_bytes) => {}
+            Frame::Whole(len) if len == u64::from(chunk_bytes) => Some(1),
             Frame::Whole(len) => {
                 let source = StoreError::ChunkLength {
                     digest: at.digest,
                     len: usize::try_from(len).unwrap_or(usize::MAX),
                     chunk_bytes: chunk_bytes as usize,
                 };
-                self.blame(at, Problem::Index { source }, range);
+                self.blame(at, Problem::Index { source }, range)
             }
             Frame::Lost => self.lose(at, range),
             Frame::Wrong(problem) => self.blame(at, problem, range),
@@ -146,14 +165,16 @@ impl Walk<'_> {
         first * chunk_bytes..end * chunk_bytes
     }
 
-    fn lose(&mut self, at: &Locator, range: Range<u64>) {
+    fn lose(&mut self, at: &Locator, range: Range<u64>) -> Option<u64> {
         add_range(self.followed.lost.entry(pack_of(at)).or_default(), range);
+        None
     }
 
-    fn blame(&mut self, at: &Locator, problem: Problem, range: Range<u64>) {
+    fn blame(&mut self, at: &Locator, problem: Problem, range: Range<u64>) -> Option<u64> {
         let first = (problem, Vec::new());
         let (_, ranges) = self.followed.wrong.entry(pack_of(at)).or_insert(first);
         add_range(ranges, range);
+        None
     }
 }
 

@@ -3,10 +3,15 @@ use std::ops::Range;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::slice;
+use std::time::Instant;
 
 use super::*;
-use crate::chunk::DEFAULT_CHUNK_BYTES;
-use crate::index::PackRef;
+use crate::chunk::{DEFAULT_CHUNK_BYTES, Encoder, MIN_CHUNK_BYTES};
+use crate::digest::ChunkDigest;
+use crate::image::ImageConfig;
+use crate::index::{self, PackRef, Page};
+use crate::manifest::{MAX_DISK_BYTES, NewSnapshot, Pack};
+use crate::pack::{PACK_BYTES, PackSet};
 use crate::testing::snapshot_of;
 
 const DISK: usize = 1 << 20;
@@ -280,4 +285,46 @@ fn file_without_permission_is_a_fault() {
     let is_root = fs::File::open(&path).is_ok();
     let verified = verify(&Store::open(dir.path()).unwrap());
     assert_eq!(verified.faults.is_empty(), is_root);
+}
+
+/// A disk of the largest size whose index names a page of each level, and one chunk, as often as they fit.
+#[test]
+fn index_that_names_few_pages_many_times_takes_no_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let lease = store.lease().unwrap();
+    let mut packs = PackSet::new(store.blobs(), PACK_BYTES);
+    let mut encoder = Encoder::new().unwrap();
+    let plain = vec![1; MIN_CHUNK_BYTES as usize];
+    let frame = encoder.encode(&plain).unwrap();
+    let mut at = packs.add_chunk(ChunkDigest::of(&plain), &frame).unwrap();
+    // 64 · 256³ chunks of 16 KiB are 16 TiB.
+    for (level, last) in [(0, 255), (1, 255), (2, 255), (3, 63)] {
+        let entries = (0..=last).map(|slot| (slot, at)).collect();
+        let page = Page { level, entries };
+        let bytes = page.to_bytes(packs.current(), |number| packs.digest(number));
+        let frame = encoder.encode(&bytes).unwrap();
+        at = packs.add_page(ChunkDigest::of(&bytes), &frame).unwrap();
+    }
+    let published = packs.finish(&lease).unwrap();
+    let snapshot = NewSnapshot {
+        disk_bytes: MAX_DISK_BYTES,
+        chunk_bytes: MIN_CHUNK_BYTES,
+        image: None,
+        parent: None,
+        machine: ImageConfig::default(),
+        packs: vec![Pack {
+            digest: published[0].digest,
+            bytes: published[0].bytes,
+        }],
+        root: index::Root::published(&at, &published),
+    };
+    let (digest, _) = snapshot.write(store.blobs(), &lease).unwrap();
+    store.set_name("bomb", &digest).unwrap();
+    let begun = Instant::now();
+    let verified = verify(&store);
+    assert_eq!(verified.faults.len(), 0, "{:?}", verified.faults);
+    store.usage().unwrap();
+    store.compact(&digest, &()).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(10));
 }
