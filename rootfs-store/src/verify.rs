@@ -3,6 +3,7 @@
 //! Invariant: what is wrong in one place does not keep others from being looked at.
 
 mod contents;
+mod documents;
 mod fault;
 mod indexes;
 
@@ -16,9 +17,10 @@ use crate::disk;
 use crate::leases::{Lease, Leased};
 use crate::manifest::{PACK_TYPE, Snapshot, parse_config, parse_manifest};
 use crate::progress::Progress;
-use crate::reach::{Link, Root, Roots, Visit, walk};
+use crate::reach::{Link, Root, Roots, walk};
 use crate::store::{Store, StoreError};
 use contents::{Content, Wanted, read_all};
+use documents::{Documents, document_problem};
 pub use fault::{Affected, Fault, Problem, Verified};
 pub(crate) use indexes::add_range;
 
@@ -314,35 +316,6 @@ impl<'a> Check<'a> {
             problem,
             affected,
         });
-    }
-}
-
-/// Takes down what a walk finds, and what it can't read.
-struct Documents {
-    found: Vec<(Link, bool)>,
-    failed: Vec<(Link, StoreError)>,
-    /// The root is about to be written.
-    may_lack: bool,
-}
-
-impl Visit for Documents {
-    fn found(&mut self, link: &Link, is_document: bool) {
-        self.found.push((link.clone(), is_document));
-    }
-
-    fn failed(&mut self, link: &Link, error: StoreError) -> Result<(), StoreError> {
-        if !(self.may_lack && matches!(error, StoreError::NotFound { .. })) {
-            self.failed.push((link.clone(), error));
-        }
-        Ok(())
-    }
-}
-
-fn document_problem(error: StoreError) -> Problem {
-    match error {
-        StoreError::NotFound { .. } => Problem::Missing,
-        StoreError::Io { source, .. } => Problem::Unreadable { source },
-        source => Problem::Document { source },
     }
 }
 
