@@ -7,7 +7,7 @@ use crate::leases::Lease;
 use crate::manifest::{NewSnapshot, Pack, Snapshot};
 use crate::pack::PACK_BYTES;
 use crate::progress::Progress;
-use crate::seal::{Dirty, Sealed, seal};
+use crate::seal::{Dirty, Known, Sealed, seal};
 use crate::store::{Store, StoreError};
 
 /// Most packs of a snapshot, unless it is very large: registries refuse manifests with many layers, some above 500.
@@ -110,6 +110,7 @@ impl Store {
             numbers: touched.into_iter().map(Ok),
             pack_bytes: PACK_BYTES,
             chunk_bytes: base.chunk_bytes,
+            known: &Known::default(),
             read: &read,
         };
         let mut sealed = seal(&self.inner.source, &index, dirty, &lease, progress)?;
@@ -157,6 +158,7 @@ impl Store {
                 .map(|found| found.map(|(chunk, _)| chunk)),
             pack_bytes: PACK_BYTES,
             chunk_bytes,
+            known: &Known::default(),
             read: &|chunk, buffer: &mut [u8]| {
                 if let Some(at) = index.get(source, chunk)? {
                     buffer.copy_from_slice(&source.read_chunk(&at, buffer.len())?);

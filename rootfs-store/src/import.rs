@@ -1,20 +1,22 @@
 //! From a container image to a snapshot.
 
+mod sealing;
+mod steps;
+
 use std::path::PathBuf;
 
 use crate::chunk::{DEFAULT_CHUNK_BYTES, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES};
 use crate::digest::SnapshotDigest;
-use crate::ext4::{Layout, LayoutError};
+use crate::ext4::LayoutError;
 use crate::image::{self, Image, ImageError, Platform, Scratch};
-use crate::index::Index;
 use crate::leases::Lease;
 use crate::manifest::{MAX_DISK_BYTES, NewSnapshot};
-use crate::pack::PACK_BYTES;
 use crate::progress::Progress;
 use crate::reference::ImageReference;
-use crate::seal::{Dirty, seal};
+use crate::seal::Known;
 use crate::store::{Store, StoreError};
-use crate::tree::{self, Limits, TreeError};
+use crate::tree::{Limits, TreeError};
+use sealing::Sealing;
 
 /// Size of a disk whose size nobody asked for, in bytes, unless its image needs more.
 const DEFAULT_DISK_BYTES: u64 = 8 << 30;
@@ -23,7 +25,7 @@ const DEFAULT_ROOM: u64 = 2;
 /// Disk sizes are rounded up to a multiple of this, the largest chunk.
 const DISK_GRAIN: u64 = crate::chunk::MAX_CHUNK_BYTES as u64;
 /// Changes when the same image would become another disk: imports of older versions are then not taken for new ones.
-const LAYOUT_VERSION: u32 = 1;
+const LAYOUT_VERSION: u32 = 2;
 
 /// What an import takes besides the image.
 #[derive(Debug, Clone)]
@@ -35,6 +37,9 @@ pub struct ImportOptions {
     pub disk_bytes: Option<u64>,
     /// Size of the disk's chunks in bytes: a power of two from 16 KiB to 1 MiB; [`DEFAULT_CHUNK_BYTES`] by default.
     pub chunk_bytes: u32,
+    /// A snapshot whose chunks are not stored again, an earlier version of the image for instance. The new snapshot then
+    /// follows from this one too, and its manifest names packs of both.
+    pub parent: Option<SnapshotDigest>,
     /// What the image may cost.
     pub limits: Limits,
 }
@@ -45,6 +50,7 @@ impl Default for ImportOptions {
             platform: Platform::default(),
             disk_bytes: None,
             chunk_bytes: DEFAULT_CHUNK_BYTES,
+            parent: None,
             limits: Limits::default(),
         }
     }
@@ -109,6 +115,18 @@ pub enum ImportError {
         /// The size in bytes.
         chunk_bytes: u32,
     },
+    /// The parent's chunks have another size, so that none can be the same.
+    #[error(
+        "snapshot {parent} has chunks of {found} bytes, so it can't be the parent of one with {chunk_bytes}"
+    )]
+    ParentChunkSize {
+        /// The parent.
+        parent: SnapshotDigest,
+        /// The size of its chunks in bytes.
+        found: u32,
+        /// The size that was asked for.
+        chunk_bytes: u32,
+    },
     /// The unpacked files could not be read back.
     #[error("could not read the unpacked files in {path}")]
     Spool {
@@ -123,7 +141,9 @@ pub enum ImportError {
 }
 
 impl Store {
-    /// Makes a disk of an image. The same image gives the same snapshot in every store.
+    /// Makes a disk of an image. The same image, with the same options, gives the same snapshot in every store.
+    ///
+    /// Images that begin with the same layers share the packs of these, if the layers are large enough.
     ///
     /// An image that was imported before, with the same options, is found and not imported again. What it returns is
     /// durable, but has no name yet: see [`Store::set_name`]. [`Imported::lease`] keeps it until then; without either,
@@ -153,7 +173,7 @@ impl Store {
             limit_bytes: options.limits.unpacked_bytes,
         };
         let image = image::open(reference, &options.platform, &scratch).map_err(image_error)?;
-        let key = import_key(&image, size, chunk_bytes);
+        let key = import_key(&image, size, options);
         let lease = self.lease()?;
         if let Some(snapshot) = self.inner.references.imported(&key)?
             && let Ok(found) = self.keep_under(&lease, &snapshot)
@@ -188,77 +208,61 @@ impl Store {
         lease: &Lease,
         progress: &dyn Progress,
     ) -> Result<Imported, ImportError> {
-        let layout = self.lay_out(reference, &image, size, options, progress)?;
-        let chunk_len = u64::from(options.chunk_bytes);
-        let numbers = occupied_chunks(&layout, chunk_len);
-        let staging = self.blobs().staging();
-        let read = |chunk: u64, buffer: &mut [u8]| {
-            let read = layout.read_at(buffer, chunk * chunk_len);
-            read.map_err(|source| ImportError::Spool {
-                path: staging.to_owned(),
-                source,
-            })
+        let mut known = match &options.parent {
+            Some(parent) => self.chunks_of(parent, options.chunk_bytes, lease)?,
+            None => Known::default(),
         };
-        let dirty = Dirty {
-            count: numbers.len() as u64,
-            numbers: numbers.into_iter().map(Ok),
-            pack_bytes: PACK_BYTES,
+        let sealing = Sealing {
+            store: self,
+            size,
             chunk_bytes: options.chunk_bytes,
-            read: &read,
+            lease,
+            progress,
         };
-        let disk_bytes = layout.disk_bytes();
-        let empty = Index {
-            root: None,
-            chunks: disk_bytes / chunk_len,
-        };
-        let sealed = seal(&self.inner.source, &empty, dirty, lease, progress)?;
+        let unpacked = sealing.unpack(&image, &options.limits, &mut known);
+        let (tree, mut totals) = unpacked.map_err(|fault| fault.of_image(reference))?;
+        let layout = sealing
+            .lay_out(tree)
+            .map_err(|fault| fault.of_image(reference))?;
+        let sealed = sealing.seal_with(&layout, &mut known)?;
+        totals.add(&sealed);
+        let mut packs = known.packs_of(&sealed.used);
+        packs.extend(sealed.packs);
         let snapshot = NewSnapshot {
-            disk_bytes,
+            disk_bytes: layout.disk_bytes(),
             chunk_bytes: options.chunk_bytes,
             image: Some(image.manifest_digest),
-            parent: None,
+            parent: options.parent,
             machine: image.config,
-            packs: sealed.packs,
+            packs,
             root: sealed.root,
         };
         let (snapshot, grown) = snapshot.write(self.blobs(), lease)?;
         Ok(Imported {
             snapshot,
-            disk_bytes,
-            new_chunks: sealed.new_chunks,
-            new_bytes: sealed.new_bytes,
-            stored_bytes: sealed.stored_bytes + grown,
+            disk_bytes: layout.disk_bytes(),
+            new_chunks: totals.new_chunks,
+            new_bytes: totals.new_bytes,
+            stored_bytes: totals.stored_bytes + grown,
             lease: lease.clone(),
         })
     }
 
-    fn lay_out(
+    fn chunks_of(
         &self,
-        reference: &ImageReference,
-        image: &Image,
-        size: Option<u64>,
-        options: &ImportOptions,
-        progress: &dyn Progress,
-    ) -> Result<Layout, ImportError> {
-        let tree = tree::build(image, self.blobs().staging(), &options.limits, progress).map_err(
-            |source| ImportError::Tree {
-                reference: reference.to_string(),
-                source,
-            },
-        )?;
-        let layout_error = |source| ImportError::Layout {
-            reference: reference.to_string(),
-            source,
-        };
-        let size = match size {
-            Some(size) => size,
-            None => {
-                let needed =
-                    Layout::minimum_bytes(&tree, options.chunk_bytes).map_err(layout_error)?;
-                checked_size(needed.saturating_mul(DEFAULT_ROOM).max(DEFAULT_DISK_BYTES))?
-            }
-        };
-        Layout::plan(tree, size, options.chunk_bytes).map_err(layout_error)
+        parent: &SnapshotDigest,
+        chunk_bytes: u32,
+        lease: &Lease,
+    ) -> Result<Known, ImportError> {
+        let snapshot = self.keep_under(lease, parent)?;
+        if snapshot.chunk_bytes != chunk_bytes {
+            return Err(ImportError::ParentChunkSize {
+                parent: *parent,
+                found: snapshot.chunk_bytes,
+                chunk_bytes,
+            });
+        }
+        Ok(Known::of(&snapshot, &self.inner.source)?)
     }
 }
 
@@ -273,20 +277,13 @@ fn checked_size(disk_bytes: u64) -> Result<u64, ImportError> {
 }
 
 /// Everything that the snapshot follows from.
-fn import_key(image: &Image, size: Option<u64>, chunk_bytes: u32) -> String {
+fn import_key(image: &Image, size: Option<u64>, options: &ImportOptions) -> String {
     let size = size.map_or("auto".to_owned(), |size| size.to_string());
+    let parent = options
+        .parent
+        .map_or_else(String::new, |parent| format!(" parent={parent}"));
     format!(
-        "{} size={size} chunk={chunk_bytes} layout={LAYOUT_VERSION}",
-        image.manifest_digest
+        "{} size={size} chunk={} layout={LAYOUT_VERSION}{parent}",
+        image.manifest_digest, options.chunk_bytes
     )
-}
-
-/// Numbers of the chunks that may hold something, ascending.
-fn occupied_chunks(layout: &Layout, chunk_len: u64) -> Vec<u64> {
-    let mut numbers: Vec<u64> = Vec::new();
-    for range in layout.occupied() {
-        let first = (range.start / chunk_len).max(numbers.last().map_or(0, |last| last + 1));
-        numbers.extend(first..range.end.div_ceil(chunk_len));
-    }
-    numbers
 }

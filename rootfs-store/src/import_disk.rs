@@ -15,7 +15,7 @@ use crate::index::Index;
 use crate::manifest::{MAX_DISK_BYTES, NewSnapshot};
 use crate::pack::PACK_BYTES;
 use crate::progress::Progress;
-use crate::seal::{Dirty, seal};
+use crate::seal::{Dirty, Known, seal};
 use crate::store::{Store, StoreError};
 
 /// Why a raw disk could not be imported; no snapshot was made.
@@ -76,6 +76,7 @@ impl Store {
             numbers: numbers.into_iter().map(Ok),
             pack_bytes: PACK_BYTES,
             chunk_bytes,
+            known: &Known::default(),
             read: &|chunk, buffer: &mut [u8]| raw.read(buffer, chunk * u64::from(chunk_bytes)),
         };
         let empty = Index { root: None, chunks };

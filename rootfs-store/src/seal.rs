@@ -2,6 +2,8 @@
 //!
 //! Invariant: the same chunks over the same base make the same packs, whatever the number of threads.
 
+mod known;
+
 use std::collections::HashMap;
 
 use crate::chunk::{self, Encoder};
@@ -14,6 +16,7 @@ use crate::ordered::ordered;
 use crate::pack::PackSet;
 use crate::progress::{Progress, Stage};
 use crate::store::StoreError;
+pub(crate) use known::{Known, Used};
 
 /// Fills the buffer with the plain bytes of the chunk of this number.
 pub(crate) type ReadChunk<'a, E> = &'a (dyn Fn(u64, &mut [u8]) -> Result<(), E> + Sync);
@@ -30,6 +33,8 @@ pub(crate) struct Dirty<'a, N, E> {
     pub(crate) chunk_bytes: u32,
     /// Reads a chunk's plain bytes.
     pub(crate) read: ReadChunk<'a, E>,
+    /// Chunks that are there, besides those of the base, and that a lease keeps.
+    pub(crate) known: &'a Known,
 }
 
 /// What [`seal`] wrote.
@@ -47,6 +52,10 @@ pub(crate) struct Sealed {
     pub(crate) new_bytes: u64,
     /// Bytes of the packs that the store did not have.
     pub(crate) stored_bytes: u64,
+    /// Where the chunks are that were written.
+    pub(crate) written: HashMap<ChunkDigest, Locator>,
+    /// What was used of the known packs.
+    pub(crate) used: Used,
 }
 
 /// What a worker found out about a chunk.
@@ -54,6 +63,10 @@ enum Outcome {
     Unchanged,
     Zero {
         chunk: u64,
+    },
+    Known {
+        chunk: u64,
+        at: Locator,
     },
     Data {
         chunk: u64,
@@ -85,10 +98,11 @@ where
         pack_bytes,
         chunk_bytes,
         read,
+        known,
     } = dirty;
     let mut packs = PackSet::new(&source.blobs, pack_bytes);
     let mut written: HashMap<ChunkDigest, Locator> = HashMap::new();
-    let mut changes = Vec::new();
+    let (mut changes, mut used) = (Vec::new(), Used::default());
     let (mut done, chunk_len) = (0, u64::from(chunk_bytes));
     let state = || {
         Ok(Worker {
@@ -96,14 +110,23 @@ where
             encoder: new_encoder()?,
         })
     };
-    let work =
-        |worker: &mut Worker, chunk: Result<u64, _>| examine(source, base, worker, chunk?, read);
+    let examiner = Examiner {
+        source,
+        base,
+        known,
+        read,
+    };
+    let work = |worker: &mut Worker, chunk: Result<u64, _>| examiner.examine(worker, chunk?);
     ordered(numbers, state, work, |outcome| {
         done += chunk_len;
         progress.advance(Stage::Chunks, done, count * chunk_len);
         let (chunk, to) = match outcome {
             Outcome::Unchanged => return Ok(()),
             Outcome::Zero { chunk } => (chunk, None),
+            Outcome::Known { chunk, at } => {
+                used.add(&at);
+                (chunk, Some(at))
+            }
             Outcome::Data {
                 chunk,
                 digest,
@@ -122,6 +145,7 @@ where
     let published = packs.finish(lease)?;
     let mut sealed = Sealed {
         changed_chunks: changes.len() as u64,
+        used,
         ..Sealed::default()
     };
     for pack in &published {
@@ -131,44 +155,55 @@ where
         });
         sealed.stored_bytes += if pack.new { pack.bytes } else { 0 };
     }
-    for at in written.values() {
-        let new = matches!(at.pack, PackRef::New(number) if published[number].new);
-        sealed.new_chunks += u64::from(new);
+    for at in written.values_mut() {
+        if let PackRef::New(number) = at.pack {
+            let pack = &published[number];
+            sealed.new_chunks += u64::from(pack.new);
+            at.pack = PackRef::Complete(pack.digest);
+        }
     }
+    sealed.written = written;
     sealed.new_bytes = sealed.new_chunks * chunk_len;
     sealed.root = root.and_then(|at| Root::published(&at, &published));
     Ok(sealed)
 }
 
-fn examine<E: From<StoreError>>(
-    source: &ChunkSource,
-    base: &Index,
-    worker: &mut Worker,
-    chunk: u64,
-    read: ReadChunk<'_, E>,
-) -> Result<Outcome, E> {
-    read(chunk, &mut worker.buffer)?;
-    let before = base.get(source, chunk)?;
-    if chunk::is_zero(&worker.buffer) {
-        return Ok(if before.is_some() {
-            Outcome::Zero { chunk }
-        } else {
-            Outcome::Unchanged
-        });
+/// What a chunk is compared with.
+struct Examiner<'a, E> {
+    source: &'a ChunkSource,
+    base: &'a Index,
+    known: &'a Known,
+    read: ReadChunk<'a, E>,
+}
+
+impl<E: From<StoreError>> Examiner<'_, E> {
+    fn examine(&self, worker: &mut Worker, chunk: u64) -> Result<Outcome, E> {
+        (self.read)(chunk, &mut worker.buffer)?;
+        let before = self.base.get(self.source, chunk)?;
+        if chunk::is_zero(&worker.buffer) {
+            return Ok(if before.is_some() {
+                Outcome::Zero { chunk }
+            } else {
+                Outcome::Unchanged
+            });
+        }
+        let digest = ChunkDigest::of(&worker.buffer);
+        if before.is_some_and(|before| before.digest == digest) {
+            return Ok(Outcome::Unchanged);
+        }
+        if let Some(at) = self.known.get(&digest) {
+            return Ok(Outcome::Known { chunk, at });
+        }
+        let frame = worker
+            .encoder
+            .encode(&worker.buffer)
+            .map_err(|source| StoreError::Compress { source })?;
+        Ok(Outcome::Data {
+            chunk,
+            digest,
+            frame,
+        })
     }
-    let digest = ChunkDigest::of(&worker.buffer);
-    if before.is_some_and(|before| before.digest == digest) {
-        return Ok(Outcome::Unchanged);
-    }
-    let frame = worker
-        .encoder
-        .encode(&worker.buffer)
-        .map_err(|source| StoreError::Compress { source })?;
-    Ok(Outcome::Data {
-        chunk,
-        digest,
-        frame,
-    })
 }
 
 pub(crate) fn new_encoder() -> Result<Encoder, StoreError> {

@@ -14,7 +14,7 @@ use crate::image::ImageConfig;
 use crate::index::Index;
 use crate::leases::Lease;
 use crate::manifest::NewSnapshot;
-use crate::seal::{Dirty, seal};
+use crate::seal::{Dirty, Known, seal};
 use crate::store::{Store, StoreError};
 
 /// A lease in the store in `root`.
@@ -39,6 +39,7 @@ pub(crate) fn snapshot_of(store: &Store, bytes: &[u8]) -> SnapshotDigest {
         pack_bytes: TEST_PACK_BYTES,
         count: chunks,
         chunk_bytes: DEFAULT_CHUNK_BYTES,
+        known: &Known::default(),
         read: &read,
     };
     let empty = Index { root: None, chunks };

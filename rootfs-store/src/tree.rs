@@ -17,7 +17,7 @@ mod tar_stream;
 use std::io::{self, BufRead};
 use std::path::Path;
 
-use crate::image::Image;
+use crate::image::{Image, Layer};
 use crate::progress::Progress;
 use apply::{Applier, Fault};
 pub use error::{EntryFault, TarFault, TreeError};
@@ -25,6 +25,7 @@ pub use node::{
     Attributes, BLOCK, Content, Device, Directory, Inode, InodeId, Kind, Run, Time, Xattrs,
 };
 pub(crate) use path::{LayerPath, MAX_SYMLINK_HOPS, printable};
+use pipeline::Budget;
 use spool::Spool;
 pub(crate) use tar_stream::{Entries, EntryKind};
 
@@ -119,16 +120,60 @@ pub fn build(
     limits: &Limits,
     progress: &dyn Progress,
 ) -> Result<Tree, TreeError> {
-    let mut tree = Tree::new(spool_dir)?;
-    let mut applier = Applier::new(&mut tree, limits);
-    let mut budget = pipeline::Budget::new(image.layers_bytes, limits.unpacked_bytes, progress);
-    for layer in &image.layers {
-        pipeline::unpack(layer, &mut budget, |stream| {
-            apply_stream(&mut applier, layer.name(), stream)
-        })?;
+    let mut builder = Builder::new(image, spool_dir, limits, progress)?;
+    while builder.next_layer()?.is_some() {}
+    builder.finish()
+}
+
+/// Applies the layers of an image one by one, as [`build`] does.
+pub(crate) struct Builder<'a> {
+    layers: std::slice::Iter<'a, Layer>,
+    applier: Applier<'a>,
+    budget: Budget<'a>,
+}
+
+impl<'a> Builder<'a> {
+    /// An empty tree.
+    pub(crate) fn new(
+        image: &'a Image,
+        spool_dir: &Path,
+        limits: &'a Limits,
+        progress: &'a dyn Progress,
+    ) -> Result<Self, TreeError> {
+        Ok(Self {
+            layers: image.layers.iter(),
+            applier: Applier::new(Tree::new(spool_dir)?, limits),
+            budget: Budget::new(image.layers_bytes, limits.unpacked_bytes, progress),
+        })
     }
-    flush(&mut tree)?;
-    Ok(tree)
+
+    /// Applies the next layer and returns the size of its tar stream in bytes; nothing if there is none.
+    pub(crate) fn next_layer(&mut self) -> Result<Option<u64>, TreeError> {
+        let Some(layer) = self.layers.next() else {
+            return Ok(None);
+        };
+        let before = self.budget.unpacked_bytes();
+        let applier = &mut self.applier;
+        pipeline::unpack(layer, &mut self.budget, |stream| {
+            apply_stream(applier, layer.name(), stream)
+        })?;
+        Ok(Some(self.budget.unpacked_bytes() - before))
+    }
+
+    /// Whether all layers were applied.
+    pub(crate) fn is_done(&self) -> bool {
+        self.layers.len() == 0
+    }
+
+    /// The tree of the layers so far.
+    pub(crate) fn tree(&mut self) -> Result<&Tree, TreeError> {
+        self.applier.tree()
+    }
+
+    /// The tree of the layers so far, for good.
+    pub(crate) fn finish(self) -> Result<Tree, TreeError> {
+        self.applier.finish()
+    }
 }
 
 /// Applies plain tar streams, which nothing protects by a digest.
@@ -140,20 +185,11 @@ pub fn build_from_plain_layers(
     spool_dir: &Path,
     limits: &Limits,
 ) -> Result<Tree, TreeError> {
-    let mut tree = Tree::new(spool_dir)?;
-    let mut applier = Applier::new(&mut tree, limits);
+    let mut applier = Applier::new(Tree::new(spool_dir)?, limits);
     for (index, layer) in layers.iter().enumerate() {
         apply_stream(&mut applier, &format!("#{index}"), *layer)?;
     }
-    flush(&mut tree)?;
-    Ok(tree)
-}
-
-fn flush(tree: &mut Tree) -> Result<(), TreeError> {
-    tree.spool.flush().map_err(|source| TreeError::Spool {
-        dir: tree.spool.dir().to_owned(),
-        source,
-    })
+    applier.finish()
 }
 
 /// Applies every entry of one layer, then reads on to the stream's end, so that all of it is hashed.

@@ -53,7 +53,7 @@ struct Shared {
 }
 
 impl Session {
-    /// A new session from a container image: `oci:DIR` or `oci:DIR:TAG`, which is
+    /// A new session from a container image: `oci:DIR[:TAG]` or `docker-archive:FILE[:NAME:TAG]`, which is
     /// imported if the store does not have it.
     pub fn from_image(store: &Store, reference: impl Into<String>) -> SessionBuilder {
         SessionBuilder::new(store, Source::Image(Box::new(store.import(reference))))

@@ -46,7 +46,7 @@ impl Store {
         self.inner.dir()
     }
 
-    /// Makes a snapshot of a container image, named `oci:DIR` or `oci:DIR:TAG`. An
+    /// Makes a snapshot of a container image, named `oci:DIR[:TAG]` or `docker-archive:FILE[:NAME:TAG]`. An
     /// image that was imported before is found again. Nothing happens before [`Import::start`].
     pub fn import(&self, reference: impl Into<String>) -> Import {
         Import::new(self.inner.clone(), reference.into())

@@ -2,6 +2,7 @@
 //!
 //! Invariant: outside of the placed parts and extents, which are sorted and apart, the disk is zero.
 
+use std::borrow::Borrow;
 use std::io;
 use std::ops::Range;
 
@@ -18,8 +19,8 @@ use crate::tree::Tree;
 ///
 /// Memory holds what the tree's metadata takes; contents are read from the tree's spool each time.
 #[derive(Debug)]
-pub struct Layout {
-    pub(super) tree: Tree,
+pub struct Layout<T = Tree> {
+    tree: T,
     pub(super) survey: Survey,
     pub(super) geometry: Geometry,
     pub(super) placement: Placement,
@@ -28,7 +29,7 @@ pub struct Layout {
     disk_bytes: u64,
 }
 
-impl Layout {
+impl Layout<Tree> {
     /// Size in bytes of the smallest disk that holds `tree`, a multiple of `chunk_bytes`; it has no room to spare.
     ///
     /// # Errors
@@ -37,19 +38,21 @@ impl Layout {
         chunk_blocks(chunk_bytes)?;
         minimum_bytes(tree, &Survey::of(tree)?, chunk_bytes)
     }
+}
 
+impl<T: Borrow<Tree>> Layout<T> {
     /// Places everything of `tree` on a disk of `disk_bytes`, of which at most the last 2 MiB are left unused.
     ///
     /// The disk's bytes depend on the arguments and on nothing else.
     ///
     /// # Errors
     /// [`LayoutError::DiskTooSmall`] says which size would do; the others, what ext4 can't hold.
-    pub fn plan(tree: Tree, disk_bytes: u64, chunk_bytes: u32) -> Result<Self, LayoutError> {
+    pub fn plan(tree: T, disk_bytes: u64, chunk_bytes: u32) -> Result<Self, LayoutError> {
         chunk_blocks(chunk_bytes)?;
-        let survey = Survey::of(&tree)?;
-        let placed = place(&tree, &survey, disk_bytes, chunk_bytes)?;
+        let survey = Survey::of(tree.borrow())?;
+        let placed = place(tree.borrow(), &survey, disk_bytes, chunk_bytes)?;
         let Some((geometry, mut placement)) = placed.filter(|(g, p)| p.end <= g.blocks) else {
-            let needed = minimum_bytes(&tree, &survey, chunk_bytes)?;
+            let needed = minimum_bytes(tree.borrow(), &survey, chunk_bytes)?;
             return Err(LayoutError::DiskTooSmall { disk_bytes, needed });
         };
         let groups = Groups::new(&geometry, &survey, &placement);
@@ -69,6 +72,11 @@ impl Layout {
             totals,
             disk_bytes,
         })
+    }
+
+    /// What is on the disk.
+    pub(super) fn tree(&self) -> &Tree {
+        self.tree.borrow()
     }
 
     /// The disk's size in bytes.
@@ -136,7 +144,7 @@ impl Layout {
             if wanted.start < wanted.end {
                 let spool_offset = extent.spool_offset + (wanted.start - start);
                 let piece = slice(buf, bytes.start, &wanted);
-                self.tree.read_spool(spool_offset, piece)?;
+                self.tree().read_spool(spool_offset, piece)?;
             }
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! What each block of metadata holds.
 
+use std::borrow::Borrow;
 use std::iter;
 
 use super::directory::render_single;
@@ -17,9 +18,9 @@ use super::placement::{Home, Part, Placed, Placement};
 use super::survey::{Body, MAX_LINKS, Node, Record, SLOW_SYMLINK_BYTES};
 use super::xattr::{self, Plan};
 use super::{journal, resize, superblock};
-use crate::tree::{InodeId, Kind, Time};
+use crate::tree::{InodeId, Kind, Time, Tree};
 
-impl Layout {
+impl<T: Borrow<Tree>> Layout<T> {
     /// Fills `block`, which is zero, with what block `number` of a part holds.
     pub(super) fn render(&self, placed: &Placed, number: u64, block: &mut [u8; BLOCK_BYTES]) {
         let geometry = &self.geometry;
@@ -76,14 +77,14 @@ impl Layout {
         let start = within * BLOCK_BYTES;
         match (&record.body, record.node) {
             (Body::SmallDirectory, node) => {
-                let entries = self.survey.entries(&self.tree, node).into_iter();
+                let entries = self.survey.entries(self.tree(), node).into_iter();
                 render_single(record.ino, record.parent, entries, block);
             }
             (Body::LargeDirectory(blocks), _) => {
                 block.copy_from_slice(&blocks[start..start + BLOCK_BYTES]);
             }
             (Body::SlowSymlink, Node::Tree(id)) => {
-                if let Kind::Symlink(target) = &self.tree.inode(id).kind {
+                if let Kind::Symlink(target) = &self.tree().inode(id).kind {
                     block[..target.len()].copy_from_slice(target);
                 }
             }
@@ -138,7 +139,7 @@ impl Layout {
             Node::Tree(id) | Node::Value { owner: id, .. } => id,
             Node::LostAndFound => InodeId::ROOT,
         };
-        let attributes = &self.tree.inode(owner).attributes;
+        let attributes = &self.tree().inode(owner).attributes;
         let mut fields = Fields {
             mode: attributes.mode & 0o7777,
             uid: attributes.uid,
@@ -178,7 +179,7 @@ impl Layout {
     }
 
     fn add_kind(&self, fields: &mut Fields, id: InodeId, record: &Record, home: &Home) {
-        let file_type = match &self.tree.inode(id).kind {
+        let file_type = match &self.tree().inode(id).kind {
             Kind::Directory(_) => {
                 self.add_body(fields, record, home);
                 mode::DIRECTORY
@@ -233,7 +234,7 @@ impl Layout {
     /// The extended attributes of a node. That they have a place was seen when the layout was planned.
     fn xattrs(&self, node: Node) -> Plan<'_> {
         match node {
-            Node::Tree(id) => plan_of(&self.tree, id).unwrap_or_default(),
+            Node::Tree(id) => plan_of(self.tree(), id).unwrap_or_default(),
             _ => Plan::default(),
         }
     }

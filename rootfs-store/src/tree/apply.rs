@@ -66,7 +66,7 @@ impl Fault {
 /// Applies layer after layer to one tree.
 #[derive(Debug)]
 pub(super) struct Applier<'a> {
-    tree: &'a mut Tree,
+    tree: Tree,
     limits: &'a Limits,
     layer: u32,
     entries: u64,
@@ -76,7 +76,7 @@ pub(super) struct Applier<'a> {
 }
 
 impl<'a> Applier<'a> {
-    pub(super) fn new(tree: &'a mut Tree, limits: &'a Limits) -> Self {
+    pub(super) fn new(tree: Tree, limits: &'a Limits) -> Self {
         Self {
             tree,
             limits,
@@ -85,6 +85,26 @@ impl<'a> Applier<'a> {
             walked: 0,
             metadata_bytes: 0,
         }
+    }
+
+    /// The tree so far, whose contents can be read.
+    pub(super) fn tree(&mut self) -> Result<&Tree, TreeError> {
+        self.flush()?;
+        Ok(&self.tree)
+    }
+
+    /// The whole tree.
+    pub(super) fn finish(mut self) -> Result<Tree, TreeError> {
+        self.flush()?;
+        Ok(self.tree)
+    }
+
+    fn flush(&mut self) -> Result<(), TreeError> {
+        let spool = &mut self.tree.spool;
+        spool.flush().map_err(|source| TreeError::Spool {
+            dir: spool.dir().to_owned(),
+            source,
+        })
     }
 
     /// From now on, entries belong to the next layer.

@@ -45,6 +45,13 @@ impl<'a> Budget<'a> {
     }
 }
 
+impl Budget<'_> {
+    /// Bytes of the plain streams so far.
+    pub(super) fn unpacked_bytes(&self) -> u64 {
+        self.unpacked_bytes
+    }
+}
+
 /// Hands the plain stream of `layer` to `apply` and verifies all that its descriptor and config promise.
 ///
 /// A blob that is not authentic is reported as such, rather than by whatever fault its bytes caused first.

@@ -12,6 +12,7 @@ mod import_hostile;
 mod import_index;
 mod import_memory;
 mod import_umoci;
+mod import_versions;
 mod layer;
 mod mount;
 mod oci_layout;

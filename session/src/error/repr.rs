@@ -236,6 +236,8 @@ fn store_kind(error: &StoreError) -> ErrorKind {
 fn import_kind(error: &ImportError) -> ErrorKind {
     match error {
         ImportError::DiskSize { .. }
+        | ImportError::ChunkSize { .. }
+        | ImportError::ParentChunkSize { .. }
         | ImportError::Layout {
             source: LayoutError::DiskTooSmall { .. },
             ..

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use rootfs_store::image::Platform;
-use rootfs_store::{ImageReference, ImportOptions, Imported, Progress};
+use rootfs_store::{ImageReference, ImportOptions, Imported, Progress, SnapshotDigest};
 
 use super::check_name;
 use crate::error::Error;
@@ -17,6 +17,7 @@ pub struct Import {
     platform: Option<String>,
     disk_bytes: Option<u64>,
     name: Option<String>,
+    parent: Option<SnapshotDigest>,
     progress: Box<dyn Progress + Send>,
 }
 
@@ -28,6 +29,7 @@ impl Import {
             platform: None,
             disk_bytes: None,
             name: None,
+            parent: None,
             progress: Box::new(()),
         }
     }
@@ -50,6 +52,13 @@ impl Import {
         self
     }
 
+    /// A snapshot whose chunks are not stored again, an earlier version of the image for instance. The digest of the new
+    /// snapshot then depends on this one too.
+    pub fn parent(mut self, parent: SnapshotDigest) -> Self {
+        self.parent = Some(parent);
+        self
+    }
+
     /// Is told how far the import has come.
     pub fn on_progress(mut self, progress: impl Progress + Send + 'static) -> Self {
         self.progress = Box::new(progress);
@@ -69,6 +78,7 @@ impl Import {
             options.platform = platform.parse::<Platform>()?;
         }
         options.disk_bytes = self.disk_bytes;
+        options.parent = self.parent;
         Ok((self.reference.parse()?, options))
     }
 

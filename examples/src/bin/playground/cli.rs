@@ -89,12 +89,15 @@ pub(crate) enum ImageCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
-    /// `oci:DIR` or `oci:DIR:TAG`
+    /// `oci:DIR[:TAG]` or `docker-archive:FILE[:NAME:TAG]`
     #[arg(value_name = "REF")]
     pub(crate) reference: String,
     /// Name the snapshot
     #[arg(long)]
     pub(crate) name: Option<String>,
+    /// An earlier version, whose chunks are not stored again: a digest, a prefix of one, or a name
+    #[arg(long, value_name = "SNAPSHOT")]
+    pub(crate) parent: Option<String>,
     /// The size of the disk, as 8GiB
     #[arg(long, value_parser = size::parse)]
     pub(crate) size: Option<u64>,

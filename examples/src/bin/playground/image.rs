@@ -34,6 +34,9 @@ pub(crate) fn import(store: &Store, report: Report, args: ImportArgs) -> Result<
     if let Some(platform) = args.platform {
         import = import.platform(platform);
     }
+    if let Some(parent) = args.parent {
+        import = import.parent(store.resolve(&parent)?);
+    }
     let imported = import.start().wait()?;
     print_import(report, &imported, begun.elapsed())
 }

@@ -1,0 +1,178 @@
+//! Trees of files, as they are after each step of an import, turned into packs.
+
+use std::borrow::Borrow;
+
+use super::steps::Steps;
+use super::{DEFAULT_DISK_BYTES, DEFAULT_ROOM, ImportError, checked_size};
+use crate::ext4::{Layout, LayoutError};
+use crate::image::Image;
+use crate::index::Index;
+use crate::leases::Lease;
+use crate::pack::PACK_BYTES;
+use crate::progress::Progress;
+use crate::reference::ImageReference;
+use crate::seal::{Dirty, Known, Sealed, seal};
+use crate::store::Store;
+use crate::tree::{Builder, Limits, Tree, TreeError};
+
+/// Most known packs that an import may name: registries refuse manifests with many layers, some above 500.
+const MAX_KNOWN_PACKS: usize = 90;
+
+/// What it takes to seal a tree.
+pub(super) struct Sealing<'a> {
+    pub(super) store: &'a Store,
+    /// Size of the disk in bytes, if somebody asked for one.
+    pub(super) size: Option<u64>,
+    pub(super) chunk_bytes: u32,
+    pub(super) lease: &'a Lease,
+    pub(super) progress: &'a dyn Progress,
+}
+
+/// What the store got.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    pub(super) new_chunks: u64,
+    pub(super) new_bytes: u64,
+    pub(super) stored_bytes: u64,
+}
+
+/// What can go wrong with an image whose name is not known here.
+pub(super) enum Fault {
+    Tree(TreeError),
+    Layout(LayoutError),
+    Import(ImportError),
+}
+
+impl Sealing<'_> {
+    /// Applies the image's layers and seals every step but the last, whose tree it returns.
+    pub(super) fn unpack(
+        &self,
+        image: &Image,
+        limits: &Limits,
+        known: &mut Known,
+    ) -> Result<(Tree, Totals), Fault> {
+        let staging = self.store.blobs().staging();
+        let mut builder = Builder::new(image, staging, limits, self.progress)?;
+        let (mut steps, mut totals) = (Steps::default(), Totals::default());
+        while let Some(bytes) = builder.next_layer()? {
+            if !steps.end_with(bytes) || builder.is_done() {
+                continue;
+            }
+            match self.lay_out(builder.tree()?) {
+                Ok(layout) => {
+                    let sealed = self.seal_with(&layout, known)?;
+                    totals.add(&sealed);
+                    known.add(sealed);
+                }
+                // Later layers may remove what does not fit.
+                Err(Fault::Layout(_)) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok((builder.finish()?, totals))
+    }
+
+    /// Places a tree on a disk.
+    pub(super) fn lay_out<T: Borrow<Tree>>(&self, tree: T) -> Result<Layout<T>, Fault> {
+        let size = match self.size {
+            Some(size) => size,
+            None => {
+                let needed = Layout::minimum_bytes(tree.borrow(), self.chunk_bytes)?;
+                checked_size(needed.saturating_mul(DEFAULT_ROOM).max(DEFAULT_DISK_BYTES))?
+            }
+        };
+        Ok(Layout::plan(tree, size, self.chunk_bytes)?)
+    }
+
+    /// Seals a disk with what is known, but for packs of which it would use too little.
+    pub(super) fn seal_with<T: Borrow<Tree> + Sync>(
+        &self,
+        layout: &Layout<T>,
+        known: &mut Known,
+    ) -> Result<Sealed, ImportError> {
+        let sealed = self.seal(layout, known)?;
+        if known.packs_of(&sealed.used).len() > MAX_KNOWN_PACKS {
+            *known = Known::default();
+        } else if !known.forget_sparse(&sealed.used) {
+            return Ok(sealed);
+        }
+        self.seal(layout, known)
+    }
+
+    fn seal<T: Borrow<Tree> + Sync>(
+        &self,
+        layout: &Layout<T>,
+        known: &Known,
+    ) -> Result<Sealed, ImportError> {
+        let chunk_len = u64::from(self.chunk_bytes);
+        let numbers = occupied_chunks(layout, chunk_len);
+        let read = |chunk: u64, buffer: &mut [u8]| {
+            let read = layout.read_at(buffer, chunk * chunk_len);
+            read.map_err(|source| ImportError::Spool {
+                path: self.store.blobs().staging().to_owned(),
+                source,
+            })
+        };
+        let dirty = Dirty {
+            count: numbers.len() as u64,
+            numbers: numbers.into_iter().map(Ok),
+            pack_bytes: PACK_BYTES,
+            chunk_bytes: self.chunk_bytes,
+            known,
+            read: &read,
+        };
+        let empty = Index {
+            root: None,
+            chunks: layout.disk_bytes() / chunk_len,
+        };
+        let source = &self.store.inner.source;
+        seal(source, &empty, dirty, self.lease, self.progress)
+    }
+}
+
+/// Numbers of the chunks that may hold something, ascending.
+fn occupied_chunks<T: Borrow<Tree>>(layout: &Layout<T>, chunk_len: u64) -> Vec<u64> {
+    let mut numbers: Vec<u64> = Vec::new();
+    for range in layout.occupied() {
+        let first = (range.start / chunk_len).max(numbers.last().map_or(0, |last| last + 1));
+        numbers.extend(first..range.end.div_ceil(chunk_len));
+    }
+    numbers
+}
+
+impl Totals {
+    pub(super) fn add(&mut self, sealed: &Sealed) {
+        self.new_chunks += sealed.new_chunks;
+        self.new_bytes += sealed.new_bytes;
+        self.stored_bytes += sealed.stored_bytes;
+    }
+}
+
+impl Fault {
+    pub(super) fn of_image(self, reference: &ImageReference) -> ImportError {
+        let reference = reference.to_string();
+        match self {
+            Self::Tree(source) => ImportError::Tree { reference, source },
+            Self::Layout(source) => ImportError::Layout { reference, source },
+            Self::Import(error) => error,
+        }
+    }
+}
+
+impl From<TreeError> for Fault {
+    fn from(error: TreeError) -> Self {
+        Self::Tree(error)
+    }
+}
+
+impl From<LayoutError> for Fault {
+    fn from(error: LayoutError) -> Self {
+        Self::Layout(error)
+    }
+}
+
+impl From<ImportError> for Fault {
+    fn from(error: ImportError) -> Self {
+        Self::Import(error)
+    }
+}

@@ -1,0 +1,83 @@
+//! Chunks that need not be written again.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::Sealed;
+use crate::chunk_source::ChunkSource;
+use crate::digest::{BlobDigest, ChunkDigest};
+use crate::index::{Locator, PackRef};
+use crate::manifest::{Pack, Snapshot};
+use crate::store::StoreError;
+
+/// Chunks of packs that are there, by digest. Takes about 130 bytes of memory for each.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    chunks: HashMap<ChunkDigest, Locator>,
+    packs: Vec<Pack>,
+}
+
+impl Known {
+    /// All chunks of a snapshot.
+    pub(crate) fn of(snapshot: &Snapshot, source: &ChunkSource) -> Result<Self, StoreError> {
+        let located = |found: Result<(u64, Locator), _>| found.map(|(_, at)| (at.digest, at));
+        Ok(Self {
+            chunks: snapshot
+                .index()
+                .iter(source)
+                .map(located)
+                .collect::<Result<_, _>>()?,
+            packs: snapshot.packs.clone(),
+        })
+    }
+
+    /// Adds the chunks that were written.
+    pub(crate) fn add(&mut self, sealed: Sealed) {
+        self.chunks.extend(sealed.written);
+        self.packs.extend(sealed.packs);
+    }
+
+    pub(crate) fn get(&self, digest: &ChunkDigest) -> Option<Locator> {
+        self.chunks.get(digest).copied()
+    }
+
+    /// The packs that hold what was used of them, oldest first.
+    pub(crate) fn packs_of(&self, used: &Used) -> Vec<Pack> {
+        let used = |pack: &&Pack| used.bytes.contains_key(&pack.digest);
+        self.packs.iter().filter(used).copied().collect()
+    }
+
+    /// Forgets the packs of which less than half was used, of those that were used at all; whether there were any.
+    pub(crate) fn forget_sparse(&mut self, used: &Used) -> bool {
+        let sparse = |pack: &&Pack| {
+            let used = used.bytes.get(&pack.digest);
+            used.is_some_and(|bytes| *bytes < pack.bytes / 2)
+        };
+        let sparse: BTreeSet<_> = self
+            .packs
+            .iter()
+            .filter(sparse)
+            .map(|pack| pack.digest)
+            .collect();
+        self.chunks
+            .retain(|_, at| !matches!(at.pack, PackRef::Complete(pack) if sparse.contains(&pack)));
+        self.packs.retain(|pack| !sparse.contains(&pack.digest));
+        !sparse.is_empty()
+    }
+}
+
+/// How much was used of known packs: the bytes of their frames.
+#[derive(Debug, Default)]
+pub(crate) struct Used {
+    chunks: BTreeSet<ChunkDigest>,
+    bytes: BTreeMap<BlobDigest, u64>,
+}
+
+impl Used {
+    pub(super) fn add(&mut self, at: &Locator) {
+        if let PackRef::Complete(pack) = at.pack
+            && self.chunks.insert(at.digest)
+        {
+            *self.bytes.entry(pack).or_default() += u64::from(at.len);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Versions of images, and images on the same base: what the second one costs.
+
+use std::path::Path;
+
+use rootfs_store::{ImageReference, ImportError, ImportOptions, SnapshotDigest, Store};
+
+use crate::oci_layout;
+
+const FILES: usize = 1100;
+const FILE_BYTES: usize = 32 << 10;
+
+/// Bytes that compress to a half, different for each number.
+fn content(number: usize) -> Vec<u8> {
+    let mut state = (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut bytes = Vec::with_capacity(FILE_BYTES);
+    while bytes.len() < FILE_BYTES {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+        bytes.extend_from_slice(&[0; 8]);
+    }
+    bytes
+}
+
+/// A layer of files, each given by its number and version.
+fn layer(files: impl Iterator<Item = (usize, usize)>) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (number, version) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(FILE_BYTES as u64);
+        header.set_mode(0o644);
+        header.set_mtime(1_700_000_000 + version as u64);
+        let name = format!("usr/share/{:02}/{number:04}", number % 40);
+        let content = content(number + version * 100_000);
+        tar.append_data(&mut header, name, &*content).unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
+/// The numbers of 21 files, spread over all.
+fn changed() -> impl Iterator<Item = usize> {
+    (0..21).map(|n| n * 52 + 3)
+}
+
+fn base() -> Vec<u8> {
+    layer((0..FILES).map(|number| (number, 0)))
+}
+
+fn image(dir: &Path, layers: &[Vec<u8>]) -> ImageReference {
+    oci_layout::write_layout(dir, layers);
+    format!("oci:{}:t", dir.display()).parse().unwrap()
+}
+
+fn options(parent: Option<SnapshotDigest>) -> ImportOptions {
+    ImportOptions {
+        disk_bytes: Some(256 << 20),
+        parent,
+        ..ImportOptions::default()
+    }
+}
+
+fn stored(store: &Store, snapshot: &SnapshotDigest) -> u64 {
+    let packs = store.snapshot(snapshot).unwrap().packs;
+    packs.iter().map(|pack| pack.bytes).sum()
+}
+
+#[test]
+fn layer_on_top_costs_little_and_the_snapshot_is_the_same_in_every_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = image(&dir.path().join("first"), &[base()]);
+    let second = image(
+        &dir.path().join("second"),
+        &[base(), layer(changed().map(|n| (n, 1)))],
+    );
+    let store = Store::open(dir.path().join("store")).unwrap();
+    let one = store.import(&first, &options(None), &()).unwrap();
+    let two = store.import(&second, &options(None), &()).unwrap();
+    let whole = stored(&store, &one.snapshot);
+    assert!(
+        two.stored_bytes < whole * 4 / 100,
+        "{} of {whole}",
+        two.stored_bytes
+    );
+    let packs = store.snapshot(&two.snapshot).unwrap().packs;
+    assert_eq!(packs.len(), 2);
+    assert_eq!(packs[0], store.snapshot(&one.snapshot).unwrap().packs[0]);
+    assert!(store.verify(&()).unwrap().faults.is_empty());
+    // What the other store had before makes no difference.
+    let fresh = Store::open(dir.path().join("fresh")).unwrap();
+    let alone = fresh.import(&second, &options(None), &()).unwrap();
+    assert_eq!(alone.snapshot, two.snapshot);
+}
+
+#[test]
+fn layer_that_replaces_most_of_its_base_names_no_pack_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let most = (0..FILES * 3 / 4).map(|number| (number, 1));
+    let layers = [base(), layer(most)];
+    let image = image(&dir.path().join("image"), &layers);
+    let store = Store::open(dir.path().join("store")).unwrap();
+    let imported = store.import(&image, &options(None), &()).unwrap();
+    assert_eq!(store.snapshot(&imported.snapshot).unwrap().packs.len(), 1);
+    assert!(store.verify(&()).unwrap().faults.is_empty());
+}
+
+#[test]
+fn rebuilt_layer_costs_little_over_its_parent() {
+    let dir = tempfile::tempdir().unwrap();
+    let version = |number| usize::from(changed().any(|changed| changed == number));
+    let rebuilt = layer((0..FILES).map(|number| (number, version(number))));
+    let first = image(&dir.path().join("first"), &[base()]);
+    let second = image(&dir.path().join("second"), &[rebuilt]);
+    let store = Store::open(dir.path().join("store")).unwrap();
+    let one = store.import(&first, &options(None), &()).unwrap();
+    let two = store
+        .import(&second, &options(Some(one.snapshot)), &())
+        .unwrap();
+    let whole = stored(&store, &one.snapshot);
+    assert!(
+        two.stored_bytes < whole * 4 / 100,
+        "{} of {whole}",
+        two.stored_bytes
+    );
+    let snapshot = store.snapshot(&two.snapshot).unwrap();
+    assert_eq!(snapshot.parent, Some(one.snapshot));
+    // The bytes are those of an import without a parent.
+    let alone = store.import(&second, &options(None), &()).unwrap();
+    assert_ne!(alone.snapshot, two.snapshot);
+    let differences = store.diff(&alone.snapshot, &two.snapshot).unwrap();
+    assert!(differences.ranges.is_empty(), "{differences:?}");
+}
+
+#[test]
+fn parent_with_chunks_of_another_size_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = image(&dir.path().join("image"), &[layer((0..3).map(|n| (n, 0)))]);
+    let store = Store::open(dir.path().join("store")).unwrap();
+    let small = ImportOptions {
+        chunk_bytes: 16 << 10,
+        ..options(None)
+    };
+    let parent = store.import(&image, &small, &()).unwrap().snapshot;
+    let refused = store.import(&image, &options(Some(parent)), &());
+    assert!(
+        matches!(refused, Err(ImportError::ParentChunkSize { .. })),
+        "{refused:?}"
+    );
+}
