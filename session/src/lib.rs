@@ -32,7 +32,8 @@
 //! # Limits
 //!
 //! x86-64 Linux with KVM; guests with a stock Linux kernel of 5.10 or later whose virtio drivers are built in or modules.
-//! Images come from OCI layouts (`oci:DIR:TAG`) and Docker archives (`docker-archive:FILE`); a `docker://` name is understood, but not fetched yet.
+//! Images come from OCI layouts (`oci:DIR:TAG`) and Docker archives (`docker-archive:FILE`); a `docker://` name is
+//! understood, but not fetched yet.
 //! No network, no terminal, and no memory snapshots yet: a resumed session boots.
 #![forbid(unsafe_code)]
 

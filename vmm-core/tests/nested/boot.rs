@@ -1,6 +1,5 @@
 //! Booting, and the ways out.
 
-use std::process::Command;
 use std::time::Instant;
 
 use vmm_core::{Exit, Vm};
