@@ -27,6 +27,7 @@ mod events;
 mod guest;
 mod machine;
 mod share;
+mod tsc;
 
 /// The status for a command that took too long, as coreutils' `timeout` has it.
 pub(crate) const STATUS_TIMEOUT: u8 = 124;
@@ -35,8 +36,8 @@ pub(crate) const STATUS_FAILED: u8 = 125;
 
 /// The memory of a machine for which none is given.
 const MEMORY_MIB: u32 = 4096;
-/// The CPUs of a machine for which none are given. With two that run guests at the same time, QEMU 7.2's emulation has
-/// been seen to reset guests, and to stop as a whole.
+/// The CPUs of a machine for which none are given. One host CPU emulates one, so two machines get more done than one with
+/// two.
 const CPUS: u32 = 1;
 
 /// What to run, and the machine it takes.
@@ -48,7 +49,7 @@ pub(crate) struct Args {
     /// The memory of an emulated machine; 4096 if not given.
     #[arg(long, value_name = "MIB")]
     memory_mib: Option<u32>,
-    /// The CPUs of an emulated machine; 1 if not given. With more, guests may die that would not elsewhere.
+    /// The CPUs of an emulated machine; 1 if not given.
     #[arg(long, value_name = "N")]
     cpus: Option<u32>,
     /// How long the command may take, in seconds.

@@ -13,13 +13,18 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use super::events::{self, Ports, Signals};
 use super::share::{Caching, Server};
-use super::{Args, CPUS, MEMORY_MIB, NestedError, guest};
+use super::{Args, CPUS, MEMORY_MIB, NestedError, guest, tsc};
 use crate::command::{self, CommandError};
 use crate::file_error::file_error;
 use crate::kernel::KernelPaths;
 
 /// The emulated CPU: one that `kvm_amd` accepts.
 const CPU: &str = "EPYC,+svm";
+/// What the machine's kernel is told. On a busy host its clocks seem to run apart, and it would take the TSC for unstable;
+/// KVM then gives its guests TSCs that stand still and jump, with which they hang and reset.
+const COMMAND_LINE: &str = "console=ttyS0 reboot=t panic=-1 quiet mitigations=off tsc=reliable";
+/// Frequency of a TSC that counts instructions, of which each takes a nanosecond.
+const ICOUNT_KHZ: u64 = 1_000_000;
 /// The size of the machine's own disk, of which only what is written takes room on the host.
 const SCRATCH_BYTES: u64 = 64 << 30;
 
@@ -84,10 +89,12 @@ pub(super) fn run(args: &Args, kernel: &KernelPaths, server: &Server) -> Result<
         .arg(&kernel.vmlinuz)
         .arg("-initrd")
         .arg(&initramfs);
-    qemu.args([
-        "-append",
-        "console=ttyS0 reboot=t panic=-1 quiet mitigations=off",
-    ]);
+    let tsc_khz = match args.icount {
+        true => ICOUNT_KHZ,
+        false => tsc::khz(),
+    };
+    let command_line = format!("{COMMAND_LINE} tsc_early_khz={tsc_khz}");
+    qemu.args(["-append", &command_line]);
     let drive = format!("file={},if=virtio,format=raw,cache=unsafe", disk.display());
     qemu.args(["-drive", &drive]);
     let _servers = share_folders(&mut qemu, server, work.path(), &writable)?;
