@@ -1,16 +1,21 @@
 //! From a writable disk to a snapshot.
 
-use crate::digest::SnapshotDigest;
+use std::collections::{BTreeMap, HashSet};
+
+use crate::compact::rewrite_packs;
+use crate::digest::{BlobDigest, SnapshotDigest};
 use crate::disk::{Base, DiskError, Stack, WritableDisk};
 use crate::index::{Index, Root};
 use crate::leases::Lease;
+use crate::live::live_bytes;
 use crate::manifest::{NewSnapshot, Pack, Snapshot};
 use crate::pack::PACK_BYTES;
 use crate::progress::Progress;
-use crate::seal::{Dirty, Known, Sealed, seal};
+use crate::seal::{Dirty, Known, seal};
 use crate::store::{Store, StoreError};
 
-/// Most packs of a snapshot, unless it is very large: registries refuse manifests with many layers, some above 500.
+/// Most packs of a snapshot, unless it is larger than so many full ones: registries refuse manifests with many layers, some
+/// above 500.
 const MAX_PACKS: usize = 100;
 
 /// What a commit made.
@@ -47,8 +52,8 @@ pub enum CommitError {
 impl Store {
     /// Makes a snapshot of a disk that nobody writes to any more.
     ///
-    /// The work is proportional to the chunks that were written to, but for each hundredth commit in a row, which
-    /// gathers what is live of so many packs in a new one. What it returns is durable; the disk stays until
+    /// The work is proportional to the chunks that were written to, but for one commit in fifty or more, which gathers
+    /// what is live of sparse and small packs. What it returns is durable; the disk stays until
     /// it is removed.
     ///
     /// # Errors
@@ -126,14 +131,14 @@ impl Store {
             .iter()
             .filter(|pack| !base.packs.contains(pack));
         let mut packs: Vec<_> = base.packs.iter().chain(more).copied().collect();
-        if is_worth_gathering(&packs) {
+        if packs.len() > MAX_PACKS {
             let index = Index {
                 root: sealed.root.map(Into::into),
                 ..index
             };
-            sealed = self.gather(&index, base.chunk_bytes, &lease, progress)?;
-            committed.stored_bytes += sealed.stored_bytes;
-            packs = sealed.packs;
+            let gathered = self.gather(&index, packs, &lease, progress)?;
+            committed.stored_bytes += gathered.stored_bytes;
+            (sealed.root, packs) = (gathered.root, gathered.packs);
         }
         let (snapshot, grown) =
             new_snapshot(base, packs, sealed.root).write(self.blobs(), &lease)?;
@@ -142,47 +147,55 @@ impl Store {
         Ok(committed)
     }
 
-    /// Writes all that is live in an index into new packs.
+    /// Writes what is live of the sparse packs and of the smallest ones anew, so that few are left.
     fn gather(
         &self,
         index: &Index,
-        chunk_bytes: u32,
+        packs: Vec<Pack>,
         lease: &Lease,
         progress: &dyn Progress,
-    ) -> Result<Sealed, StoreError> {
+    ) -> Result<Gathered, StoreError> {
         let source = &self.inner.source;
-        let dirty = Dirty {
-            count: index.chunks,
-            numbers: index
-                .iter(source)
-                .map(|found| found.map(|(chunk, _)| chunk)),
-            pack_bytes: PACK_BYTES,
-            chunk_bytes,
-            known: &Known::default(),
-            read: &|chunk, buffer: &mut [u8]| {
-                if let Some(at) = index.get(source, chunk)? {
-                    buffer.copy_from_slice(&source.read_chunk(&at, buffer.len())?);
-                }
-                Ok::<_, StoreError>(())
-            },
+        let live = live_bytes(source, index, &packs)?;
+        let from = worth_gathering(&packs, &live);
+        let total = from.iter().filter_map(|pack| live.get(pack)).sum();
+        let (root, published) = rewrite_packs(source, index, &from, lease, (progress, total))?;
+        let mut gathered = Gathered {
+            root,
+            packs,
+            stored_bytes: 0,
         };
-        seal(
-            source,
-            &Index {
-                root: None,
-                ..*index
-            },
-            dirty,
-            lease,
-            progress,
-        )
+        gathered.packs.retain(|pack| !from.contains(&pack.digest));
+        for pack in published {
+            gathered.packs.push(Pack {
+                digest: pack.digest,
+                bytes: pack.bytes,
+            });
+            gathered.stored_bytes += if pack.new { pack.bytes } else { 0 };
+        }
+        Ok(gathered)
     }
 }
 
-/// Whether there are too many packs, and gathering them would leave far fewer.
-fn is_worth_gathering(packs: &[Pack]) -> bool {
-    let bytes: u64 = packs.iter().map(|pack| pack.bytes).sum();
-    packs.len() > MAX_PACKS && bytes / PACK_BYTES < MAX_PACKS as u64 / 2
+/// An index in fewer packs.
+struct Gathered {
+    root: Option<Root>,
+    packs: Vec<Pack>,
+    stored_bytes: u64,
+}
+
+/// The packs of which less than half is live, and so many of the smallest others that half of the most may be left.
+fn worth_gathering(packs: &[Pack], live: &BTreeMap<BlobDigest, u64>) -> HashSet<BlobDigest> {
+    let live = |pack: &Pack| live.get(&pack.digest).copied().unwrap_or_default();
+    let (sparse, mut others): (Vec<Pack>, Vec<Pack>) = packs
+        .iter()
+        .copied()
+        .partition(|pack| live(pack) < pack.bytes / 2);
+    others.sort_by_key(|pack| live(pack));
+    // Large packs would be copied for nothing.
+    let small = others.iter().filter(|pack| live(pack) < PACK_BYTES / 2);
+    let small = small.take(others.len().saturating_sub(MAX_PACKS / 2));
+    sparse.iter().chain(small).map(|pack| pack.digest).collect()
 }
 
 impl Committed {

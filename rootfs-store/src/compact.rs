@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
+use crate::blobs::Published;
 use crate::chunk::Encoder;
 use crate::chunk_source::ChunkSource;
 use crate::digest::{BlobDigest, ChunkDigest, SnapshotDigest};
 use crate::disk;
-use crate::index::{self, Locator, PackRef, Page, levels};
+use crate::index::{self, Index, Locator, PackRef, Page, levels};
 use crate::leases::Lease;
 use crate::live::live_bytes;
 use crate::manifest::{NewSnapshot, Pack, Snapshot};
@@ -122,7 +123,7 @@ impl Store {
     ) -> Result<Compacted, StoreError> {
         let lease = self.lease()?;
         let snapshot = self.keep_under(&lease, digest)?;
-        let live = live_bytes(&self.inner.source, &snapshot)?;
+        let live = live_bytes(&self.inner.source, &snapshot.index(), &snapshot.packs)?;
         let is_sparse = |pack: &Pack| {
             let live = live.get(&pack.digest).copied().unwrap_or_default();
             live.saturating_mul(SPARSE) < pack.bytes && !spared.contains(&pack.digest)
@@ -156,22 +157,9 @@ impl Store {
         (progress, total): (&dyn Progress, u64),
     ) -> Result<(), StoreError> {
         let index = snapshot.index();
-        let mut copy = Copy {
-            source: &self.inner.source,
-            sparse,
-            packs: PackSet::new(self.blobs(), PACK_BYTES),
-            encoder: new_encoder()?,
-            copied: HashMap::new(),
-            pages: HashMap::new(),
-            progress,
-            done: 0,
-            total,
-        };
-        let root = index
-            .root
-            .map(|root| copy.page(&root, levels(index.chunks) - 1));
-        let root = root.transpose()?;
-        let published = copy.packs.finish(&compacted.lease)?;
+        let source = &self.inner.source;
+        let (root, published) =
+            rewrite_packs(source, &index, sparse, &compacted.lease, (progress, total))?;
         for pack in &published {
             packs.push(Pack {
                 digest: pack.digest,
@@ -186,13 +174,40 @@ impl Store {
             parent: Some(snapshot.digest),
             machine: snapshot.machine,
             packs,
-            root: root.and_then(|at| index::Root::published(&at, &published)),
+            root,
         };
         let (digest, grown) = new.write(self.blobs(), &compacted.lease)?;
         compacted.snapshot = digest;
         compacted.stored_bytes += grown;
         Ok(())
     }
+}
+
+/// Writes what an index needs of some packs into new ones; returns the new root, and these packs. Of the bytes to be copied,
+/// there are `total`.
+pub(crate) fn rewrite_packs(
+    source: &ChunkSource,
+    index: &Index,
+    from: &HashSet<BlobDigest>,
+    lease: &Lease,
+    (progress, total): (&dyn Progress, u64),
+) -> Result<(Option<index::Root>, Vec<Published>), StoreError> {
+    let mut copy = Copy {
+        source,
+        sparse: from,
+        packs: PackSet::new(&source.blobs, PACK_BYTES),
+        encoder: new_encoder()?,
+        copied: HashMap::new(),
+        pages: HashMap::new(),
+        progress,
+        done: 0,
+        total,
+    };
+    let top = levels(index.chunks) - 1;
+    let root = index.root.map(|root| copy.page(&root, top)).transpose()?;
+    let published = copy.packs.finish(lease)?;
+    let root = root.and_then(|at| index::Root::published(&at, &published));
+    Ok((root, published))
 }
 
 /// The name, if it is one.

@@ -1,25 +1,25 @@
-//! Which bytes of its packs a snapshot really needs.
+//! Which bytes of its packs an index really needs.
 
 use std::collections::{BTreeMap, HashSet};
 
 use crate::chunk_source::ChunkSource;
 use crate::digest::BlobDigest;
-use crate::index::{Locator, PackRef, levels};
-use crate::manifest::Snapshot;
+use crate::index::{Index, Locator, PackRef, levels};
+use crate::manifest::Pack;
 use crate::store::StoreError;
 
-/// Bytes of the frames that the snapshot's index leads to, its pages' too, for each of its packs.
+/// Bytes of the frames that an index leads to, its pages' too, for each of its packs.
 pub(crate) fn live_bytes(
     source: &ChunkSource,
-    snapshot: &Snapshot,
+    index: &Index,
+    packs: &[Pack],
 ) -> Result<BTreeMap<BlobDigest, u64>, StoreError> {
-    let packs = snapshot.packs.iter().map(|pack| (pack.digest, 0));
+    let packs = packs.iter().map(|pack| (pack.digest, 0));
     let mut live = Live {
         source,
         seen: HashSet::new(),
         bytes: packs.collect(),
     };
-    let index = snapshot.index();
     if let Some(root) = &index.root {
         live.page(root, levels(index.chunks) - 1)?;
     }

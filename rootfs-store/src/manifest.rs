@@ -36,7 +36,7 @@ pub(crate) const PACK_TYPE: &str = "application/vnd.vm-sessions.pack.v1";
 pub(crate) const CONFIG_VERSION: u32 = 1;
 /// Largest disk, in bytes: what ext4 can hold in blocks of 4 KiB without special means.
 pub(crate) const MAX_DISK_BYTES: u64 = 1 << 44;
-/// Most packs of a snapshot that is read.
+/// Most packs of a snapshot: two TiB of full ones.
 const MAX_PACKS: usize = 4096;
 
 /// An immutable disk.
@@ -183,6 +183,12 @@ impl NewSnapshot {
         blobs: &Blobs,
         lease: &Lease,
     ) -> Result<(SnapshotDigest, u64), StoreError> {
+        if self.packs.len() > MAX_PACKS {
+            return Err(StoreError::TooManyPacks {
+                packs: self.packs.len(),
+                limit: MAX_PACKS,
+            });
+        }
         let config = Config {
             version: CONFIG_VERSION,
             disk_bytes: self.disk_bytes,

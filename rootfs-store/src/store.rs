@@ -4,13 +4,14 @@ mod error;
 mod lock;
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::blobs::{Blobs, io_error, sync_dir};
 use crate::chunk_source::ChunkSource;
 use crate::digest::{BlobDigest, SnapshotDigest};
-use crate::files::{Files, Watch};
+use crate::files::{Files, Watch, parent};
 use crate::image::MAX_DOCUMENT_BYTES;
 use crate::leases::Lease;
 use crate::manifest::{Snapshot, parse_manifest};
@@ -62,14 +63,7 @@ impl Store {
     }
 
     fn open_files(root: &Path, files: Files) -> Result<Self, StoreError> {
-        if !root.is_dir() {
-            fs::create_dir_all(root).map_err(io_error("create", root))?;
-            // A new folder is only certain once the one that it is in was synced.
-            root.canonicalize()
-                .map_err(io_error("find", root))?
-                .parent()
-                .map_or(Ok(()), |parent| sync_dir(&files, parent))?;
-        }
+        create_dirs(&files, root)?;
         let blobs = Blobs::open(root, files.clone())?;
         let references = References::open(root, blobs.staging(), files)?;
         let inner = Inner {
@@ -251,6 +245,22 @@ impl Store {
         let path = self.blobs().path(&BlobDigest::from(*digest));
         let metadata = path.metadata().map_err(io_error("inspect", &path))?;
         Ok(metadata.len())
+    }
+}
+
+/// Makes a folder and those that it is in, durably.
+fn create_dirs(files: &Files, dir: &Path) -> Result<(), StoreError> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let parent = parent(dir);
+    create_dirs(files, &parent)?;
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(io_error("create", dir)(error))
+        }
+        // A new folder is only certain once the one that it is in was synced.
+        _ => sync_dir(files, &parent),
     }
 }
 

@@ -141,7 +141,7 @@ impl Store {
         };
         let known = self.snapshot(&snapshot).ok();
         let live = known.as_ref().and_then(|known| {
-            let live = live_bytes(&self.inner.source, known).ok()?;
+            let live = live_bytes(&self.inner.source, &known.index(), &known.packs).ok()?;
             Some(live.values().sum())
         });
         SnapshotUsage {

@@ -128,8 +128,8 @@ fn grown(
 fn create(store: &Store, base: SnapshotDigest, settings: &Settings) -> Result<Holding, Error> {
     // A snapshot that the store doesn't hold is an error about it, not about a disk.
     store.snapshot(&base)?;
-    let (snapshot, _until_it_is_named) = grown(store, base, settings)?;
     let kernel = kernel_for_new(store, settings)?;
+    let (snapshot, _until_it_is_named) = grown(store, base, settings)?;
     let id = settings.id.clone().map_or_else(id::random, Ok)?;
     let record = Record {
         id,
@@ -152,21 +152,25 @@ fn resume(store: &Store, id: &str, settings: &Settings) -> Result<Holding, Error
         return Err(crate::error::Repr::IdOfResumed { id: other.clone() }.into());
     }
     let mut holding = Holding::take(store.inner(), id)?;
-    let (snapshot, lease) = grown(store, holding.record().snapshot, settings)?;
-    if snapshot != holding.record().snapshot && holding.record().state == RecordState::Open {
+    let record = holding.record();
+    let recorded = || Kernel::recorded(record.kernel.clone(), record.modules.clone());
+    let kernel = settings.kernel.clone().unwrap_or_else(recorded);
+    kernel.check()?;
+    if record.state == RecordState::Open
+        && let Some(bytes) = settings.disk_bytes
+        && bytes > store.snapshot(&record.snapshot)?.disk_bytes
+    {
         return Err(crate::error::Repr::GrowInterrupted { id: id.to_owned() }.into());
     }
+    let (snapshot, lease) = grown(store, record.snapshot, settings)?;
     holding.keep_until_open(lease);
     let record = holding.record_mut();
     record.snapshot = snapshot;
-    if let Some(kernel) = &settings.kernel {
-        record.kernel = kernel.image().to_owned();
-        record.modules = kernel.modules().map(Path::to_owned);
-    }
+    record.kernel = kernel.image().to_owned();
+    record.modules = kernel.modules().map(Path::to_owned);
     record.vcpus = settings.vcpus.unwrap_or(record.vcpus);
     record.memory_mib = settings.memory_mib.unwrap_or(record.memory_mib);
     record.hostname = settings.hostname.clone().or(record.hostname.take());
-    Kernel::recorded(record.kernel.clone(), record.modules.clone()).check()?;
     Ok(holding)
 }
 

@@ -54,6 +54,7 @@ pub(super) fn open(files: &Files, dir: &Path) -> Result<(Vec<Overlay>, Header), 
     let (mut overlays, mut lowest) = (Vec::new(), None);
     while let Some(number) = numbers.pop() {
         let (overlay, header) = Overlay::open(files, dir, number)?;
+        check_size(dir, number, &header, lowest.as_ref())?;
         overlays.push(overlay);
         lowest = Some(header);
         if !header.over_previous {
@@ -70,6 +71,23 @@ pub(super) fn open(files: &Files, dir: &Path) -> Result<(Vec<Overlay>, Header), 
         _ => Err(DiskError::NoOverlay {
             dir: dir.to_owned(),
         }),
+    }
+}
+
+/// All overlays of a disk are as large as the disk.
+fn check_size(
+    dir: &Path,
+    number: Number,
+    header: &Header,
+    above: Option<&Header>,
+) -> Result<(), DiskError> {
+    match above {
+        Some(above) if above.disk_bytes != header.disk_bytes => Err(DiskError::OverlayLength {
+            path: number.data(dir),
+            found: header.disk_bytes,
+            expected: above.disk_bytes,
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -121,9 +139,13 @@ type Headers = Vec<(Number, Result<Header, DiskError>)>;
 /// The headers of a disk's overlays from the highest to the lowest; what a crash left below is not among them.
 fn stack(dir: &Path) -> Result<Headers, DiskError> {
     let mut numbers = list(dir)?;
-    let mut headers = Vec::new();
+    let mut headers: Headers = Vec::new();
     while let Some(number) = numbers.pop() {
-        let header = read_header(&number.map(dir));
+        let above = headers.last().and_then(|(_, header)| header.as_ref().ok());
+        let header = read_header(&number.map(dir)).and_then(|header| {
+            check_size(dir, number, &header, above)?;
+            Ok(header)
+        });
         let is_lowest = header.as_ref().is_ok_and(|header| !header.over_previous);
         headers.push((number, header));
         if is_lowest {

@@ -43,6 +43,7 @@ impl Store {
         Overlay::create(files, staged.path(), Number(0), header)?;
         // Locked before it can be seen, so that nobody else gets it.
         let folder = lock(staged.path(), id)?;
+        let (overlays, _) = generations::open(files, staged.path())?;
         match files.rename(staged.path(), &place) {
             Ok(()) => {}
             Err(error) if is_taken(error.kind()) => {
@@ -50,8 +51,17 @@ impl Store {
             }
             Err(error) => return Err(io_error("create", &place)(error)),
         }
-        sync_dir(files, &self.dir().join(DISKS))?;
-        let (overlays, _) = generations::open(files, &place)?;
+        if let Err(error) = sync_dir(files, &self.dir().join(DISKS)) {
+            // Out of the way again, so that it can be tried again.
+            if let Err(error) = files.rename(&place, staged.path()) {
+                tracing::warn!(path = %place.display(), %error, "could not take a disk back");
+            }
+            return Err(error.into());
+        }
+        let overlays = overlays
+            .into_iter()
+            .map(|overlay| overlay.at(place.clone()))
+            .collect();
         Ok(self.disk(&snapshot, place, folder, overlays))
     }
 
@@ -119,8 +129,10 @@ impl Store {
             .rename(&dir, grave.path())
             .map_err(io_error("remove", &dir))?;
         sync_dir(files, &self.dir().join(DISKS))?;
-        let path = grave.path().to_owned();
-        grave.close().map_err(io_error("remove", &path))
+        // From here on it is a leftover at the worst, which is removed later.
+        files
+            .remove_dir_all(grave.path())
+            .map_err(io_error("remove", grave.path()))
     }
 
     /// Makes durable which disks there are, and what they are made of.

@@ -38,6 +38,8 @@ impl WritableDisk {
             base: current.base.digest,
             over_previous: true,
         };
+        // What an attempt that failed has left.
+        remove_others(files, &self.dir, &numbers(&current.overlays))?;
         Overlay::create(files, &self.dir, Number(number), header)?;
         let (fresh, _) = Overlay::open(files, &self.dir, Number(number))?;
         let mut overlays = current.overlays.clone();
@@ -62,8 +64,12 @@ impl WritableDisk {
                 over_previous: false,
             })?;
         }
-        let kept: Vec<_> = overlays.iter().map(|overlay| overlay.number).collect();
+        let kept = numbers(&overlays);
         self.stack.store(Arc::new(Stack { base, overlays }));
         remove_others(self.store.source.blobs.files(), &self.dir, &kept)
     }
+}
+
+fn numbers(overlays: &[Arc<Overlay>]) -> Vec<Number> {
+    overlays.iter().map(|overlay| overlay.number).collect()
 }

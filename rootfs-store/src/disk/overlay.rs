@@ -129,6 +129,11 @@ impl Overlay {
         Ok((overlay, header))
     }
 
+    /// The same overlay after its folder was renamed.
+    pub(super) fn at(self, dir: PathBuf) -> Self {
+        Self { dir, ..self }
+    }
+
     /// Bytes that the written blocks take on the host.
     pub(super) fn allocated_bytes(&self) -> Result<u64, DiskError> {
         let metadata = self.data.get().metadata();
@@ -175,12 +180,9 @@ impl Overlay {
 
     /// Notes that the overlay holds these blocks, whose bytes were written.
     pub(super) fn hold(&self, blocks: Range<u64>) {
-        let mut changed = BTreeSet::new();
-        self.blocks.set(blocks, &mut changed);
-        if !changed.is_empty() {
-            let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
-            dirty.append(&mut changed);
-        }
+        // A bit that is seen set must have its sector among the dirty ones already, or a flush would miss it.
+        let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
+        self.blocks.set(blocks, &mut dirty);
     }
 
     /// Makes all that was written durable: first the blocks, then the map that names them.

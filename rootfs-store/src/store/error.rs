@@ -95,6 +95,14 @@ pub enum StoreError {
         /// Where it is.
         path: PathBuf,
     },
+    /// A disk holds more than a snapshot can name.
+    #[error("the snapshot would need {packs} packs, more than {limit}: the disk holds too much")]
+    TooManyPacks {
+        /// How many packs it would need.
+        packs: usize,
+        /// How many a snapshot may have.
+        limit: usize,
+    },
     /// What the image says about running it does not fit into a document that registries take.
     #[error(
         "a snapshot's document would have {bytes} bytes, more than {MAX_DOCUMENT_BYTES}: the image's config is too large"

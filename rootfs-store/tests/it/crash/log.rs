@@ -1,5 +1,6 @@
 //! Records what a store does to its folder, and refuses what a test wants refused.
 
+use std::error::Error;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -64,6 +65,8 @@ pub(crate) struct Fault {
     pub(crate) stays: bool,
     /// The error's number.
     pub(crate) errno: i32,
+    /// Whether what failed is tried again, with nothing in its way: see [`Log::attempt`].
+    pub(crate) again: bool,
 }
 
 /// Everything that happened, in order.
@@ -111,6 +114,33 @@ impl Log {
     /// Changes that were asked for so far.
     pub(crate) fn changes(&self) -> usize {
         self.state().changes
+    }
+
+    /// Does something that the store must be able to do again if it failed, on the same objects.
+    pub(crate) fn attempt<T, E: Error + 'static>(
+        &self,
+        action: impl Fn() -> Result<T, E>,
+    ) -> Result<T, Box<dyn Error>> {
+        let first = match action() {
+            Err(first) if self.mend() => first,
+            result => return Ok(result?),
+        };
+        match action() {
+            // A flush that failed may have lost something, so the disk says so from then on.
+            Err(again) if format!("{again:?}").contains("FlushFailed") => Err(again.into()),
+            Err(again) => panic!("{first} ({first:?}), and again: {again} ({again:?})"),
+            result => Ok(result?),
+        }
+    }
+
+    /// Lets nothing fail any more, if what failed is tried again.
+    fn mend(&self) -> bool {
+        let mut state = self.state();
+        let again = state.fault.is_some_and(|fault| fault.again);
+        if again {
+            state.fault = None;
+        }
+        again
     }
 
     /// The path below the store's folder.
@@ -167,7 +197,12 @@ impl Watch for Log {
         let mut state = self.state();
         let number = state.changes;
         state.changes += 1;
-        let removal = matches!(step, Some(Step::Remove { .. }));
+        // What takes something out of the way needs no room.
+        let removal = match &step {
+            Some(Step::Remove { .. }) => true,
+            Some(Step::Rename { to, .. }) => to.starts_with("staging"),
+            _ => false,
+        };
         if let Some(fault) = state.fault
             && (number == fault.at || number > fault.at && fault.stays && !removal)
         {
