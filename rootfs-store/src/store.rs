@@ -24,7 +24,8 @@ pub(crate) const MIN_PREFIX_DIGITS: usize = 6;
 
 /// A folder of snapshots and writable disks.
 ///
-/// Clones are the same store and share its caches. Several processes may have the same folder open.
+/// Clones are the same store and share its caches. Several processes may have the same folder open. Other tools
+/// (`skopeo copy`) must not write to the layout meanwhile: they rewrite `index.json` without its lock.
 ///
 /// | path | content |
 /// |---|---|
