@@ -135,11 +135,13 @@ impl ChunkSource {
 
     /// The frame at `at` as it is stored, not verified.
     fn frame(&self, at: &Locator) -> Result<Vec<u8>, StoreError> {
-        let pack = complete(at.pack)?;
-        let file = self.packs.get_or_insert_with(&pack, || {
-            PackFile::open(self.blobs.path(&pack)).map(Arc::new)
-        })?;
-        file.frame(at.offset, at.len)
+        self.pack(&complete(at.pack)?)?.frame(at.offset, at.len)
+    }
+
+    /// A pack that is open, or is opened now.
+    pub(crate) fn pack(&self, pack: &BlobDigest) -> Result<Arc<PackFile>, StoreError> {
+        self.packs
+            .get_or_insert_with(pack, || PackFile::open(self.blobs.path(pack)).map(Arc::new))
     }
 
     fn plain(&self, at: &Locator, limit: usize) -> Result<Vec<u8>, StoreError> {

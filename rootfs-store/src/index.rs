@@ -23,7 +23,7 @@ pub(crate) const FANOUT: u64 = 256;
 pub(crate) const MAX_LEVELS: u8 = 7;
 
 /// Where the frame of a chunk or page is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Locator {
     /// Digest of the plain bytes.
     pub digest: ChunkDigest,
@@ -36,7 +36,7 @@ pub struct Locator {
 }
 
 /// A pack, by its digest where that is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PackRef {
     /// A pack that is complete.
     Complete(BlobDigest),

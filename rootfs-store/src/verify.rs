@@ -6,6 +6,8 @@ mod contents;
 mod documents;
 mod fault;
 mod indexes;
+mod lengths;
+mod tables;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -30,15 +32,17 @@ impl Store {
     /// Others may use the store meanwhile; what they add after this began is not looked at.
     ///
     /// # Errors
-    /// [`StoreError`] if the store's folder can't be worked with at all. What is wrong with its content is a
-    /// [`Fault`], and never keeps the rest from being verified.
+    /// [`StoreError`] if the store's folder can't be worked with at all, or [`StoreError::TooManyFiles`]. What is wrong
+    /// with its content is a [`Fault`], and never keeps the rest from being verified.
     pub fn verify(&self, progress: &dyn Progress) -> Result<Verified, StoreError> {
         let mut check = Check::new(self);
         let _lease = check.find_roots()?;
         check.read_documents();
+        check.has_files()?;
         let contents = check.read_blobs(progress)?;
-        check.follow_indexes(contents);
+        check.follow_indexes(contents)?;
         check.count_unreachable()?;
+        check.has_files()?;
         Ok(check.verified)
     }
 }
@@ -61,6 +65,8 @@ struct Check<'a> {
     roots: BTreeMap<SnapshotDigest, (Link, Vec<Root>)>,
     needs: BTreeMap<BlobDigest, Need>,
     snapshots: Vec<Snapshot>,
+    /// The first file that could not be opened because too many are.
+    starved_at: Option<PathBuf>,
 }
 
 impl<'a> Check<'a> {
@@ -71,6 +77,15 @@ impl<'a> Check<'a> {
             roots: BTreeMap::new(),
             needs: BTreeMap::new(),
             snapshots: Vec::new(),
+            starved_at: None,
+        }
+    }
+
+    /// That too many files are open is no fault of what could not be opened.
+    fn has_files(&mut self) -> Result<(), StoreError> {
+        match self.starved_at.take() {
+            Some(path) => Err(StoreError::TooManyFiles { path }),
+            None => Ok(()),
         }
     }
 
@@ -150,8 +165,11 @@ impl<'a> Check<'a> {
     /// Reads the config of a root that is a snapshot.
     fn read_snapshot(&mut self, digest: SnapshotDigest) {
         let blobs = self.store.blobs();
-        let Ok(Some(manifest)) = blobs.document(&digest.into()) else {
-            return;
+        let manifest = match blobs.document(&digest.into()) {
+            Ok(Some(manifest)) => manifest,
+            // The walk found that.
+            Ok(None) => return,
+            Err(error) => return self.note_starved(&error, &digest.into()),
         };
         let (config, packs) = match parse_manifest(&manifest) {
             Ok(parsed) => parsed,
@@ -162,7 +180,8 @@ impl<'a> Check<'a> {
         let bytes = match blobs.document(&config) {
             Ok(Some(bytes)) => bytes,
             // It is a fault when all blobs are read.
-            Ok(None) | Err(_) => return,
+            Ok(None) => return,
+            Err(error) => return self.note_starved(&error, &config),
         };
         match parse_config(&bytes, digest, packs) {
             Ok(snapshot) => self.snapshots.push(snapshot),
@@ -179,16 +198,21 @@ impl<'a> Check<'a> {
         let mut missing = Vec::new();
         for (digest, need) in &self.needs {
             let (digest, is_pack) = (*digest, need.is_pack);
-            match self.store.blobs().path(&digest).metadata() {
+            let bytes = match self.store.blobs().path(&digest).metadata() {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     missing.extend((!need.is_document).then_some(digest));
                     continue;
                 }
-                metadata => self.verified.bytes += metadata.map_or(0, |metadata| metadata.len()),
-            }
+                metadata => metadata.map_or(0, |metadata| metadata.len()),
+            };
+            self.verified.bytes += bytes;
             self.verified.blobs += 1;
             if !need.is_document {
-                wanted.push(Wanted { digest, is_pack });
+                wanted.push(Wanted {
+                    digest,
+                    bytes,
+                    is_pack,
+                });
             }
         }
         for digest in missing {
@@ -200,7 +224,10 @@ impl<'a> Check<'a> {
     }
 
     /// Follows the indexes, then says what is wrong with each blob, and which bytes of which disks that costs.
-    fn follow_indexes(&mut self, contents: BTreeMap<BlobDigest, Content>) {
+    fn follow_indexes(
+        &mut self,
+        contents: BTreeMap<BlobDigest, Content>,
+    ) -> Result<(), StoreError> {
         let packs: HashMap<BlobDigest, &Content> = contents
             .iter()
             .filter(|(_, content)| content.unreadable.is_none())
@@ -209,7 +236,7 @@ impl<'a> Check<'a> {
         let mut lost: BTreeMap<BlobDigest, Vec<Affected>> = BTreeMap::new();
         for snapshot in std::mem::take(&mut self.snapshots) {
             self.verified.snapshots += 1;
-            let followed = indexes::follow(&self.store.inner.source, &snapshot, &packs);
+            let followed = indexes::follow(&self.store.inner.source, &snapshot, &packs)?;
             for (pack, ranges) in followed.lost {
                 let affected = self.affected(snapshot.digest, ranges);
                 lost.entry(pack).or_default().push(affected);
@@ -232,6 +259,7 @@ impl<'a> Check<'a> {
                 }
             }
         }
+        Ok(())
     }
 
     fn report_content(&mut self, digest: BlobDigest, content: Content) {
@@ -294,6 +322,13 @@ impl<'a> Check<'a> {
         }
     }
 
+    fn note_starved(&mut self, error: &StoreError, digest: &BlobDigest) {
+        if StoreError::is_of_too_many_files(error) {
+            let path = || self.store.blobs().path(digest);
+            self.starved_at.get_or_insert_with(path);
+        }
+    }
+
     /// A fault of a blob hits all that need it.
     fn blob_fault(&mut self, digest: BlobDigest, problem: Problem) {
         let users = self.needs.get(&digest).map(|need| need.users.clone());
@@ -310,6 +345,9 @@ impl<'a> Check<'a> {
         problem: Problem,
         affected: Vec<Affected>,
     ) {
+        if StoreError::is_of_too_many_files(&problem) {
+            self.starved_at.get_or_insert_with(|| file.clone());
+        }
         self.verified.faults.push(Fault {
             file,
             digest,

@@ -5,7 +5,10 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use super::table::{FOOTER_BYTES, Footer, MAX_FRAME_BYTES, PackError, Table};
+use super::table::{
+    ENTRY_BYTES, FOOTER_BYTES, Footer, MAX_FRAME_BYTES, PackError, SKIPPABLE_HEADER_BYTES, Table,
+    TableEntry, parse_entry,
+};
 use crate::store::StoreError;
 
 /// Reads the table of a pack of this many bytes.
@@ -31,6 +34,7 @@ pub(crate) struct PackFile {
     file: File,
     path: PathBuf,
     bytes: u64,
+    footer: Footer,
 }
 
 impl PackFile {
@@ -55,8 +59,36 @@ impl PackFile {
             .ok_or_else(|| fault(PackError::NoPack))?;
         let mut footer = [0; FOOTER_BYTES];
         file.read_exact_at(&mut footer, start).map_err(io_error)?;
-        Footer::parse(&footer, bytes).map_err(fault)?;
-        Ok(Self { file, path, bytes })
+        let footer = Footer::parse(&footer, bytes).map_err(fault)?;
+        Ok(Self {
+            file,
+            path,
+            bytes,
+            footer,
+        })
+    }
+
+    /// How many frames its table has.
+    pub(crate) fn entries(&self) -> u32 {
+        self.footer.entries
+    }
+
+    /// At most `count` entries of the table from number `first` on, for a caller that verified the table before.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub(crate) fn table_part(&self, first: u32, count: u32) -> Result<Vec<TableEntry>, StoreError> {
+        let count = count.min(self.entries().saturating_sub(first));
+        let table = self.bytes - self.footer.tail_bytes() + SKIPPABLE_HEADER_BYTES;
+        let mut bytes = vec![0; count as usize * ENTRY_BYTES];
+        let offset = table + u64::from(first) * ENTRY_BYTES as u64;
+        let read = self.file.read_exact_at(&mut bytes, offset);
+        read.map_err(|source| StoreError::Io {
+            action: "read pack",
+            path: self.path.clone(),
+            source,
+        })?;
+        Ok(bytes.as_chunks().0.iter().map(parse_entry).collect())
     }
 
     /// Reads the frame at `offset`, compressed as it is.

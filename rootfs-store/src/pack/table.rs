@@ -7,7 +7,7 @@ pub(crate) const PACK_VERSION: u32 = 1;
 const MAGIC: [u8; 8] = *b"VMS-PACK";
 const SKIPPABLE_MAGIC: u32 = 0x184D_2A5E;
 pub(super) const SKIPPABLE_HEADER_BYTES: u64 = 8;
-const ENTRY_BYTES: usize = DIGEST_BYTES + 8 + 4;
+pub(super) const ENTRY_BYTES: usize = DIGEST_BYTES + 8 + 4;
 /// Bytes of the footer, the last of a pack.
 pub(crate) const FOOTER_BYTES: usize = 24;
 /// Most entries of a pack, which bounds what reading its table can cost: 176 MiB.
@@ -74,7 +74,7 @@ pub struct Table {
 /// What the last [`FOOTER_BYTES`] of a pack say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Footer {
-    entries: u32,
+    pub(super) entries: u32,
     table_crc: u32,
 }
 
@@ -162,7 +162,7 @@ impl Table {
     }
 }
 
-fn parse_entry(bytes: &[u8; ENTRY_BYTES]) -> TableEntry {
+pub(super) fn parse_entry(bytes: &[u8; ENTRY_BYTES]) -> TableEntry {
     let mut digest = [0; DIGEST_BYTES];
     digest.copy_from_slice(&bytes[..DIGEST_BYTES]);
     let mut offset = [0; 8];

@@ -1,7 +1,11 @@
 //! What can be wrong with a store.
 
+use std::error::Error;
 use std::io;
+use std::iter;
 use std::path::PathBuf;
+
+use rustix::io::Errno;
 
 use crate::chunk::FrameError;
 use crate::digest::{BlobDigest, ChunkDigest, SnapshotDigest};
@@ -44,6 +48,14 @@ pub enum StoreError {
         path: PathBuf,
         /// What the operating system said.
         source: io::Error,
+    },
+    /// No more files can be opened, which says nothing of the one that was to be.
+    #[error(
+        "could not open {path}, as too many files are open: raise the limit (`ulimit -n`), or stop what holds them"
+    )]
+    TooManyFiles {
+        /// The file.
+        path: PathBuf,
     },
     /// `index.json` is not what an OCI image layout has.
     #[error("{path} is no valid index of an OCI image layout: restore it from a copy")]
@@ -215,4 +227,18 @@ pub enum StoreError {
         /// What the builder said.
         source: oci_spec::OciSpecError,
     },
+}
+
+impl StoreError {
+    /// Whether an error, or what caused it, is that too many files are open.
+    pub(crate) fn is_of_too_many_files(error: &(dyn Error + 'static)) -> bool {
+        let is_it = |error: &(dyn Error + 'static)| {
+            let code = error.downcast_ref::<io::Error>()?.raw_os_error()?;
+            Some([Errno::MFILE, Errno::NFILE].contains(&Errno::from_raw_os_error(code)))
+        };
+        let causes = iter::successors(Some(error), |error| Error::source(*error));
+        causes
+            .into_iter()
+            .any(|cause| is_it(cause).unwrap_or(false))
+    }
 }

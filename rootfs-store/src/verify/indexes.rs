@@ -1,12 +1,14 @@
 //! Follows a snapshot's index to every chunk.
 //!
-//! Invariant: each entry is compared with its pack's table, whose frames were all hashed; so no chunk is read twice.
+//! Invariant: each entry is compared with its pack's table, whose frames were all hashed; so hardly any chunk is read
+//! twice.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
 use super::contents::Content;
 use super::fault::Problem;
+use super::tables::Tables;
 use crate::chunk_source::ChunkSource;
 use crate::digest::BlobDigest;
 use crate::index::{Locator, PackRef, levels, slot_chunks};
@@ -22,25 +24,34 @@ pub(super) struct Followed {
     pub(super) wrong: BTreeMap<BlobDigest, (Problem, Vec<Range<u64>>)>,
 }
 
+/// Frames of packs without tables whose length is remembered.
+const MAX_LENGTHS: usize = 65_536;
+
 /// Follows the index of `snapshot`, whose packs' contents are known.
+///
+/// # Errors
+/// [`StoreError::TooManyFiles`]: that says nothing of a pack.
 pub(super) fn follow(
     source: &ChunkSource,
     snapshot: &Snapshot,
     packs: &HashMap<BlobDigest, &Content>,
-) -> Followed {
+) -> Result<Followed, StoreError> {
     let mut walk = Walk {
         source,
         snapshot,
         listed: snapshot.packs.iter().map(|pack| pack.digest).collect(),
         chunks: snapshot.index().chunks,
         packs,
+        tables: Tables::new(source),
+        lengths: HashMap::new(),
+        starved: None,
         sound: HashMap::new(),
         followed: Followed::default(),
     };
     if let Some(root) = snapshot.index().root {
         walk.page(&root, levels(walk.chunks) - 1, 0);
     }
-    walk.followed
+    walk.starved.map_or(Ok(walk.followed), Err)
 }
 
 struct Walk<'a> {
@@ -49,9 +60,14 @@ struct Walk<'a> {
     listed: HashSet<BlobDigest>,
     chunks: u64,
     packs: &'a HashMap<BlobDigest, &'a Content>,
-    /// Pages with nothing wrong below, by pack, offset and level, and how many chunks they reach over: an index that
-    /// names few pages many times takes no longer than one that does not.
-    sound: HashMap<(BlobDigest, u64, u8), u64>,
+    tables: Tables<'a>,
+    /// Plain lengths of frames that tables don't tell of; nothing for damaged ones.
+    lengths: HashMap<Locator, Option<u64>>,
+    /// Too many files were open, which ends it all.
+    starved: Option<StoreError>,
+    /// Pages with nothing wrong below, by place and level, and how many chunks they reach over: an index that names few
+    /// pages many times takes no longer than one that does not.
+    sound: HashMap<(Locator, u8), u64>,
     followed: Followed,
 }
 
@@ -67,7 +83,10 @@ enum Frame {
 impl Walk<'_> {
     /// Follows a page; returns how many chunks it reaches over, if nothing is wrong there.
     fn page(&mut self, at: &Locator, level: u8, first: u64) -> Option<u64> {
-        let key = (pack_of(at), at.offset, level);
+        let key = (*at, level);
+        if self.starved.is_some() {
+            return None;
+        }
         if let Some(reach) = self.sound.get(&key)
             && first + reach <= self.chunks
         {
@@ -81,6 +100,10 @@ impl Walk<'_> {
         }
         let page = match self.source.page(at, level) {
             Ok(page) => page,
+            Err(error) if StoreError::is_of_too_many_files(&error) => {
+                self.starved = Some(error);
+                return None;
+            }
             Err(source) => return self.blame(at, Problem::Index { source }, range),
         };
         let mut reach = Some(0);
@@ -125,7 +148,7 @@ impl Walk<'_> {
         }
     }
 
-    fn frame(&self, at: &Locator) -> Frame {
+    fn frame(&mut self, at: &Locator) -> Frame {
         let pack = pack_of(at);
         if !self.listed.contains(&pack) {
             return Frame::Wrong(Problem::NotListed);
@@ -133,29 +156,44 @@ impl Walk<'_> {
         let Some(content) = self.packs.get(&pack) else {
             return Frame::Lost;
         };
-        let Some(table) = &content.table else {
-            return self.frame_without_table(at);
+        if !content.has_table {
+            return self.read_frame(at);
+        }
+        let found = match self.tables.find(&pack, at.offset, at.len) {
+            Ok(found) => found.filter(|(_, entry)| entry.digest == at.digest),
+            Err(error) => return self.unreadable(error),
         };
-        let found = table
-            .entries
-            .binary_search_by_key(&at.offset, |entry| entry.offset);
-        let same = found.ok().filter(|found| {
-            let entry = &table.entries[*found];
-            entry.digest == at.digest && entry.len == at.len
-        });
-        match same.map(|found| content.plain.get(found).copied().flatten()) {
-            Some(Some(len)) => Frame::Whole(u64::from(len)),
-            Some(None) => Frame::Lost,
+        match found.map(|(number, _)| content.plain.get(number)) {
+            Some(Some(Some(len))) => Frame::Whole(u64::from(len)),
+            Some(Some(None)) => Frame::Lost,
+            Some(None) => self.read_frame(at),
             None => Frame::Wrong(Problem::NoSuchFrame { offset: at.offset }),
         }
     }
 
     /// A pack whose table is damaged may still have the frame.
-    fn frame_without_table(&self, at: &Locator) -> Frame {
-        match self.source.plain_len(at) {
-            Ok(len) => Frame::Whole(len),
-            Err(_) => Frame::Lost,
+    fn read_frame(&mut self, at: &Locator) -> Frame {
+        let known = self.lengths.get(at).copied();
+        let len = match known.map_or_else(|| self.source.plain_len(at).map(Some), Ok) {
+            Ok(len) => len,
+            Err(error) if StoreError::is_of_too_many_files(&error) => {
+                return self.unreadable(error);
+            }
+            Err(_) => None,
+        };
+        if self.lengths.len() == MAX_LENGTHS {
+            self.lengths.clear();
         }
+        self.lengths.insert(*at, len);
+        len.map_or(Frame::Lost, Frame::Whole)
+    }
+
+    /// Something was whole when it was read before, but is not there now, or there is no file left to open it with.
+    fn unreadable(&mut self, error: StoreError) -> Frame {
+        if StoreError::is_of_too_many_files(&error) {
+            self.starved = Some(error);
+        }
+        Frame::Lost
     }
 
     /// Bytes of the disk from chunk `first` on.

@@ -19,6 +19,10 @@ const CHUNK: u64 = DEFAULT_CHUNK_BYTES as u64;
 
 /// Chunks that don't compress, so that a snapshot needs several packs, and no two chunks are equal.
 fn noise(seed: u64) -> Vec<u8> {
+    noise_of(seed, DISK)
+}
+
+fn noise_of(seed: u64, len: usize) -> Vec<u8> {
     let mut state = 2 * seed + 1;
     let mut next = || {
         state ^= state << 13;
@@ -26,7 +30,7 @@ fn noise(seed: u64) -> Vec<u8> {
         state ^= state << 17;
         state.to_le_bytes()
     };
-    (0..DISK / 8).flat_map(|_| next()).collect()
+    (0..len / 8).flat_map(|_| next()).collect()
 }
 
 fn named(store: &Store, name: &str, seed: u64) -> Snapshot {
@@ -327,4 +331,67 @@ fn index_that_names_few_pages_many_times_takes_no_time() {
     store.usage().unwrap();
     store.compact(&digest, &()).unwrap();
     assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+/// Names the store that a child process shall verify with few files.
+const CHILD: &str = "VERIFY_STORE";
+/// Files that the child may have open: more than the packs that are kept open, and fewer than there are packs.
+const FILES: usize = 300;
+/// Most files that are left to a child whose files run out.
+const LEFT: usize = 24;
+
+/// What the child process of the next test does; nothing in a usual run.
+#[test]
+fn child_verifies_with_few_files() {
+    let Some(root) = std::env::var_os(CHILD) else {
+        return;
+    };
+    let verified = verify(&Store::open(&root).unwrap());
+    assert!(verified.faults.is_empty(), "{:?}", verified.faults);
+    assert!(verified.blobs > FILES as u64);
+    let mut held = Vec::new();
+    while let Ok(file) = fs::File::open("/dev/null") {
+        held.push(file);
+        assert!(held.len() < FILES, "there is no limit");
+    }
+    held.truncate(held.len() - LEFT);
+    let mut refused = 0;
+    for left in (0..LEFT).rev() {
+        held.push(fs::File::open("/dev/null").unwrap());
+        // A new store has no packs open yet.
+        let store = Store::open(&root);
+        match store.and_then(|store| store.verify(&())) {
+            Ok(verified) => assert!(verified.faults.is_empty(), "{left}: {:?}", verified.faults),
+            Err(error) => {
+                assert!(StoreError::is_of_too_many_files(&error), "{left}: {error}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0);
+}
+
+#[test]
+fn files_that_run_out_are_no_fault_of_a_blob() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let digest = snapshot_of(
+        &store,
+        &noise_of(7, (FILES + 10) * 4 * DEFAULT_CHUNK_BYTES as usize),
+    );
+    assert!(store.snapshot(&digest).unwrap().packs.len() > FILES);
+    store.set_name("large", &digest).unwrap();
+    let child = std::process::Command::new("sh")
+        .arg("-c")
+        .arg(format!("ulimit -n {FILES} && exec \"$0\" \"$@\""))
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "verify::tests::child_verifies_with_few_files"])
+        .env(CHILD, dir.path())
+        .output()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&child.stdout);
+    assert!(
+        child.status.success() && printed.contains("1 passed"),
+        "{printed}"
+    );
 }
