@@ -2,14 +2,22 @@
 //!
 //! Invariant: pages and chunks of one digest are equal, so what two indexes share is passed over unread.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::chunk_source::ChunkSource;
-use crate::digest::SnapshotDigest;
+use crate::digest::{ChunkDigest, SnapshotDigest};
 use crate::index::{FANOUT, Index, Locator, Page, levels, slot_chunks};
 use crate::store::{Store, StoreError};
 use crate::verify::add_range;
+
+/// Most ranges of a comparison: 16 MiB.
+const MAX_RANGES: usize = 1 << 20;
+/// Pairs of pages that are remembered: some 20 MiB, or 50 with all their ranges.
+const MAX_PAIRS: usize = 1 << 16;
+/// Most ranges that are remembered of a pair.
+const MAX_PAIR_RANGES: usize = 16;
 
 /// Where two disks differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +58,12 @@ pub enum DiffError {
         /// Bytes of the second one's chunks.
         to: u32,
     },
+    /// They differ in more places than can be listed.
+    #[error("the disks differ in more than {limit} places: export both and compare the files")]
+    TooManyRanges {
+        /// Most that are listed.
+        limit: usize,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -59,7 +73,7 @@ impl Store {
     /// Finds where two snapshots differ, chunk by chunk. The work is proportional to what differs.
     ///
     /// # Errors
-    /// [`DiffError::ChunkSizes`], or what reading the indexes gives.
+    /// [`DiffError::ChunkSizes`] or [`DiffError::TooManyRanges`], or what reading the indexes gives.
     pub fn diff(&self, from: &SnapshotDigest, to: &SnapshotDigest) -> Result<Diff, DiffError> {
         let (_from_lease, from) = self.to_read(from)?;
         let (_to_lease, to) = self.to_read(to)?;
@@ -75,9 +89,11 @@ impl Store {
             chunks: [a.chunks, b.chunks],
             chunk_bytes: u64::from(from.chunk_bytes),
             ranges: Vec::new(),
+            left: MAX_RANGES,
+            pairs: HashMap::new(),
         };
         let level = levels(a.chunks.max(b.chunks)) - 1;
-        walk.subtree(level, &Side::of(&a), &Side::of(&b), 0)?;
+        walk.subtree(level, [&Side::of(&a), &Side::of(&b)], 0)?;
         Ok(Diff {
             from_bytes: from.disk_bytes,
             to_bytes: to.disk_bytes,
@@ -112,6 +128,13 @@ impl Side {
         }
     }
 
+    fn key(&self) -> Option<(ChunkDigest, u8)> {
+        match self {
+            Self::Empty => None,
+            Self::Page(at, level) => Some((at.digest, *level)),
+        }
+    }
+
     /// The page at this place, if it is of this level and not below.
     fn open(&self, source: &ChunkSource, level: u8) -> Result<Option<Arc<Page>>, StoreError> {
         match self {
@@ -132,19 +155,51 @@ impl Side {
     }
 }
 
+/// Two pages, or what stands for one, and the level that they are compared at.
+type Pair = ([Option<(ChunkDigest, u8)>; 2], u8);
+
 struct Walk<'a> {
     source: &'a ChunkSource,
     chunks: [u64; 2],
     chunk_bytes: u64,
     ranges: Vec<Range<u64>>,
+    left: usize,
+    /// Where pairs of pages differ, in bytes from their first chunk on: indexes that name few pages many times are
+    /// compared as fast as others. Of pairs with more ranges, each adds to those that are left.
+    pairs: HashMap<Pair, Vec<Range<u64>>>,
 }
 
 impl Walk<'_> {
     /// Compares what hangs on a page of `level`, the first chunk of which is `first`.
-    fn subtree(&mut self, level: u8, a: &Side, b: &Side, first: u64) -> Result<(), StoreError> {
-        if a.is_same(b) {
+    fn subtree(&mut self, level: u8, sides: [&Side; 2], first: u64) -> Result<(), DiffError> {
+        if sides[0].is_same(sides[1]) {
             return Ok(());
         }
+        let start = first * self.chunk_bytes;
+        let pair = (sides.map(Side::key), level);
+        let is_inside = self.is_inside(sides, level, first)?;
+        if is_inside && let Some(known) = self.pairs.get(&pair) {
+            for range in known.clone() {
+                self.add(start + range.start..start + range.end)?;
+            }
+            return Ok(());
+        }
+        let before = self.ranges.len().saturating_sub(1);
+        self.compare(level, sides, first)?;
+        let found = self.ranges[before..].iter();
+        let found = found.filter(|range| range.end > start);
+        if is_inside && found.clone().count() <= MAX_PAIR_RANGES {
+            if self.pairs.len() == MAX_PAIRS {
+                self.pairs.clear();
+            }
+            // The first one may have begun before.
+            let relative = found.map(|range| range.start.saturating_sub(start)..range.end - start);
+            self.pairs.insert(pair, relative.collect());
+        }
+        Ok(())
+    }
+
+    fn compare(&mut self, level: u8, [a, b]: [&Side; 2], first: u64) -> Result<(), DiffError> {
         let pages = [a.open(self.source, level)?, b.open(self.source, level)?];
         let [in_a, in_b] = &pages;
         for slot in 0..=u8::MAX {
@@ -152,25 +207,48 @@ impl Walk<'_> {
             if level > 0 {
                 let a = a.child(in_a.as_deref(), level, slot);
                 let b = b.child(in_b.as_deref(), level, slot);
-                self.subtree(level - 1, &a, &b, number)?;
+                self.subtree(level - 1, [&a, &b], number)?;
                 continue;
             }
             let digest = |page: &Option<Arc<Page>>, chunks| -> Result<_, StoreError> {
                 let entry = page.as_ref().and_then(|page| page.get(slot));
                 match entry {
-                    Some(_) if number >= chunks => Err(StoreError::IndexTooLarge {
-                        chunk: number,
-                        chunks,
-                    }),
-                    entry => Ok(entry.map(|entry| entry.digest)),
+                    Some(_) => within(number, chunks).map(|()| entry.map(|entry| entry.digest)),
+                    None => Ok(None),
                 }
             };
             if digest(in_a, self.chunks[0])? != digest(in_b, self.chunks[1])? {
                 let start = number * self.chunk_bytes;
-                add_range(&mut self.ranges, start..start + self.chunk_bytes);
+                self.add(start..start + self.chunk_bytes)?;
             }
         }
         Ok(())
+    }
+
+    /// Whether all chunks that hang on the pages are on their disks; an error if none is.
+    fn is_inside(&self, sides: [&Side; 2], level: u8, first: u64) -> Result<bool, StoreError> {
+        let mut is_inside = true;
+        for (side, chunks) in sides.into_iter().zip(self.chunks) {
+            if let Side::Page(..) = side {
+                within(first, chunks)?;
+                is_inside &= first + slot_chunks(level + 1) <= chunks;
+            }
+        }
+        Ok(is_inside)
+    }
+
+    fn add(&mut self, range: Range<u64>) -> Result<(), DiffError> {
+        match add_range(&mut self.ranges, range, &mut self.left) {
+            true => Ok(()),
+            false => Err(DiffError::TooManyRanges { limit: MAX_RANGES }),
+        }
+    }
+}
+
+fn within(chunk: u64, chunks: u64) -> Result<(), StoreError> {
+    match chunk < chunks {
+        true => Ok(()),
+        false => Err(StoreError::IndexTooLarge { chunk, chunks }),
     }
 }
 

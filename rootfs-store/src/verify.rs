@@ -11,6 +11,7 @@ mod tables;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -237,12 +238,14 @@ impl<'a> Check<'a> {
         for snapshot in std::mem::take(&mut self.snapshots) {
             self.verified.snapshots += 1;
             let followed = indexes::follow(&self.store.inner.source, &snapshot, &packs)?;
+            let more = followed.more_ranges;
+            self.verified.more_faults |= followed.more_wrong;
             for (pack, ranges) in followed.lost {
-                let affected = self.affected(snapshot.digest, ranges);
+                let affected = self.affected(snapshot.digest, ranges, more);
                 lost.entry(pack).or_default().push(affected);
             }
             for (pack, (problem, ranges)) in followed.wrong {
-                let affected = self.affected(snapshot.digest, ranges);
+                let affected = self.affected(snapshot.digest, ranges, more);
                 let file = self.store.blobs().path(&pack);
                 self.fault(file, Some(pack), problem, vec![affected]);
             }
@@ -256,6 +259,7 @@ impl<'a> Check<'a> {
                 let mut affected = fault.affected.iter_mut();
                 if let Some(affected) = affected.find(|found| found.snapshot == hit.snapshot) {
                     affected.ranges.clone_from(&hit.ranges);
+                    affected.more = hit.more;
                 }
             }
         }
@@ -294,7 +298,7 @@ impl<'a> Check<'a> {
             if expected != found {
                 let affected = users
                     .into_iter()
-                    .map(|user| self.affected(user, Vec::new()));
+                    .map(|user| self.affected(user, Vec::new(), false));
                 let affected = affected.collect();
                 let file = self.store.blobs().path(&digest);
                 let problem = Problem::Size { found, expected };
@@ -313,12 +317,13 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    fn affected(&self, snapshot: SnapshotDigest, ranges: Vec<std::ops::Range<u64>>) -> Affected {
+    fn affected(&self, snapshot: SnapshotDigest, ranges: Vec<Range<u64>>, more: bool) -> Affected {
         let known = self.roots.get(&snapshot);
         Affected {
             snapshot,
             roots: known.map_or_else(Vec::new, |(_, roots)| roots.clone()),
             ranges,
+            more,
         }
     }
 
@@ -333,7 +338,9 @@ impl<'a> Check<'a> {
     fn blob_fault(&mut self, digest: BlobDigest, problem: Problem) {
         let users = self.needs.get(&digest).map(|need| need.users.clone());
         let users = users.unwrap_or_default().into_iter();
-        let affected = users.map(|user| self.affected(user, Vec::new())).collect();
+        let affected = users
+            .map(|user| self.affected(user, Vec::new(), false))
+            .collect();
         let file = self.store.blobs().path(&digest);
         self.fault(file, Some(digest), problem, affected);
     }

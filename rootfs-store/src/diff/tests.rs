@@ -1,10 +1,12 @@
 use std::fs;
+use std::slice;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::chunk::DEFAULT_CHUNK_BYTES;
-use crate::testing::snapshot_of;
+use crate::testing::{bomb, snapshot_of};
 
 const CHUNK: usize = DEFAULT_CHUNK_BYTES as usize;
 
@@ -19,7 +21,8 @@ fn naive(a: &[u8], b: &[u8]) -> Vec<Range<u64>> {
     for at in 0..a.len().max(b.len()) {
         let byte = |chunks: &[u8]| chunks.get(at).copied().unwrap_or(0);
         if byte(a) != byte(b) {
-            add_range(&mut ranges, (at * CHUNK) as u64..((at + 1) * CHUNK) as u64);
+            let range = (at * CHUNK) as u64..((at + 1) * CHUNK) as u64;
+            add_range(&mut ranges, range, &mut usize::MAX.clone());
         }
     }
     ranges
@@ -65,4 +68,24 @@ fn snapshot_that_is_not_whole_is_an_error() {
     let pack = store.snapshot(&b).unwrap().packs[0].digest;
     fs::remove_file(store.blobs().path(&pack)).unwrap();
     assert!(matches!(store.diff(&a, &b), Err(DiffError::Store(_))));
+}
+
+#[test]
+fn indexes_that_name_few_pages_many_times_are_compared_in_no_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let [a, b, holes] = [&[1][..], &[2], &[2, 0]].map(|plain| bomb(&store, plain));
+    let begun = Instant::now();
+    let whole = store.diff(&a, &b).unwrap();
+    assert_eq!(whole.ranges, slice::from_ref(&(0..whole.to_bytes)));
+    let refused = store.diff(&b, &holes).unwrap_err();
+    assert!(
+        matches!(refused, DiffError::TooManyRanges { .. }),
+        "{refused}"
+    );
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begun.elapsed()
+    );
 }

@@ -29,8 +29,10 @@ pub struct Verified {
     pub unreachable_blobs: u64,
     /// Bytes of these.
     pub unreachable_bytes: u64,
-    /// Everything that is wrong.
+    /// What is wrong.
     pub faults: Vec<Fault>,
+    /// Something is wrong with more packs than are listed: of an index, 1000 packs that it names wrongly are.
+    pub more_faults: bool,
 }
 
 /// One thing that is wrong with a store.
@@ -57,6 +59,9 @@ pub struct Affected {
     pub roots: Vec<Root>,
     /// Bytes of the disk that can't be read, ascending; empty if it can't be used at all, or if no byte is lost.
     pub ranges: Vec<Range<u64>>,
+    /// More bytes may be lost than these: at most 65,536 ranges of a snapshot are listed, and fewer of one whose index
+    /// names damaged pages very often.
+    pub more: bool,
 }
 
 /// What is wrong with a file.

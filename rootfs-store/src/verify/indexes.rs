@@ -11,7 +11,7 @@ use super::fault::Problem;
 use super::tables::Tables;
 use crate::chunk_source::ChunkSource;
 use crate::digest::BlobDigest;
-use crate::index::{Locator, PackRef, levels, slot_chunks};
+use crate::index::{FANOUT, Locator, PackRef, levels, slot_chunks};
 use crate::manifest::Snapshot;
 use crate::store::StoreError;
 
@@ -22,7 +22,18 @@ pub(super) struct Followed {
     pub(super) lost: BTreeMap<BlobDigest, Vec<Range<u64>>>,
     /// What is wrong with the index itself, by pack: the first problem, and the bytes of the disk.
     pub(super) wrong: BTreeMap<BlobDigest, (Problem, Vec<Range<u64>>)>,
+    /// More bytes may be lost than are listed.
+    pub(super) more_ranges: bool,
+    /// More packs may be named wrongly than are listed.
+    pub(super) more_wrong: bool,
 }
+
+/// Most ranges that are listed of a snapshot: 1 MiB.
+const MAX_RANGES: usize = 65_536;
+/// Most packs that are listed as named wrongly by one index.
+const MAX_WRONG: usize = 1000;
+/// Entries of pages with something wrong below that are looked at again where such pages are named once more.
+const MAX_AGAIN: u64 = 1 << 20;
 
 /// Frames of packs without tables whose length is remembered.
 const MAX_LENGTHS: usize = 65_536;
@@ -46,6 +57,9 @@ pub(super) fn follow(
         lengths: HashMap::new(),
         starved: None,
         sound: HashMap::new(),
+        faulty: HashSet::new(),
+        entries_left: MAX_AGAIN,
+        ranges_left: MAX_RANGES,
         followed: Followed::default(),
     };
     if let Some(root) = snapshot.index().root {
@@ -68,6 +82,10 @@ struct Walk<'a> {
     /// Pages with nothing wrong below, by place and level, and how many chunks they reach over: an index that names few
     /// pages many times takes no longer than one that does not.
     sound: HashMap<(Locator, u8), u64>,
+    /// Pages with something wrong below, which are followed again to list what that costs, but not without end.
+    faulty: HashSet<(Locator, u8)>,
+    entries_left: u64,
+    ranges_left: usize,
     followed: Followed,
 }
 
@@ -92,6 +110,13 @@ impl Walk<'_> {
         {
             return Some(*reach);
         }
+        if self.faulty.contains(&key) {
+            let Some(left) = self.entries_left.checked_sub(FANOUT) else {
+                self.followed.more_ranges = true;
+                return None;
+            };
+            self.entries_left = left;
+        }
         let range = self.bytes(first, slot_chunks(level + 1));
         match self.frame(at) {
             Frame::Whole(_) => {}
@@ -104,7 +129,10 @@ impl Walk<'_> {
                 self.starved = Some(error);
                 return None;
             }
-            Err(source) => return self.blame(at, Problem::Index { source }, range),
+            Err(source) => {
+                self.faulty.insert(key);
+                return self.blame(at, Problem::Index { source }, range);
+            }
         };
         let mut reach = Some(0);
         for (slot, entry) in &page.entries {
@@ -124,8 +152,9 @@ impl Walk<'_> {
             // Entries ascend, so the last one reaches farthest.
             reach = reach.and(below).map(|below| before + below);
         }
-        if let Some(reach) = reach {
-            self.sound.insert(key, reach);
+        match reach {
+            Some(reach) => drop(self.sound.insert(key, reach)),
+            None => drop(self.faulty.insert(key)),
         }
         reach
     }
@@ -204,25 +233,38 @@ impl Walk<'_> {
     }
 
     fn lose(&mut self, at: &Locator, range: Range<u64>) -> Option<u64> {
-        add_range(self.followed.lost.entry(pack_of(at)).or_default(), range);
+        let ranges = self.followed.lost.entry(pack_of(at)).or_default();
+        let added = add_range(ranges, range, &mut self.ranges_left);
+        self.followed.more_ranges |= !added;
         None
     }
 
     fn blame(&mut self, at: &Locator, problem: Problem, range: Range<u64>) -> Option<u64> {
+        let (pack, wrong) = (pack_of(at), &mut self.followed.wrong);
+        if wrong.len() == MAX_WRONG && !wrong.contains_key(&pack) {
+            self.followed.more_wrong = true;
+            return None;
+        }
         let first = (problem, Vec::new());
-        let (_, ranges) = self.followed.wrong.entry(pack_of(at)).or_insert(first);
-        add_range(ranges, range);
+        let (_, ranges) = wrong.entry(pack).or_insert(first);
+        let added = add_range(ranges, range, &mut self.ranges_left);
+        self.followed.more_ranges |= !added;
         None
     }
 }
 
-/// Appends a range, to the last one if they touch.
-pub(crate) fn add_range(ranges: &mut Vec<Range<u64>>, range: Range<u64>) {
+/// Appends a range, to the last one if they touch, or else if any are left; whether it did.
+pub(crate) fn add_range(ranges: &mut Vec<Range<u64>>, range: Range<u64>, left: &mut usize) -> bool {
     match ranges.last_mut() {
         _ if range.is_empty() => {}
         Some(last) if last.end == range.start => last.end = range.end,
-        _ => ranges.push(range),
+        _ if *left == 0 => return false,
+        _ => {
+            *left -= 1;
+            ranges.push(range);
+        }
     }
+    true
 }
 
 /// Pages that are read name complete packs only.

@@ -1,5 +1,4 @@
 use std::fs;
-use std::ops::Range;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::slice;
@@ -8,11 +7,8 @@ use std::time::Instant;
 use super::*;
 use crate::chunk::{DEFAULT_CHUNK_BYTES, Encoder, MIN_CHUNK_BYTES};
 use crate::digest::ChunkDigest;
-use crate::image::ImageConfig;
-use crate::index::{self, PackRef, Page};
-use crate::manifest::{MAX_DISK_BYTES, NewSnapshot, Pack};
-use crate::pack::{PACK_BYTES, PackSet};
-use crate::testing::snapshot_of;
+use crate::index::{Locator, PackRef, Page};
+use crate::testing::{bomb, bomb_of, snapshot_of};
 
 const DISK: usize = 1 << 20;
 const CHUNK: u64 = DEFAULT_CHUNK_BYTES as u64;
@@ -291,39 +287,11 @@ fn file_without_permission_is_a_fault() {
     assert_eq!(verified.faults.is_empty(), is_root);
 }
 
-/// A disk of the largest size whose index names a page of each level, and one chunk, as often as they fit.
 #[test]
 fn index_that_names_few_pages_many_times_takes_no_time() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    let lease = store.lease().unwrap();
-    let mut packs = PackSet::new(store.blobs(), PACK_BYTES);
-    let mut encoder = Encoder::new().unwrap();
-    let plain = vec![1; MIN_CHUNK_BYTES as usize];
-    let frame = encoder.encode(&plain).unwrap();
-    let mut at = packs.add_chunk(ChunkDigest::of(&plain), &frame).unwrap();
-    // 64 · 256³ chunks of 16 KiB are 16 TiB.
-    for (level, last) in [(0, 255), (1, 255), (2, 255), (3, 63)] {
-        let entries = (0..=last).map(|slot| (slot, at)).collect();
-        let page = Page { level, entries };
-        let bytes = page.to_bytes(packs.current(), |number| packs.digest(number));
-        let frame = encoder.encode(&bytes).unwrap();
-        at = packs.add_page(ChunkDigest::of(&bytes), &frame).unwrap();
-    }
-    let published = packs.finish(&lease).unwrap();
-    let snapshot = NewSnapshot {
-        disk_bytes: MAX_DISK_BYTES,
-        chunk_bytes: MIN_CHUNK_BYTES,
-        image: None,
-        parent: None,
-        machine: ImageConfig::default(),
-        packs: vec![Pack {
-            digest: published[0].digest,
-            bytes: published[0].bytes,
-        }],
-        root: index::Root::published(&at, &published),
-    };
-    let (digest, _) = snapshot.write(store.blobs(), &lease).unwrap();
+    let digest = bomb(&store, &[1]);
     store.set_name("bomb", &digest).unwrap();
     let begun = Instant::now();
     let verified = verify(&store);
@@ -331,6 +299,57 @@ fn index_that_names_few_pages_many_times_takes_no_time() {
     store.usage().unwrap();
     store.compact(&digest, &()).unwrap();
     assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn damage_that_an_index_names_many_times_is_listed_up_to_a_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let digest = bomb(&store, &[1, 2]);
+    store.set_name("bomb", &digest).unwrap();
+    let pack = store.snapshot(&digest).unwrap().packs[0].digest;
+    // In the first chunk.
+    damage(&store, &pack, 12);
+    let begun = Instant::now();
+    let verified = verify(&store);
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begun.elapsed()
+    );
+    let [fault] = &verified.faults[..] else {
+        panic!("{:?}", verified.faults)
+    };
+    let chunk = u64::from(MIN_CHUNK_BYTES);
+    assert_eq!(ranges(fault)[..2], [0..chunk, 2 * chunk..3 * chunk]);
+    assert!(fault.affected[0].more && ranges(fault).len() <= 65_536);
+}
+
+#[test]
+fn packs_that_an_index_names_wrongly_are_listed_up_to_a_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let digest = bomb_of(&store, |packs| {
+        let mut encoder = Encoder::new().unwrap();
+        let mut leaf = |number: u8| {
+            let foreign = |slot: u8| Locator {
+                pack: PackRef::Complete(BlobDigest::of(&[number, slot])),
+                offset: 0,
+                len: 5,
+                digest: ChunkDigest::of(&[slot]),
+            };
+            let entries = (0..250).map(|slot| (slot, foreign(slot))).collect();
+            let page = Page { level: 0, entries };
+            let bytes = page.to_bytes(packs.current(), |number| packs.digest(number));
+            let frame = encoder.encode(&bytes).unwrap();
+            packs.add_page(ChunkDigest::of(&bytes), &frame).unwrap()
+        };
+        (1, (0..6).map(|number| (number, leaf(number))).collect())
+    });
+    store.set_name("bomb", &digest).unwrap();
+    let verified = verify(&store);
+    assert!(verified.more_faults);
+    assert_eq!(verified.faults.len(), 1000);
 }
 
 /// Names the store that a child process shall verify with few files.

@@ -74,14 +74,20 @@ fn affected_value(affected: &Affected) -> Value {
         "ranges": ranges
             .map(|range| json!({ "offset": range.start, "bytes": range.end - range.start }))
             .collect::<Vec<_>>(),
+        "more": affected.more,
     })
 }
 
 fn verified_text(verified: &Verified) -> String {
     let mut text: String = verified.faults.iter().map(fault_text).collect();
     text.push_str(&format!(
-        "{} faults in {} blobs of {}: {} snapshots, {} disks; nothing needs {} more",
+        "{}{} faults in {} blobs of {}: {} snapshots, {} disks; nothing needs {} more",
         verified.faults.len(),
+        if verified.more_faults {
+            " and more"
+        } else {
+            ""
+        },
         verified.blobs,
         size::show(verified.bytes),
         verified.snapshots,
@@ -97,8 +103,13 @@ fn fault_text(fault: &Fault) -> String {
         let roots: Vec<_> = affected.roots.iter().map(ToString::to_string).collect();
         let ranges = affected.ranges.iter();
         let lost: u64 = ranges.map(|range| range.end - range.start).sum();
+        let more = if affected.more { " and more" } else { "" };
         let what = match affected.ranges.first() {
-            Some(first) => format!("loses {}, from byte {} on", size::show(lost), first.start),
+            Some(first) => format!(
+                "loses {}{more}, from byte {} on",
+                size::show(lost),
+                first.start
+            ),
             None => "needs it".to_owned(),
         };
         let roots = roots.join(", ");
