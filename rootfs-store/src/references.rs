@@ -2,7 +2,9 @@
 //!
 //! Entries that others put there, with `skopeo copy` for example, are kept as they are.
 //!
-//! Invariant: whoever changes `index.json` holds the store's lock and replaces the file as a whole.
+//! Invariant: whoever changes `index.json` holds the store's lock and replaces the file as a whole. Other tools know
+//! nothing of that lock, so they must not write to the layout while a process changes the store: one would undo what the
+//! other wrote.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -28,7 +30,7 @@ const LAYOUT_VERSION: &str = "1.0.0";
 const NAME: &str = "org.opencontainers.image.ref.name";
 /// What an imported snapshot was made from: see [`References::imported`].
 const SOURCE: &str = "vnd.vm-sessions.import.source";
-/// Largest `index.json` that is read, in bytes: some 200,000 entries.
+/// Largest `index.json` that is read and written, in bytes: some 200,000 entries.
 const MAX_INDEX_BYTES: u64 = 64 << 20;
 /// Longest name of a snapshot, in bytes.
 const MAX_NAME_LEN: usize = 128;
@@ -248,7 +250,15 @@ impl References {
     }
 
     fn write(&self, index: &ImageIndex) -> Result<(), StoreError> {
-        self.replace(INDEX, &encode(index)?)
+        let bytes = encode(index)?;
+        if bytes.len() as u64 > MAX_INDEX_BYTES {
+            return Err(StoreError::IndexFull {
+                path: self.root.join(INDEX),
+                bytes: bytes.len() as u64,
+                limit: MAX_INDEX_BYTES,
+            });
+        }
+        self.replace(INDEX, &bytes)
     }
 
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
@@ -264,9 +274,15 @@ impl References {
 fn read_bounded(path: &Path) -> Result<Vec<u8>, StoreError> {
     let mut bytes = Vec::new();
     File::open(path)
-        .and_then(|file| file.take(MAX_INDEX_BYTES).read_to_end(&mut bytes))
+        .and_then(|file| file.take(MAX_INDEX_BYTES + 1).read_to_end(&mut bytes))
         .map_err(io_error("read", path))?;
-    Ok(bytes)
+    match bytes.len() as u64 > MAX_INDEX_BYTES {
+        true => Err(StoreError::TooLarge {
+            path: path.to_owned(),
+            limit: MAX_INDEX_BYTES,
+        }),
+        false => Ok(bytes),
+    }
 }
 
 fn encode(document: &impl serde::Serialize) -> Result<Vec<u8>, StoreError> {

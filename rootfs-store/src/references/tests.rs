@@ -137,3 +137,34 @@ fn layout_of_another_version_is_left_alone() {
         layout
     );
 }
+
+#[test]
+fn index_that_is_too_large_is_neither_read_nor_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let references = References::open(dir.path(), dir.path(), Files::default()).unwrap();
+    let path = dir.path().join(INDEX);
+    let limit = usize::try_from(MAX_INDEX_BYTES).unwrap();
+    // What is cut off after the closing brace must not be taken for the whole.
+    let mut index = std::fs::read(&path).unwrap();
+    index.resize(limit + 1, b' ');
+    std::fs::write(&path, &index).unwrap();
+    let refused = references.names();
+    assert!(
+        matches!(refused, Err(StoreError::TooLarge { .. })),
+        "{refused:?}"
+    );
+    let digest = digest(1);
+    let pad = "a".repeat(limit - 500);
+    let entry = format!(r#"{{"schemaVersion":2,"manifests":[],"annotations":{{"pad":"{pad}"}}}}"#);
+    std::fs::write(&path, &entry).unwrap();
+    references.set_name("one", digest, 1).unwrap();
+    let before = std::fs::metadata(&path).unwrap().len();
+    let refused = references.set_name("two", digest, 1);
+    assert!(
+        matches!(refused, Err(StoreError::IndexFull { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), before);
+    assert_eq!(references.names().unwrap(), [named("one", 1)]);
+    assert!(references.remove_name("one").unwrap());
+}

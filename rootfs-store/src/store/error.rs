@@ -57,6 +57,14 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// Something lies where only folders of disks do.
+    #[error(
+        "{path} is no folder, so it can't be told whether a disk is there: move it out of the store; a disk's folder can't be a link"
+    )]
+    NoDisk {
+        /// What is there.
+        path: PathBuf,
+    },
     /// `index.json` is not what an OCI image layout has.
     #[error("{path} is no valid index of an OCI image layout: restore it from a copy")]
     Index {
@@ -72,6 +80,26 @@ pub enum StoreError {
     ForeignDigest {
         /// The digest as it is there.
         text: String,
+    },
+    /// `index.json`, or another file of names, is larger than any that is read.
+    #[error("{path} is larger than {limit} bytes: restore it from a copy")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Most bytes that are read.
+        limit: u64,
+    },
+    /// `index.json` would be larger than any that is read.
+    #[error(
+        "{path} would have {bytes} bytes, more than the {limit} that can be read: remove names that nobody needs, or collect what is unused"
+    )]
+    IndexFull {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes.
+        bytes: u64,
+        /// Most bytes that are read.
+        limit: u64,
     },
     /// A document is not JSON of its kind.
     #[error("blob {digest} is no manifest or index, though it is named as one")]
