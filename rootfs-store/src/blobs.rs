@@ -148,9 +148,17 @@ impl Blobs {
     }
 
     /// Whether the blob is there and was written, or touched, within `grace`.
-    pub(crate) fn is_young(&self, digest: &BlobDigest, grace: Duration) -> bool {
-        let metadata = self.path(digest).metadata();
-        metadata.is_ok_and(|metadata| age(&metadata) < grace)
+    pub(crate) fn is_young(
+        &self,
+        digest: &BlobDigest,
+        grace: Duration,
+    ) -> Result<bool, StoreError> {
+        let path = self.path(digest);
+        match path.metadata() {
+            Ok(metadata) => Ok(age(&metadata) < grace),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(io_error("inspect", &path)(error)),
+        }
     }
 
     /// Makes a blob as young as if it were written now, if it is ours.

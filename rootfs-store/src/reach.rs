@@ -115,7 +115,7 @@ impl Roots {
                     self.add(Root::Name(named.name), Link::to_snapshot(&named.digest));
                 }
                 Entry::Other(name, link) => self.add(Root::Other(name), link),
-                Entry::Imported(digest) if store.blobs().is_young(&digest.into(), grace) => {
+                Entry::Imported(digest) if store.blobs().is_young(&digest.into(), grace)? => {
                     self.add(Root::Import, Link::to_snapshot(&digest));
                 }
                 Entry::Imported(digest) => {

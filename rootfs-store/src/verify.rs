@@ -97,7 +97,12 @@ impl<'a> Check<'a> {
         let lock = store.inner.references.lock()?;
         let mut roots = Roots::default();
         roots.add_leases(store, &lock)?;
-        for (id, dir) in store.disk_dirs()? {
+        let (dirs, others) = store.disk_entries()?;
+        for path in others {
+            let source = StoreError::NoDisk { path: path.clone() };
+            self.fault(path, None, Problem::Document { source }, Vec::new());
+        }
+        for (id, dir) in dirs {
             self.verified.disks += 1;
             for (file, source) in disk::check(&dir) {
                 self.fault(file, None, Problem::Disk { source }, Vec::new());

@@ -4,7 +4,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
 use arc_swap::ArcSwap;
@@ -17,6 +17,9 @@ use crate::blobs::{create_dir, sync_dir};
 use crate::digest::SnapshotDigest;
 use crate::manifest::Snapshot;
 use crate::store::{Store, StoreError};
+
+/// The names and folders of disks, and the paths of what is none.
+type DiskEntries = (Vec<(String, PathBuf)>, Vec<PathBuf>);
 
 const DISKS: &str = "disks";
 /// Longest name of a disk, in bytes.
@@ -142,36 +145,52 @@ impl Store {
         for (_, dir) in &disks {
             match generations::settle(files, dir) {
                 // Removed since the folder was listed.
-                Err(_) if !dir.exists() => {}
+                Err(_) if matches!(fs::exists(dir), Ok(false)) => {}
                 settled => settled?,
             }
         }
         let dir = self.dir().join(DISKS);
-        match dir.is_dir() {
+        match is_dir(&dir)? {
             true => Ok(sync_dir(files, &dir)?),
             false => Ok(()),
         }
     }
 
     /// The names and folders of all disks, sorted.
+    ///
+    /// # Errors
+    /// [`StoreError::NoDisk`] if there is anything else: it may be a disk that can't be read.
     pub(crate) fn disk_dirs(&self) -> Result<Vec<(String, PathBuf)>, StoreError> {
+        let (dirs, others) = self.disk_entries()?;
+        match others.into_iter().next() {
+            Some(path) => Err(StoreError::NoDisk { path }),
+            None => Ok(dirs),
+        }
+    }
+
+    /// As [`Self::disk_dirs`], with all that is no folder called like a disk.
+    pub(crate) fn disk_entries(&self) -> Result<DiskEntries, StoreError> {
         let disks = self.dir().join(DISKS);
         let error = || crate::blobs::io_error("list", &disks);
-        let entries = match fs::read_dir(&disks) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(error())?,
-        };
-        let mut dirs = Vec::new();
-        for entry in entries {
+        let (mut dirs, mut others) = (Vec::new(), Vec::new());
+        if !is_dir(&disks)? {
+            return Ok((dirs, others));
+        }
+        for entry in fs::read_dir(&disks).map_err(error())? {
             let entry = entry.map_err(error())?;
-            if let Ok(id) = entry.file_name().into_string()
-                && entry.path().is_dir()
-            {
-                dirs.push((id, entry.path()));
+            let path = entry.path();
+            let id = entry.file_name().into_string();
+            match (id, is_dir(&path)) {
+                (Ok(id), Ok(true)) => dirs.push((id, path)),
+                // Removed since the folder was listed.
+                (_, Ok(false)) => {}
+                (Err(_), Ok(true)) | (_, Err(StoreError::NoDisk { .. })) => others.push(path),
+                (_, Err(error)) => return Err(error),
             }
         }
         dirs.sort();
-        Ok(dirs)
+        others.sort();
+        Ok((dirs, others))
     }
 
     /// Whether there is a disk `id`.
@@ -182,7 +201,7 @@ impl Store {
 
     fn existing_disk(&self, id: &str) -> Result<PathBuf, DiskError> {
         let dir = self.disk_dir(id)?;
-        match dir.is_dir() {
+        match is_dir(&dir)? {
             true => Ok(dir),
             false => Err(DiskError::NotFound { id: id.to_owned() }),
         }
@@ -197,6 +216,18 @@ impl Store {
             true => Ok(self.dir().join(DISKS).join(id)),
             false => Err(DiskError::BadId { id: id.to_owned() }),
         }
+    }
+}
+
+/// Whether there is a folder; anything else, or a link to one, is an error.
+fn is_dir(path: &Path) -> Result<bool, StoreError> {
+    match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() => Ok(true),
+        Ok(_) => Err(StoreError::NoDisk {
+            path: path.to_owned(),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(crate::blobs::io_error("inspect", path)(error)),
     }
 }
 

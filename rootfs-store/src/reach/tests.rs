@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use serde_json::json;
@@ -110,6 +111,55 @@ fn disk_whose_map_is_damaged_is_named() {
     assert!(matches!(needed(&store), Err(RootError::Disk { .. })));
     // What has no map says nothing.
     fs::remove_file(&map).unwrap();
-    fs::write(dir.path().join("disks/file"), b"").unwrap();
     assert!(needed(&store).unwrap().is_empty());
+}
+
+#[test]
+fn what_may_be_a_disk_that_can_not_be_read_keeps_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let snapshot = snapshot_of(&store, &[1; 1 << 20]);
+    drop(store.create_disk("d", &snapshot).unwrap());
+    let (disks, place) = (dir.path().join("disks"), dir.path().join("disks/d"));
+    let elsewhere = dir.path().join("elsewhere");
+    let refused = || {
+        let refused = needed(&store);
+        let refused = matches!(refused, Err(RootError::Store(StoreError::NoDisk { .. })));
+        refused && store.gc(Duration::ZERO, &()).is_err()
+    };
+    fs::rename(&place, &elsewhere).unwrap();
+    fs::write(&place, b"").unwrap();
+    assert!(refused());
+    fs::remove_file(&place).unwrap();
+    for target in [&elsewhere, Path::new("nowhere")] {
+        symlink(target, &place).unwrap();
+        assert!(refused());
+        let verified = store.verify(&()).unwrap();
+        assert_eq!(verified.faults[0].file, place);
+        assert!(store.remove_disk("d").is_err());
+        fs::remove_file(&place).unwrap();
+    }
+    fs::remove_dir(&disks).unwrap();
+    symlink("nowhere", &disks).unwrap();
+    assert!(refused());
+    fs::remove_file(&disks).unwrap();
+    assert!(needed(&store).unwrap().is_empty());
+}
+
+#[test]
+fn age_that_can_not_be_found_out_is_not_taken_for_old() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let snapshot = snapshot_of(&store, &[1; 1 << 20]);
+    let references = &store.inner.references;
+    references.set_imported("image", snapshot, 1).unwrap();
+    let path = store.blobs().path(&snapshot.into());
+    fs::remove_file(&path).unwrap();
+    symlink(&path, &path).unwrap();
+    let lock = references.lock().unwrap();
+    let refused = Roots::read(&store, &lock, Duration::MAX);
+    assert!(matches!(
+        refused,
+        Err(RootError::Store(StoreError::Io { .. }))
+    ));
 }
