@@ -170,6 +170,25 @@ impl Blobs {
         }
     }
 
+    /// The digest of the bytes that the blob has now.
+    pub(crate) fn hash(&self, digest: &BlobDigest) -> Result<BlobDigest, StoreError> {
+        let path = self.path(digest);
+        let mut buffer = vec![0; BUFFER_BYTES];
+        let mut hash = || -> io::Result<_> {
+            let (mut file, mut hasher) = (File::open(&path)?, Sha256::new());
+            loop {
+                match file.read(&mut buffer) {
+                    Ok(0) => return Ok(hasher.finalize()),
+                    Ok(count) => hasher.update(&buffer[..count]),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        let hash = hash().map_err(io_error("read", &path))?;
+        Ok(BlobDigest::from_bytes(hash.into()))
+    }
+
     /// Reads and verifies a JSON document; nothing if there is no such blob.
     pub(crate) fn document(&self, digest: &BlobDigest) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.path(digest);

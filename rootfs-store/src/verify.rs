@@ -162,7 +162,7 @@ impl<'a> Check<'a> {
                 need.users.insert(digest);
             }
             for (link, error) in failed {
-                self.blob_fault(link.digest, document_problem(error));
+                self.blob_fault(link.digest, document_problem(self.store, error));
             }
             self.read_snapshot(digest);
         }

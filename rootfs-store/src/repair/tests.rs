@@ -79,3 +79,28 @@ fn folder_that_is_no_layout_is_refused() {
     let refused = store.repair(&dir.path().join("elsewhere"), &());
     assert!(matches!(refused, Err(RepairError::NoLayout { .. })));
 }
+
+#[test]
+fn document_that_was_written_wrong_is_not_fetched_but_one_that_got_longer_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, second, snapshot) = two(dir.path());
+    let path = store.blobs().path(&snapshot.digest.into());
+    let bytes = fs::read(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, [bytes, vec![b' '; 64 << 20]].concat()).unwrap();
+    let wrong = b"no document";
+    let digest = BlobDigest::of(wrong);
+    for store in [&store, &second] {
+        fs::write(store.blobs().path(&digest), wrong).unwrap();
+    }
+    let references = &store.inner.references;
+    references.set_name("wrong", digest.into(), 11).unwrap();
+    let repaired = store.repair(second.dir(), &()).unwrap();
+    assert_eq!(repaired.blobs, [snapshot.digest.into()]);
+    assert_eq!(repaired.lost.len(), 0);
+    assert!(!repaired.verified.faults.is_empty());
+    for fault in &repaired.verified.faults {
+        assert_eq!(fault.digest, Some(digest), "{fault}");
+        assert!(fault.advice().contains("was written like this"), "{fault}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::fault::Problem;
 use crate::reach::{Link, Visit};
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 
 /// Takes down what a walk finds, and what it can't read.
 pub(super) struct Documents {
@@ -26,9 +26,17 @@ impl Visit for Documents {
 }
 
 /// What is wrong with a document that can't be read.
-pub(super) fn document_problem(error: StoreError) -> Problem {
+pub(super) fn document_problem(store: &Store, error: StoreError) -> Problem {
     match error {
         StoreError::NotFound { .. } => Problem::Missing,
+        // What was damaged may have got longer.
+        StoreError::NoDocument { digest, path } => match store.blobs().hash(&digest) {
+            Ok(actual) if actual != digest => Problem::Content { actual },
+            Err(StoreError::Io { source, .. }) => Problem::Unreadable { source },
+            Ok(_) | Err(_) => Problem::Document {
+                source: StoreError::NoDocument { digest, path },
+            },
+        },
         StoreError::Io { source, .. } => Problem::Unreadable { source },
         source => Problem::Document { source },
     }

@@ -150,17 +150,27 @@ impl Fault {
             (Problem::Disk { .. }, _) => {
                 "restore the disk's folder from a copy, or remove the disk"
             }
+            (
+                Problem::Document {
+                    source: StoreError::NoDisk { .. },
+                },
+                _,
+            ) => "move it out of the store",
             (_, None) => "restore the file from a copy",
             (
                 Problem::Size { .. }
                 | Problem::NoSuchFrame { .. }
                 | Problem::NotListed
-                | Problem::Index { .. },
+                | Problem::Index { .. }
+                | Problem::Manifest { .. }
+                | Problem::Document { .. },
                 Some(_),
-            ) => {
+            ) if !self.is_repairable() => {
                 "the snapshot was written like this: remove its names, and import or pull it again"
             }
-            _ => "repair it from another store or layout, or import the image again",
+            _ => {
+                "repair it from another store or layout, or import the image with the option `again`"
+            }
         }
     }
 
@@ -172,7 +182,9 @@ impl Fault {
                 Problem::Missing
                     | Problem::Content { .. }
                     | Problem::Unreadable { .. }
-                    | Problem::Document { .. }
+                    | Problem::Document {
+                        source: StoreError::BlobDamaged { .. }
+                    }
             )
     }
 }
