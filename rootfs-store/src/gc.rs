@@ -35,8 +35,8 @@ impl Store {
     /// Removes the blobs that no name, disk or lease leads to and that are older than `grace`.
     ///
     /// Others may use the store meanwhile: what an import, a commit, an export, a disk or a [`Lease`](crate::Lease) of
-    /// any process needs stays. `grace` is for what knows nothing of leases: tools that write into the layout, like
-    /// `skopeo copy`, and images that were imported but not named, which stay until their manifest is older. An image
+    /// any process needs stays. `grace` is for what knows nothing of leases: tools that wrote into the layout, like
+    /// `skopeo copy`, which must not do so while a process changes the store, and images that were imported but not named, which stay until their manifest is older. An image
     /// that was imported again counts from then.
     ///
     /// # Errors
