@@ -6,11 +6,11 @@ mod steps;
 use std::path::PathBuf;
 
 use crate::chunk::{DEFAULT_CHUNK_BYTES, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES};
-use crate::digest::SnapshotDigest;
+use crate::digest::{BlobDigest, SnapshotDigest};
 use crate::ext4::LayoutError;
 use crate::image::{self, Image, ImageError, Platform, Scratch};
 use crate::leases::Lease;
-use crate::manifest::{MAX_DISK_BYTES, NewSnapshot};
+use crate::manifest::{MAX_DISK_BYTES, NewSnapshot, Pack};
 use crate::progress::Progress;
 use crate::reference::ImageReference;
 use crate::seal::Known;
@@ -38,8 +38,12 @@ pub struct ImportOptions {
     /// Size of the disk's chunks in bytes: a power of two from 16 KiB to 1 MiB; [`DEFAULT_CHUNK_BYTES`] by default.
     pub chunk_bytes: u32,
     /// A snapshot whose chunks are not stored again, an earlier version of the image for instance. The new snapshot then
-    /// follows from this one too, and its manifest names packs of both.
+    /// follows from this one too, and its manifest names packs of both. The packs that it names of the parent are read
+    /// and hashed.
     pub parent: Option<SnapshotDigest>,
+    /// Reads the image and writes its packs even if it was imported before, which puts back what was damaged of them
+    /// since. The snapshot is the same.
+    pub again: bool,
     /// What the image may cost.
     pub limits: Limits,
 }
@@ -51,6 +55,7 @@ impl Default for ImportOptions {
             disk_bytes: None,
             chunk_bytes: DEFAULT_CHUNK_BYTES,
             parent: None,
+            again: false,
             limits: Limits::default(),
         }
     }
@@ -127,6 +132,16 @@ pub enum ImportError {
         /// The size that was asked for.
         chunk_bytes: u32,
     },
+    /// A pack of the parent that the snapshot would need is damaged.
+    #[error(
+        "pack {pack} of the parent {parent} is damaged: repair it, import the parent's image with the option `again`, or do without a parent"
+    )]
+    ParentDamaged {
+        /// The parent.
+        parent: SnapshotDigest,
+        /// The pack.
+        pack: BlobDigest,
+    },
     /// The unpacked files could not be read back.
     #[error("could not read the unpacked files in {path}")]
     Spool {
@@ -145,8 +160,8 @@ impl Store {
     ///
     /// Images that begin with the same layers share the packs of these, if the layers are large enough.
     ///
-    /// An image that was imported before, with the same options, is found and not imported again. What it returns is
-    /// durable, but has no name yet: see [`Store::set_name`]. [`Imported::lease`] keeps it until then; without either,
+    /// An image that was imported before, with the same options, is found and not imported again, unless
+    /// [`ImportOptions::again`] says so. What it returns is durable, but has no name yet: see [`Store::set_name`]. [`Imported::lease`] keeps it until then; without either,
     /// [`Store::gc`] takes it for unused once it is older than the grace period.
     ///
     /// # Errors
@@ -175,7 +190,8 @@ impl Store {
         let image = image::open(reference, &options.platform, &scratch).map_err(image_error)?;
         let key = import_key(&image, size, options);
         let lease = self.lease()?;
-        if let Some(snapshot) = self.inner.references.imported(&key)?
+        if !options.again
+            && let Some(snapshot) = self.inner.references.imported(&key)?
             && let Ok(found) = self.keep_under(&lease, &snapshot)
             && found.image.as_ref() == Some(&image.manifest_digest)
             && size.is_none_or(|size| size == found.disk_bytes)
@@ -208,9 +224,9 @@ impl Store {
         lease: &Lease,
         progress: &dyn Progress,
     ) -> Result<Imported, ImportError> {
-        let mut known = match &options.parent {
+        let (mut known, theirs) = match &options.parent {
             Some(parent) => self.chunks_of(parent, options.chunk_bytes, lease)?,
-            None => Known::default(),
+            None => (Known::default(), Vec::new()),
         };
         let sealing = Sealing {
             store: self,
@@ -227,7 +243,14 @@ impl Store {
         let sealed = sealing.seal_with(&layout, &mut known)?;
         totals.add(&sealed);
         let mut packs = known.packs_of(&sealed.used);
+        if let Some(parent) = options.parent {
+            self.check_packs(parent, packs.iter().filter(|pack| theirs.contains(pack)))?;
+        }
         packs.extend(sealed.packs);
+        // Files of damaged packs may be open, which others have replaced now.
+        for pack in &packs {
+            self.inner.source.forget_pack(&pack.digest);
+        }
         let snapshot = NewSnapshot {
             disk_bytes: layout.disk_bytes(),
             chunk_bytes: options.chunk_bytes,
@@ -253,7 +276,7 @@ impl Store {
         parent: &SnapshotDigest,
         chunk_bytes: u32,
         lease: &Lease,
-    ) -> Result<Known, ImportError> {
+    ) -> Result<(Known, Vec<Pack>), ImportError> {
         let snapshot = self.keep_under(lease, parent)?;
         if snapshot.chunk_bytes != chunk_bytes {
             return Err(ImportError::ParentChunkSize {
@@ -262,7 +285,23 @@ impl Store {
                 chunk_bytes,
             });
         }
-        Ok(Known::of(&snapshot, &self.inner.source)?)
+        let known = Known::of(&snapshot, &self.inner.source)?;
+        Ok((known, snapshot.packs))
+    }
+
+    /// Hashes packs of a parent: its chunks were taken for what its index says they are.
+    fn check_packs<'a>(
+        &self,
+        parent: SnapshotDigest,
+        packs: impl Iterator<Item = &'a Pack>,
+    ) -> Result<(), ImportError> {
+        for pack in packs {
+            if self.blobs().hash(&pack.digest)? != pack.digest {
+                let pack = pack.digest;
+                return Err(ImportError::ParentDamaged { parent, pack });
+            }
+        }
+        Ok(())
     }
 }
 

@@ -203,7 +203,7 @@ pub enum StoreError {
     },
     /// A frame of a pack is not the chunk or page that the index says.
     #[error(
-        "pack {pack} is damaged at byte {offset}: import the image again, or restore the file from a copy"
+        "pack {pack} is damaged at byte {offset}: import the image with the option `again`, or restore the file from a copy"
     )]
     Frame {
         /// The pack.

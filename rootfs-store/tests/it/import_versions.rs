@@ -1,8 +1,10 @@
 //! Versions of images, and images on the same base: what the second one costs.
 
-use std::path::Path;
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
-use rootfs_store::{ImageReference, ImportError, ImportOptions, SnapshotDigest, Store};
+use rootfs_store::{BlobDigest, ImageReference, ImportError, ImportOptions, SnapshotDigest, Store};
 
 use crate::oci_layout;
 
@@ -146,4 +148,79 @@ fn parent_with_chunks_of_another_size_is_refused() {
         matches!(refused, Err(ImportError::ParentChunkSize { .. })),
         "{refused:?}"
     );
+}
+
+/// Flips a bit in a pack where it is, as a failing disk does.
+fn damage(store: &Store, pack: &BlobDigest) -> PathBuf {
+    let name = pack.to_string().replace("sha256:", "");
+    let path = store.dir().join("blobs/sha256").join(name);
+    let mut permissions = fs::metadata(&path).unwrap().permissions();
+    #[expect(
+        clippy::permissions_set_readonly_false,
+        reason = "the folder goes with the test"
+    )]
+    permissions.set_readonly(false);
+    fs::set_permissions(&path, permissions).unwrap();
+    let file = fs::File::options().read(true).write(true).open(&path);
+    let file = file.unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 1000).unwrap();
+    file.write_all_at(&[byte[0] ^ 4], 1000).unwrap();
+    path
+}
+
+#[test]
+fn import_again_puts_back_what_was_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let layers = [base(), layer(changed().map(|n| (n, 1)))];
+    let image = image(&dir.path().join("image"), &layers);
+    let store = Store::open(dir.path().join("store")).unwrap();
+    let imported = store.import(&image, &options(None), &()).unwrap();
+    store.set_name("web", &imported.snapshot).unwrap();
+    let packs = store.snapshot(&imported.snapshot).unwrap().packs;
+    assert_eq!(packs.len(), 2);
+    for pack in &packs {
+        damage(&store, &pack.digest);
+    }
+    let faults = store.verify(&()).unwrap().faults;
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert!(faults[0].advice().contains("`again`"));
+    // An import that finds the earlier one does not read it.
+    store.import(&image, &options(None), &()).unwrap();
+    assert_eq!(store.verify(&()).unwrap().faults.len(), 2);
+    let again = ImportOptions {
+        again: true,
+        ..options(None)
+    };
+    let anew = store.import(&image, &again, &()).unwrap();
+    assert_eq!(anew.snapshot, imported.snapshot);
+    let faults = store.verify(&()).unwrap().faults;
+    assert!(faults.is_empty(), "{faults:?}");
+}
+
+#[test]
+fn parent_whose_packs_are_damaged_is_named_if_they_are_needed() {
+    let dir = tempfile::tempdir().unwrap();
+    let version = |number| usize::from(changed().any(|changed| changed == number));
+    let rebuilt = layer((0..FILES).map(|number| (number, version(number))));
+    let other = layer((0..3).map(|number| (number, 2)));
+    let first = image(&dir.path().join("first"), &[base()]);
+    let second = image(&dir.path().join("second"), &[rebuilt]);
+    let third = image(&dir.path().join("third"), &[other]);
+    let store = Store::open(dir.path().join("store")).unwrap();
+    let parent = store.import(&first, &options(None), &()).unwrap().snapshot;
+    let pack = store.snapshot(&parent).unwrap().packs[0].digest;
+    damage(&store, &pack);
+    match store.import(&second, &options(Some(parent)), &()) {
+        Err(ImportError::ParentDamaged { pack: named, .. }) => assert_eq!(named, pack),
+        other => panic!("{other:?}"),
+    }
+    // What shares nothing with it needs no pack of it.
+    store.import(&third, &options(Some(parent)), &()).unwrap();
+    let again = ImportOptions {
+        again: true,
+        ..options(None)
+    };
+    store.import(&first, &again, &()).unwrap();
+    store.import(&second, &options(Some(parent)), &()).unwrap();
 }

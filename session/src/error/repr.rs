@@ -243,6 +243,7 @@ fn import_kind(error: &ImportError) -> ErrorKind {
             ..
         } => ErrorKind::InvalidInput,
         ImportError::Spool { .. }
+        | ImportError::ParentDamaged { .. }
         | ImportError::Tree {
             source: TreeError::Spool { .. },
             ..

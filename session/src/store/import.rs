@@ -18,6 +18,7 @@ pub struct Import {
     disk_bytes: Option<u64>,
     name: Option<String>,
     parent: Option<SnapshotDigest>,
+    again: bool,
     progress: Box<dyn Progress + Send>,
 }
 
@@ -30,6 +31,7 @@ impl Import {
             disk_bytes: None,
             name: None,
             parent: None,
+            again: false,
             progress: Box::new(()),
         }
     }
@@ -59,6 +61,12 @@ impl Import {
         self
     }
 
+    /// Reads the image and writes it even if it was imported before, which puts back what was damaged of it since.
+    pub fn again(mut self) -> Self {
+        self.again = true;
+        self
+    }
+
     /// Is told how far the import has come.
     pub fn on_progress(mut self, progress: impl Progress + Send + 'static) -> Self {
         self.progress = Box::new(progress);
@@ -79,6 +87,7 @@ impl Import {
         }
         options.disk_bytes = self.disk_bytes;
         options.parent = self.parent;
+        options.again = self.again;
         Ok((self.reference.parse()?, options))
     }
 

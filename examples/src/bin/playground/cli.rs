@@ -98,6 +98,9 @@ pub(crate) struct ImportArgs {
     /// An earlier version, whose chunks are not stored again: a digest, a prefix of one, or a name
     #[arg(long, value_name = "SNAPSHOT")]
     pub(crate) parent: Option<String>,
+    /// Read the image and write it even if it was imported before: puts back what is damaged of it
+    #[arg(long)]
+    pub(crate) again: bool,
     /// The size of the disk, as 8GiB
     #[arg(long, value_parser = size::parse)]
     pub(crate) size: Option<u64>,

@@ -37,6 +37,9 @@ pub(crate) fn import(store: &Store, report: Report, args: ImportArgs) -> Result<
     if let Some(parent) = args.parent {
         import = import.parent(store.resolve(&parent)?);
     }
+    if args.again {
+        import = import.again();
+    }
     let imported = import.start().wait()?;
     print_import(report, &imported, begun.elapsed())
 }
