@@ -30,9 +30,9 @@ mod share;
 mod tsc;
 
 /// The status for a command that took too long, as coreutils' `timeout` has it.
-pub(crate) const STATUS_TIMEOUT: u8 = 124;
+const STATUS_TIMEOUT: u8 = 124;
 /// The status for everything else that kept the command from ending by itself.
-pub(crate) const STATUS_FAILED: u8 = 125;
+const STATUS_FAILED: u8 = 125;
 
 /// The memory of a machine for which none is given.
 const MEMORY_MIB: u32 = 4096;
