@@ -130,30 +130,18 @@ fn by_changed_bytes(criterion: &mut Criterion) {
 }
 
 fn by_disk_size(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("commit of 64 MiB in runs");
-    group.sample_size(10);
-    for gib in [1, 8, 64, 512] {
-        let base = Base::new(gib * GIB);
-        base.bench(
-            &mut group,
-            BenchmarkId::new("GiB of the disk", gib),
-            64,
-            RUN_BYTES,
-        );
+    for (name, runs, run_bytes) in [
+        ("commit of 64 MiB in runs", 64, RUN_BYTES),
+        ("commit of 256 scattered blocks", 256, BLOCK_BYTES),
+    ] {
+        let mut group = criterion.benchmark_group(name);
+        group.sample_size(10);
+        for gib in [1, 8, 64, 512] {
+            let id = BenchmarkId::new("GiB of the disk", gib);
+            Base::new(gib * GIB).bench(&mut group, id, runs, run_bytes);
+        }
+        group.finish();
     }
-    group.finish();
-    let mut group = criterion.benchmark_group("commit of 256 scattered blocks");
-    group.sample_size(10);
-    for gib in [1, 8, 64, 512] {
-        let base = Base::new(gib * GIB);
-        base.bench(
-            &mut group,
-            BenchmarkId::new("GiB of the disk", gib),
-            256,
-            BLOCK_BYTES,
-        );
-    }
-    group.finish();
 }
 
 criterion_group!(benches, first, by_changed_bytes, by_disk_size);

@@ -4,36 +4,18 @@
 //! the same image. Checksums of tar headers are put right first.
 #![no_main]
 
+#[path = "../tar_headers.rs"]
+mod tar_headers;
+
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
 use rootfs_store::ImageReference;
 use rootfs_store::image::{BlobPlace, Image, Platform, Scratch, open};
+use tar_headers::fix_checksums;
 
-const BLOCK: usize = 512;
 /// Most bytes that a compressed archive may have.
 const LIMIT_BYTES: u64 = 16 << 20;
-
-/// Puts the checksums of all headers right.
-fn fix_checksums(archive: &mut [u8]) {
-    let mut at = 0usize;
-    while let Some(block) = archive.get_mut(at..at.saturating_add(BLOCK)) {
-        if block.iter().all(|b| *b == 0) {
-            return;
-        }
-        block[148..156].fill(b' ');
-        let sum: u32 = block.iter().map(|b| u32::from(*b)).sum();
-        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-        let digits = block[124..135].iter().filter(|b| b.is_ascii_digit());
-        let size = digits.fold(0usize, |size, digit| {
-            size.saturating_mul(8)
-                .saturating_add(usize::from(digit - b'0'))
-        });
-        at = at
-            .saturating_add(BLOCK)
-            .saturating_add(size.checked_next_multiple_of(BLOCK).unwrap_or(usize::MAX));
-    }
-}
 
 fn open_archive(path: &Path) -> Option<Image> {
     let dir = std::env::temp_dir();

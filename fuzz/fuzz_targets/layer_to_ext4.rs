@@ -8,6 +8,8 @@
 // The same comparison as in the tests of the store.
 #[path = "../../rootfs-store/tests/it/ext4/compare.rs"]
 mod compare;
+#[path = "../tar_headers.rs"]
+mod tar_headers;
 
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -21,31 +23,13 @@ use ext4_view::{Ext4, Ext4Error};
 use libfuzzer_sys::fuzz_target;
 use rootfs_store::ext4::{Layout, LayoutError};
 use rootfs_store::tree::{InodeId, Kind, Limits, Tree, build_from_plain_layers};
+use tar_headers::{BLOCK, fix_checksums};
 
 const CHUNK_BYTES: u32 = 16 << 10;
 /// Larger disks are planned, but not written.
 const MAX_WRITTEN_BYTES: u64 = 256 << 20;
-const BLOCK: usize = 512;
 /// One of so many disks is checked by e2fsck.
 const CHECKED_SHARE: u64 = 8;
-
-/// Puts the checksums of all headers right.
-fn fix_checksums(stream: &mut [u8]) {
-    let mut at = 0usize;
-    while let Some(block) = stream.get_mut(at..at.saturating_add(BLOCK)) {
-        if block.iter().all(|b| *b == 0) {
-            return;
-        }
-        block[148..156].fill(b' ');
-        let sum: u32 = block.iter().map(|b| u32::from(*b)).sum();
-        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-        let digits = block[124..135].iter().filter(|b| b.is_ascii_digit());
-        let size = digits.fold(0usize, |size, digit| size * 8 + usize::from(digit - b'0'));
-        at = at
-            .saturating_add(BLOCK)
-            .saturating_add(size.next_multiple_of(BLOCK));
-    }
-}
 
 fn build(layers: &[&[u8]]) -> Option<Tree> {
     let limits = Limits {

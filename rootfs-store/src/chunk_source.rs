@@ -32,7 +32,8 @@ pub(crate) struct ChunkSource {
     packs: Cache<BlobDigest, Arc<PackFile>>,
     /// By pack too, as a page names its own pack without its digest.
     pages: Cache<(BlobDigest, ChunkDigest), Arc<Page>>,
-    /// By root page, its pack, the levels below it, and number of the leaf; nothing where all chunks of a leaf are zero.
+    /// By root page, its pack, the levels below it, and number of the leaf; nothing where all chunks of a leaf are
+    /// zero.
     leaves: Cache<(ChunkDigest, BlobDigest, u8, u64), Option<Arc<Page>>>,
     chunks: Cache<ChunkDigest, Bytes, ByLength>,
 }
@@ -102,8 +103,8 @@ impl ChunkSource {
         Ok(page)
     }
 
-    /// The page of level 0 that is number `leaf` in the tree of so many levels below `root`, as `find` finds it the first
-    /// time.
+    /// The page of level 0 that is number `leaf` in the tree of so many levels below `root`, as `find` finds it the
+    /// first time.
     pub(crate) fn leaf(
         &self,
         root: &Locator,

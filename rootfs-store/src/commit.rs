@@ -14,8 +14,8 @@ use crate::progress::Progress;
 use crate::seal::{Dirty, Known, seal};
 use crate::store::{Store, StoreError};
 
-/// Most packs of a snapshot, unless it is larger than so many full ones: registries refuse manifests with many layers, some
-/// above 500.
+/// Most packs of a snapshot, unless it is larger than so many full ones: registries refuse manifests with many layers,
+/// some above 500.
 const MAX_PACKS: usize = 100;
 
 /// What a commit made.

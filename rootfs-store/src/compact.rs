@@ -1,7 +1,7 @@
 //! Writing what is live of sparse packs anew, so that the packs can go.
 //!
-//! Invariant: frames of chunks are copied as they are, after they were verified, so the disk is the same byte for byte; a
-//! name is moved only after its new snapshot is durable.
+//! Invariant: frames of chunks are copied as they are, after they were verified, so the disk is the same byte for byte;
+//! a name is moved only after its new snapshot is durable.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -183,8 +183,8 @@ impl Store {
     }
 }
 
-/// Writes what an index needs of some packs into new ones; returns the new root, and these packs. Of the bytes to be copied,
-/// there are `total`.
+/// Writes what an index needs of some packs into new ones; returns the new root, and these packs. Of the bytes to be
+/// copied, there are `total`.
 pub(crate) fn rewrite_packs(
     source: &ChunkSource,
     index: &Index,

@@ -1,7 +1,7 @@
 //! Copy-on-write disks over a snapshot.
 //!
-//! Invariant: what a disk is made of changes as a whole, while nobody is in the middle of a write; reads go on with what
-//! they began with.
+//! Invariant: what a disk is made of changes as a whole, while nobody is in the middle of a write; reads go on with
+//! what they began with.
 
 mod blocks;
 mod error;

@@ -1,8 +1,8 @@
 //! Removing what nobody needs.
 //!
 //! Invariant: a blob is removed only if it is older than the grace period and no name, disk or lease leads to it, all
-//! seen under the store's lock and made durable before. What processes write meanwhile, they lease first, which waits for
-//! that lock.
+//! seen under the store's lock and made durable before. What processes write meanwhile, they lease first, which waits
+//! for that lock.
 
 use std::fs;
 use std::time::Duration;
@@ -36,8 +36,8 @@ impl Store {
     ///
     /// Others may use the store meanwhile: what an import, a commit, an export, a disk or a [`Lease`](crate::Lease) of
     /// any process needs stays. `grace` is for what knows nothing of leases: tools that wrote into the layout, like
-    /// `skopeo copy`, which must not do so while a process changes the store, and images that were imported but not named, which stay until their manifest is older. An image
-    /// that was imported again counts from then.
+    /// `skopeo copy`, which must not do so while a process changes the store, and images that were imported but not
+    /// named, which stay until their manifest is older. An image that was imported again counts from then.
     ///
     /// # Errors
     /// [`RootError`]; nothing is removed if it can't be told what is needed. A collection that fails later has removed

@@ -1,21 +1,20 @@
 //! From a container image to a snapshot.
 
+mod error;
 mod sealing;
 mod steps;
 
-use std::path::PathBuf;
-
 use crate::chunk::{DEFAULT_CHUNK_BYTES, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES};
-use crate::digest::{BlobDigest, SnapshotDigest};
-use crate::ext4::LayoutError;
-use crate::image::{self, Image, ImageError, Platform, Scratch};
+use crate::digest::SnapshotDigest;
+use crate::image::{self, Image, Platform, Scratch};
 use crate::leases::Lease;
 use crate::manifest::{MAX_DISK_BYTES, NewSnapshot, Pack};
 use crate::progress::Progress;
 use crate::reference::ImageReference;
 use crate::seal::Known;
-use crate::store::{Store, StoreError};
-use crate::tree::{Limits, TreeError};
+use crate::store::Store;
+use crate::tree::Limits;
+pub use error::ImportError;
 use sealing::Sealing;
 
 /// Size of a disk whose size nobody asked for, in bytes, unless its image needs more.
@@ -37,9 +36,9 @@ pub struct ImportOptions {
     pub disk_bytes: Option<u64>,
     /// Size of the disk's chunks in bytes: a power of two from 16 KiB to 1 MiB; [`DEFAULT_CHUNK_BYTES`] by default.
     pub chunk_bytes: u32,
-    /// A snapshot whose chunks are not stored again, an earlier version of the image for instance. The new snapshot then
-    /// follows from this one too, and its manifest names packs of both. The packs that it names of the parent are read
-    /// and hashed.
+    /// A snapshot whose chunks are not stored again, an earlier version of the image for instance. The new snapshot
+    /// then follows from this one too, and its manifest names packs of both. The packs that it names of the parent are
+    /// read and hashed.
     pub parent: Option<SnapshotDigest>,
     /// Reads the image and writes its packs even if it was imported before, which puts back what was damaged of them
     /// since. The snapshot is the same.
@@ -78,91 +77,15 @@ pub struct Imported {
     pub lease: Lease,
 }
 
-/// Why an image could not be imported; no snapshot is visible.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ImportError {
-    /// The image could not be opened.
-    #[error("could not open image {reference}")]
-    Image {
-        /// The image.
-        reference: String,
-        /// What is wrong.
-        source: ImageError,
-    },
-    /// The image's layers could not be applied.
-    #[error("could not unpack image {reference}")]
-    Tree {
-        /// The image.
-        reference: String,
-        /// What is wrong.
-        source: TreeError,
-    },
-    /// The image's files could not be put on a disk of that size.
-    #[error("could not put the files of image {reference} on a disk")]
-    Layout {
-        /// The image.
-        reference: String,
-        /// What is wrong.
-        source: LayoutError,
-    },
-    /// A size that no disk can have was asked for.
-    #[error("a disk can't have {disk_bytes} bytes: ask for 1 to {MAX_DISK_BYTES}")]
-    DiskSize {
-        /// The size in bytes.
-        disk_bytes: u64,
-    },
-    /// A size that no chunk can have was asked for.
-    #[error(
-        "chunks can't have {chunk_bytes} bytes: ask for a power of two from {MIN_CHUNK_BYTES} to {MAX_CHUNK_BYTES}"
-    )]
-    ChunkSize {
-        /// The size in bytes.
-        chunk_bytes: u32,
-    },
-    /// The parent's chunks have another size, so that none can be the same.
-    #[error(
-        "snapshot {parent} has chunks of {found} bytes, so it can't be the parent of one with {chunk_bytes}"
-    )]
-    ParentChunkSize {
-        /// The parent.
-        parent: SnapshotDigest,
-        /// The size of its chunks in bytes.
-        found: u32,
-        /// The size that was asked for.
-        chunk_bytes: u32,
-    },
-    /// A pack of the parent that the snapshot would need is damaged.
-    #[error(
-        "pack {pack} of the parent {parent} is damaged: repair it, import the parent's image with the option `again`, or do without a parent"
-    )]
-    ParentDamaged {
-        /// The parent.
-        parent: SnapshotDigest,
-        /// The pack.
-        pack: BlobDigest,
-    },
-    /// The unpacked files could not be read back.
-    #[error("could not read the unpacked files in {path}")]
-    Spool {
-        /// The folder of the temporary file.
-        path: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 impl Store {
     /// Makes a disk of an image. The same image, with the same options, gives the same snapshot in every store.
     ///
     /// Images that begin with the same layers share the packs of these, if the layers are large enough.
     ///
     /// An image that was imported before, with the same options, is found and not imported again, unless
-    /// [`ImportOptions::again`] says so. What it returns is durable, but has no name yet: see [`Store::set_name`]. [`Imported::lease`] keeps it until then; without either,
-    /// [`Store::gc`] takes it for unused once it is older than the grace period.
+    /// [`ImportOptions::again`] says so. What it returns is durable, but has no name yet: see [`Store::set_name`].
+    /// [`Imported::lease`] keeps it until then; without either, [`Store::gc`] takes it for unused once it is older than
+    /// the grace period.
     ///
     /// # Errors
     /// [`ImportError`]; nothing is left behind but, after a crash, what the next [`Store::open`] removes.

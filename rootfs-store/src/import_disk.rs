@@ -52,8 +52,8 @@ pub enum ImportDiskError {
 }
 
 impl Store {
-    /// Makes a snapshot of a raw disk: a file, in which holes are passed over, or a block device. Its size is rounded up
-    /// to whole chunks, with zeros. The same bytes give the same snapshot in every store.
+    /// Makes a snapshot of a raw disk: a file, in which holes are passed over, or a block device. Its size is rounded
+    /// up to whole chunks, with zeros. The same bytes give the same snapshot in every store.
     ///
     /// Nobody should write to it meanwhile: the snapshot then holds some of what was written. The snapshot has no name
     /// yet; [`Imported::lease`] keeps it.

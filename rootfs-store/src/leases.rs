@@ -3,9 +3,9 @@
 //! A lease is a file in `leases` that its holder keeps locked, so that it ends with the holder's process. It has a line
 //! for each blob that must stay: `blob DIGEST`, or `document DIGEST` for a manifest with all that it names.
 //!
-//! Invariant: files are made and lines are added under the store's lock, which `gc` holds from before it reads the leases
-//! until it has removed what nobody needs. A line is added before its blob gets its place, or before somebody relies on
-//! a blob that is there already. So a blob is either named by a lease in time, or known to be gone.
+//! Invariant: files are made and lines are added under the store's lock, which `gc` holds from before it reads the
+//! leases until it has removed what nobody needs. A line is added before its blob gets its place, or before somebody
+//! relies on a blob that is there already. So a blob is either named by a lease in time, or known to be gone.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};

@@ -177,7 +177,8 @@ pub(crate) struct NewSnapshot {
 }
 
 impl NewSnapshot {
-    /// Writes config and manifest, durably and kept by `lease`; returns the snapshot and the bytes that the store grew by.
+    /// Writes config and manifest, durably and kept by `lease`; returns the snapshot and the bytes that the store grew
+    /// by.
     pub(crate) fn write(
         self,
         blobs: &Blobs,

@@ -3,8 +3,8 @@
 //! Entries that others put there, with `skopeo copy` for example, are kept as they are.
 //!
 //! Invariant: whoever changes `index.json` holds the store's lock and replaces the file as a whole. Other tools know
-//! nothing of that lock, so they must not write to the layout while a process changes the store: one would undo what the
-//! other wrote.
+//! nothing of that lock, so they must not write to the layout while a process changes the store: one would undo what
+//! the other wrote.
 
 use std::collections::HashMap;
 use std::fs::File;

@@ -80,7 +80,8 @@ struct Worker {
     encoder: Encoder,
 }
 
-/// Writes what differs from `base`: new chunks once each, then the index pages that they dirty. `lease` keeps the packs.
+/// Writes what differs from `base`: new chunks once each, then the index pages that they dirty. `lease` keeps the
+/// packs.
 pub(crate) fn seal<N, E>(
     source: &ChunkSource,
     base: &Index,

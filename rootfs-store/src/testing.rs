@@ -58,8 +58,8 @@ pub(crate) fn snapshot_of(store: &Store, bytes: &[u8]) -> SnapshotDigest {
     snapshot.write(store.blobs(), &lease).unwrap().0
 }
 
-/// A disk of the largest size whose index names one page of each level as often as fits. The chunks of its leaf are filled
-/// with the bytes of `pattern` in turn; those of byte 0 are not there.
+/// A disk of the largest size whose index names one page of each level as often as fits. The chunks of its leaf are
+/// filled with the bytes of `pattern` in turn; those of byte 0 are not there.
 pub(crate) fn bomb(store: &Store, pattern: &[u8]) -> SnapshotDigest {
     let mut encoder = Encoder::new().unwrap();
     bomb_of(store, |packs| {

@@ -36,8 +36,8 @@ pub(crate) use tar_stream::{Entries, EntryKind};
 /// - 64 MiB for buffers at the default size of chunks, however large the image is (17 MiB were measured for one of
 ///   600 MiB), 64 bytes more for each byte that chunks are larger, and what a zstd layer's window has over 8 MiB (zstd
 ///   refuses windows of more than 128 MiB);
-/// - 1 KiB for each entry (490 bytes were measured, with short names, where every second is a directory), so 4 GiB where [`Self::entries`] is used
-///   up, and three times what counts as [`Self::metadata_bytes`];
+/// - 1 KiB for each entry (490 bytes were measured, with short names, where every second is a directory), so 4 GiB
+///   where [`Self::entries`] is used up, and three times what counts as [`Self::metadata_bytes`];
 /// - 256 bytes for each chunk of the disk that holds something.
 #[derive(Debug, Clone)]
 pub struct Limits {

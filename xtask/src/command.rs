@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{self, Read as _};
-use std::process::{Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 /// How much of a failed command's output goes into the error.
 const SHOWN_BYTES: usize = 4000;
@@ -86,21 +86,16 @@ pub(crate) fn output(command: &mut Command) -> Result<Output, CommandError> {
 /// # Errors
 /// [`CommandError::Start`] if it can't be started.
 pub(crate) fn merged_output(command: &mut Command) -> Result<(ExitStatus, String), CommandError> {
-    let start = |source| CommandError::Start {
+    let spawn = |command: &mut Command| -> io::Result<(io::PipeReader, Child)> {
+        let (output, stdout) = io::pipe()?;
+        let stderr = stdout.try_clone()?;
+        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+        Ok((output, command.spawn()?))
+    };
+    let (mut output, mut child) = spawn(command).map_err(|source| CommandError::Start {
         line: line(command),
         source,
-    };
-    let (mut output, stdout) = io::pipe().map_err(start)?;
-    let stderr = stdout.try_clone().map_err(start)?;
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(stdout)
-        .stderr(stderr)
-        .spawn()
-        .map_err(|source| CommandError::Start {
-            line: line(command),
-            source,
-        })?;
+    })?;
     // Ours would keep the pipe open.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut printed = Vec::new();

@@ -36,8 +36,8 @@ const STATUS_FAILED: u8 = 125;
 
 /// The memory of a machine for which none is given.
 const MEMORY_MIB: u32 = 4096;
-/// The CPUs of a machine for which none are given. One host CPU emulates one, so two machines get more done than one with
-/// two.
+/// The CPUs of a machine for which none are given. One host CPU emulates one, so two machines get more done than one
+/// with two.
 const CPUS: u32 = 1;
 
 /// What to run, and the machine it takes.

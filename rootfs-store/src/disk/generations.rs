@@ -1,8 +1,8 @@
 //! The files of a disk's folder: which overlays there are, and what a crash left of others.
 //!
 //! A live commit puts a new overlay over the one that it makes a snapshot of, and takes the lower one away when the new
-//! one's header names that snapshot as its base. So the overlays of a disk are the highest one, and those below it for as
-//! long as the one above says that it lies over the previous one.
+//! one's header names that snapshot as its base. So the overlays of a disk are the highest one, and those below it for
+//! as long as the one above says that it lies over the previous one.
 
 use std::fs::{self, File, TryLockError};
 use std::io;

@@ -440,7 +440,8 @@ fn live_commit_gives_back_the_space_of_what_it_sealed() {
 fn live_commit_has_all_that_was_written_before_and_nothing_of_later() {
     let dir = tempfile::tempdir().unwrap();
     let (store, disk) = new_disk(dir.path());
-    // Each round fills the same blocks in order, so a state is a number of blocks of one round and the rest of the one before.
+    // Each round fills the same blocks in order, so a state is a number of blocks of one round and the rest of the one
+    // before.
     const BLOCKS: usize = 64;
     let stop = std::sync::atomic::AtomicBool::new(false);
     let snapshots: Vec<_> = std::thread::scope(|scope| {
@@ -523,21 +524,6 @@ fn missing_overlay_below_is_an_error() {
         store.open_disk("d"),
         Err(DiskError::NoOverlay { .. })
     ));
-}
-
-#[test]
-fn live_commit_works_again_on_the_disk_on_which_one_failed() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, disk) = new_disk(dir.path());
-    disk.write_at(&[1; 8192], 0).unwrap();
-    // In the way of the new overlay's map, after its blocks' file was made.
-    let obstacle = dir.path().join("disks/d/map.1.new");
-    fs::create_dir(&obstacle).unwrap();
-    assert!(store.commit_live(&disk, &()).is_err());
-    fs::remove_dir(&obstacle).unwrap();
-    let snapshot = store.commit_live(&disk, &()).unwrap().snapshot;
-    assert_eq!(disk.base(), snapshot);
-    assert!(all(&disk)[..8192].iter().all(|byte| *byte == 1));
 }
 
 #[test]

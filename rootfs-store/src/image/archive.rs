@@ -1,8 +1,8 @@
 //! Images in the files that `docker save` and `skopeo copy … docker-archive:` write: a tar of layers, a config for each
 //! image, and `manifest.json`, which says what belongs together.
 //!
-//! Layers are read where they lie in the archive. Newer archives are OCI layouts as well; their `manifest.json` says the
-//! same as the older ones', so nothing else is looked at.
+//! Layers are read where they lie in the archive. Newer archives are OCI layouts as well; their `manifest.json` says
+//! the same as the older ones', so nothing else is looked at.
 //!
 //! Invariant: nothing of the archive is written anywhere but to an unnamed file.
 

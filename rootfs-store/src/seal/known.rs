@@ -17,15 +17,18 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    /// All chunks of a snapshot.
+    /// All chunks of a snapshot that lie in packs which its manifest names.
     pub(crate) fn of(snapshot: &Snapshot, source: &ChunkSource) -> Result<Self, StoreError> {
-        let located = |found: Result<(u64, Locator), _>| found.map(|(_, at)| (at.digest, at));
+        let named: BTreeSet<_> = snapshot.packs.iter().map(|pack| pack.digest).collect();
+        let mut chunks = HashMap::new();
+        for found in snapshot.index().iter(source) {
+            let (_, at) = found?;
+            if matches!(at.pack, PackRef::Complete(pack) if named.contains(&pack)) {
+                chunks.insert(at.digest, at);
+            }
+        }
         Ok(Self {
-            chunks: snapshot
-                .index()
-                .iter(source)
-                .map(located)
-                .collect::<Result<_, _>>()?,
+            chunks,
             packs: snapshot.packs.clone(),
         })
     }

@@ -106,27 +106,10 @@ fn metadata() -> Vec<u8> {
         &[(10_000, b"in the middle"), (49_999, b"!")],
     );
     layer.sparse("etc/hole", 1 << 20, &[]);
-    sparse_of_old(&mut layer);
+    layer
+        .sparse_0_0("etc/sparse-0.0")
+        .sparse_0_1("etc/sparse-0.1");
     layer.bytes()
-}
-
-fn sparse_of_old(layer: &mut Layer) {
-    layer
-        .record("GNU.sparse.size", b"20000")
-        .record("GNU.sparse.numblocks", b"2")
-        .record("GNU.sparse.offset", b"5000")
-        .record("GNU.sparse.numbytes", b"3")
-        .record("GNU.sparse.offset", b"19998")
-        .record("GNU.sparse.numbytes", b"2")
-        .file("etc/sparse-0.0", b"abcyz");
-    layer
-        .record("GNU.sparse.major", b"0")
-        .record("GNU.sparse.minor", b"1")
-        .record("GNU.sparse.name", b"etc/sparse-0.1")
-        .record("GNU.sparse.size", b"20000")
-        .record("GNU.sparse.numblocks", b"2")
-        .record("GNU.sparse.map", b"5000,3,19998,2")
-        .file("GNUSparseFile.1/x", b"abcyz");
 }
 
 /// What the last layer will remove or replace.

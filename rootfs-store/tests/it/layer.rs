@@ -105,6 +105,28 @@ impl Layer {
         self.file("GNUSparseFile.0/piece", &data)
     }
 
+    /// Adds a sparse file in PAX format 0.0: 20,000 bytes, `abc` at 5,000 and `yz` at the end.
+    pub(crate) fn sparse_0_0(&mut self, path: &str) -> &mut Self {
+        self.record("GNU.sparse.size", b"20000")
+            .record("GNU.sparse.numblocks", b"2")
+            .record("GNU.sparse.offset", b"5000")
+            .record("GNU.sparse.numbytes", b"3")
+            .record("GNU.sparse.offset", b"19998")
+            .record("GNU.sparse.numbytes", b"2")
+            .file(path, b"abcyz")
+    }
+
+    /// Adds the same sparse file in PAX format 0.1.
+    pub(crate) fn sparse_0_1(&mut self, path: &str) -> &mut Self {
+        self.record("GNU.sparse.major", b"0")
+            .record("GNU.sparse.minor", b"1")
+            .record("GNU.sparse.name", path.as_bytes())
+            .record("GNU.sparse.size", b"20000")
+            .record("GNU.sparse.numblocks", b"2")
+            .record("GNU.sparse.map", b"5000,3,19998,2")
+            .file("GNUSparseFile.1/x", b"abcyz")
+    }
+
     /// Adds an entry of which only the header's name, type and data are given, in GNU's format.
     pub(crate) fn gnu(&mut self, name: &[u8], kind: u8, data: &[u8]) -> &mut Self {
         let mut header = tar::Header::new_gnu();

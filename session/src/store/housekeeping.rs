@@ -21,8 +21,8 @@ impl Store {
     }
 
     /// Writes what is live of sparse packs anew, for all snapshots that only names of images lead to, and moves these
-    /// names; a [`gc`](Self::gc) frees the packs then. Snapshots of sessions stay as they are, as a session's record names
-    /// its snapshot by digest. Nothing happens before [`Chore::start`].
+    /// names; a [`gc`](Self::gc) frees the packs then. Snapshots of sessions stay as they are, as a session's record
+    /// names its snapshot by digest. Nothing happens before [`Chore::start`].
     pub fn compact(&self) -> Chore<Vec<Compacted>> {
         Chore::new("compact", self.inner(), |store, progress| {
             let may_move = |name: &str| !name.starts_with(RESERVED);
@@ -52,8 +52,8 @@ impl Store {
         Chore::new("usage", self.inner(), |store, _| Ok(store.usage()?))
     }
 
-    /// Makes a snapshot of a raw disk, a file or a block device, and names it if there is a name. Nothing happens before
-    /// [`Chore::start`].
+    /// Makes a snapshot of a raw disk, a file or a block device, and names it if there is a name. Nothing happens
+    /// before [`Chore::start`].
     pub fn import_disk(&self, file: impl AsRef<Path>, name: Option<&str>) -> Chore<Imported> {
         let (file, name) = (file.as_ref().to_owned(), name.map(str::to_owned));
         Chore::new("import disk", self.inner(), move |store, progress| {

@@ -54,8 +54,8 @@ impl Import {
         self
     }
 
-    /// A snapshot whose chunks are not stored again, an earlier version of the image for instance. The digest of the new
-    /// snapshot then depends on this one too.
+    /// A snapshot whose chunks are not stored again, an earlier version of the image for instance. The digest of the
+    /// new snapshot then depends on this one too.
     pub fn parent(mut self, parent: SnapshotDigest) -> Self {
         self.parent = Some(parent);
         self

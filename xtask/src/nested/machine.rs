@@ -20,8 +20,8 @@ use crate::kernel::KernelPaths;
 
 /// The emulated CPU: one that `kvm_amd` accepts.
 const CPU: &str = "EPYC,+svm";
-/// What the machine's kernel is told. On a busy host its clocks seem to run apart, and it would take the TSC for unstable;
-/// KVM then gives its guests TSCs that stand still and jump, with which they hang and reset.
+/// What the machine's kernel is told. On a busy host its clocks seem to run apart, and it would take the TSC for
+/// unstable; KVM then gives its guests TSCs that stand still and jump, with which they hang and reset.
 const COMMAND_LINE: &str = "console=ttyS0 reboot=t panic=-1 quiet mitigations=off tsc=reliable";
 /// Frequency of a TSC that counts instructions, of which each takes a nanosecond.
 const ICOUNT_KHZ: u64 = 1_000_000;

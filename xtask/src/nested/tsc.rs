@@ -1,7 +1,7 @@
 //! The frequency of the TSC, which an emulated machine has from the host.
 //!
-//! A kernel measures it when it boots. On a busy host the emulator may be held up in the middle of that, and clocks then run
-//! several times too fast.
+//! A kernel measures it when it boots. On a busy host the emulator may be held up in the middle of that, and clocks
+//! then run several times too fast.
 
 #![expect(unsafe_code, reason = "the TSC is read by an instruction")]
 

@@ -24,9 +24,9 @@ const MEMORY_MIB: &str = "6144";
 const TIMEOUT_S: &str = "600";
 /// How many tests of a binary run at a time: several guests wait for something else than the CPU most of the time.
 const THREADS: &str = "3";
-/// How often a binary is run at the most where the machine is emulated. There, guests' timers stop now and then, all of them
-/// in one machine at the same time, and some of its tests then find guests that hang; or the machine stops as a whole. What
-/// is wrong with the code fails every time.
+/// How often a binary is run at the most where the machine is emulated. There, guests' timers stop now and then, all of
+/// them in one machine at the same time, and some of its tests then find guests that hang; or the machine stops as a
+/// whole. What is wrong with the code fails every time.
 const TRIES: u32 = 3;
 
 /// Builds the test binaries and runs them; fails after all if one did.

@@ -168,26 +168,8 @@ fn sparse_files_of_pax_format_1_0_keep_their_holes() {
 
 #[test]
 fn sparse_files_of_older_pax_formats_keep_their_holes() {
-    let stream = Layer::new()
-        .record("GNU.sparse.size", b"20000")
-        .record("GNU.sparse.numblocks", b"2")
-        .record("GNU.sparse.offset", b"5000")
-        .record("GNU.sparse.numbytes", b"3")
-        .record("GNU.sparse.offset", b"19998")
-        .record("GNU.sparse.numbytes", b"2")
-        .file("old", b"abcyz")
-        .bytes();
-    assert_sparse(&stream, "old");
-    let stream = Layer::new()
-        .record("GNU.sparse.major", b"0")
-        .record("GNU.sparse.minor", b"1")
-        .record("GNU.sparse.name", b"real")
-        .record("GNU.sparse.size", b"20000")
-        .record("GNU.sparse.numblocks", b"2")
-        .record("GNU.sparse.map", b"5000,3,19998,2")
-        .file("GNUSparseFile.1/x", b"abcyz")
-        .bytes();
-    assert_sparse(&stream, "real");
+    assert_sparse(&Layer::new().sparse_0_0("old").bytes(), "old");
+    assert_sparse(&Layer::new().sparse_0_1("real").bytes(), "real");
 }
 
 /// A header of GNU's own sparse format; its map holds octal numbers.
