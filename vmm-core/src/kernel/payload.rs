@@ -25,7 +25,8 @@ pub(super) fn unpack(payload: &[u8]) -> Result<Option<Vec<u8>>, KernelError> {
     if size > MAX_KERNEL_BYTES {
         return Err(KernelError::TooLarge);
     }
-    let kernel = unpack(&packed[SIZE_BYTES..], packed, size)?;
+    let blocks = packed.get(LZ4_LEGACY_MAGIC.len()..).ok_or(DAMAGED)?;
+    let kernel = unpack(blocks, packed, size)?;
     if kernel.len() != size {
         return Err(DAMAGED);
     }

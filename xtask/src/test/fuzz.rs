@@ -16,6 +16,11 @@ use crate::tools;
 /// Where the sources of targets are, below the folder of the package.
 const SOURCES: &str = "fuzz_targets";
 
+/// How much of a failed run's log is shown: so many lines from its cause on, as many from its end, each cut to
+/// so many characters.
+const SHOWN_LINES: usize = 30;
+const SHOWN_COLUMNS: usize = 200;
+
 /// Targets of which not all would be run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -105,7 +110,7 @@ fn run_one(program: &Path, folder: &Path, name: &str, seconds: u32) -> Result<St
     if !output.status.success() {
         return Err(FuzzError::Failed {
             target: name.to_owned(),
-            output: command::tail(&output.stderr),
+            output: failure(&String::from_utf8_lossy(&output.stderr)),
         }
         .into());
     }
@@ -124,6 +129,18 @@ fn fuzz(program: &Path, folder: &Path, args: &[&str]) -> Command {
 fn last_line(log: &str) -> String {
     let done = log.lines().rev().find(|line| line.starts_with("Done "));
     done.unwrap_or("ended").to_owned()
+}
+
+/// What went wrong in a run: its log from the panic or the sanitizer's report on. The log also shows the input
+/// byte by byte, hence the cuts.
+fn failure(log: &str) -> String {
+    let is_cause = |line: &str| line.contains("panicked at") || line.contains("ERROR: ");
+    let first = log.lines().position(is_cause).unwrap_or_default();
+    let cut = |line: &str| line.chars().take(SHOWN_COLUMNS).collect::<String>();
+    let lines: Vec<String> = log.lines().skip(first).map(cut).collect();
+    let head = lines.len().min(SHOWN_LINES);
+    let tail = lines.len().saturating_sub(SHOWN_LINES).max(head);
+    [&lines[..head], &lines[tail..]].concat().join("\n")
 }
 
 #[cfg(test)]

@@ -7,6 +7,23 @@ fn the_line_with_the_number_of_runs_is_found() {
     assert_eq!(last_line(""), "ended");
 }
 
+#[test]
+fn a_failure_is_shown_from_its_cause_on_and_without_the_bytes() {
+    let bytes = "0, ".repeat(10_000);
+    let trace = "at x\n".repeat(100);
+    let log =
+        format!("#1 pulse\nthread panicked at a.rs:1:2:\n{trace}{bytes}\nReproduce with: x\n");
+    let shown = failure(&log);
+    assert!(
+        shown.starts_with("thread panicked at a.rs:1:2:\nat x\n"),
+        "{shown}"
+    );
+    assert!(shown.ends_with("\nReproduce with: x"), "{shown}");
+    assert_eq!(shown.lines().count(), 2 * SHOWN_LINES);
+    assert!(shown.len() < 1_000, "{shown}");
+    assert_eq!(failure("one\ntwo"), "one\ntwo");
+}
+
 fn target(source: &Path) -> Target {
     Target {
         package: "fuzz".to_owned(),
