@@ -13,6 +13,9 @@ use crate::config::Drive;
 use crate::memory::{self, Memory};
 use crate::virtio::{Event, Handler, Interrupt, ServedQueue};
 
+/// Turns in a row that a device gets: an honest driver's requests take two.
+const MAX_TURNS: u32 = 64;
+
 /// Where a driver says that its queue is.
 #[derive(Clone, Copy, Debug)]
 pub struct Rings {
@@ -93,19 +96,18 @@ impl BlockDriver {
             .is_ok()
     }
 
-    /// Lets the device work until it has nothing to do; `false` if it asks for a reset.
+    /// Lets the device work until it has nothing to do, or kicked itself so often that it never would; `false` if it
+    /// asks for a reset.
     pub fn kick(&mut self) -> bool {
-        loop {
-            if self
-                .device
-                .serve(Event::Queue(0), &mut self.queues)
-                .is_err()
-            {
+        for _ in 0..MAX_TURNS {
+            let served = self.device.serve(Event::Queue(0), &mut self.queues);
+            if served.is_err() {
                 return false;
             }
             if self.kick.read().is_err() {
-                return true;
+                break;
             }
         }
+        true
     }
 }

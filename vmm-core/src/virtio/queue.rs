@@ -94,8 +94,7 @@ impl ServedQueue {
             while let Some(chain) = self.queue.iter(&self.memory)?.next() {
                 if budget == 0 {
                     self.queue.go_to_previous_position();
-                    // A full counter is a kick, too.
-                    let _kicked_already = self.kick.write(1);
+                    self.kick_itself();
                     return Ok(());
                 }
                 budget -= 1;
@@ -121,7 +120,18 @@ impl ServedQueue {
             if !self.queue.enable_notification(&self.memory)? {
                 return Ok(());
             }
+            // Where the rings lie over one another, that may be true for ever, and never a chain be found.
+            if budget == 0 {
+                self.kick_itself();
+                return Ok(());
+            }
+            budget -= 1;
         }
+    }
+
+    fn kick_itself(&self) {
+        // A full counter is a kick, too.
+        let _kicked_already = self.kick.write(1);
     }
 
     fn finish(&mut self, head: u16, bytes: u32) -> Result<(), QueueError> {
@@ -132,3 +142,6 @@ impl ServedQueue {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
