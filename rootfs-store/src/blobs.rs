@@ -2,8 +2,11 @@
 //!
 //! Invariant: a file in `blobs/sha256` is complete. It is written in `staging`, synced, then renamed.
 
+mod writeback;
+
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -15,6 +18,7 @@ use crate::files::{Files, STAGED_PREFIX, StoreFile};
 use crate::image::MAX_DOCUMENT_BYTES;
 use crate::leases::Lease;
 use crate::store::StoreError;
+use writeback::Writeback;
 
 /// Where an OCI image layout keeps its blobs.
 pub(crate) const BLOBS: &str = "blobs/sha256";
@@ -107,6 +111,7 @@ impl Blobs {
         Ok(NewBlob {
             blobs: self,
             file,
+            writeback: Writeback::new(),
             hasher: Sha256::new(),
             len: 0,
         })
@@ -285,6 +290,7 @@ pub(crate) fn create_dir(files: &Files, parent: &Path, name: &str) -> Result<(),
 pub(crate) struct NewBlob<'a> {
     blobs: &'a Blobs,
     file: BufWriter<NamedTempFile<StoreFile>>,
+    writeback: Writeback,
     hasher: Sha256,
     len: u64,
 }
@@ -298,14 +304,19 @@ impl<'a> NewBlob<'a> {
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.hasher.update(bytes);
         self.len += bytes.len() as u64;
-        self.file
-            .write_all(bytes)
+        let file = self.file.get_ref().as_file().get();
+        self.writeback
+            .advance(file, self.len)
+            .and_then(|()| self.file.write_all(bytes))
             .map_err(io_error("write a blob to", &self.blobs.staging))
     }
 
     /// Syncs the blob's bytes, so that it can be published.
-    pub(crate) fn finish(self) -> Result<StagedBlob<'a>, StoreError> {
+    pub(crate) fn finish(mut self) -> Result<StagedBlob<'a>, StoreError> {
         let staging = &self.blobs.staging;
+        self.writeback
+            .finish()
+            .map_err(io_error("sync a blob in", staging))?;
         let file = self
             .file
             .into_inner()
@@ -336,6 +347,12 @@ pub(crate) struct StagedBlob<'a> {
 }
 
 impl StagedBlob<'_> {
+    pub(crate) fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), StoreError> {
+        let file = self.file.as_file().get();
+        let read = file.read_exact_at(buf, offset);
+        read.map_err(io_error("read a blob in", &self.blobs.staging))
+    }
+
     /// Gives the blob its name, and keeps it by `lease`; [`Blobs::sync`] makes the name durable.
     ///
     /// A file that has the name already is replaced: its bytes may have been damaged since it was written.

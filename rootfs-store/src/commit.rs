@@ -11,7 +11,7 @@ use crate::live::live_bytes;
 use crate::manifest::{NewSnapshot, Pack, Snapshot};
 use crate::pack::PACK_BYTES;
 use crate::progress::Progress;
-use crate::seal::{Dirty, Known, seal};
+use crate::seal::{ChunkWriter, Dirty, Known, seal};
 use crate::store::{Store, StoreError};
 
 /// Most packs of a snapshot, unless it is larger than so many full ones: registries refuse manifests with many layers,
@@ -113,12 +113,13 @@ impl Store {
         let dirty = Dirty {
             count: committed.touched_chunks,
             numbers: touched.into_iter().map(Ok),
-            pack_bytes: PACK_BYTES,
             chunk_bytes: base.chunk_bytes,
             known: &Known::default(),
+            digest: &|_| None,
             read: &read,
         };
-        let mut sealed = seal(&self.inner.source, &index, dirty, &lease, progress)?;
+        let writer = ChunkWriter::new(self.blobs(), PACK_BYTES);
+        let mut sealed = seal(&self.inner.source, &index, writer, dirty, &lease, progress)?;
         committed.changed_chunks = sealed.changed_chunks;
         committed.new_chunks = sealed.new_chunks;
         committed.new_bytes = sealed.new_bytes;

@@ -32,3 +32,4 @@ mod xattr;
 
 pub use error::LayoutError;
 pub use layout::Layout;
+pub(crate) use placement::min_aligned_bytes;

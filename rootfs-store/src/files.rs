@@ -1,8 +1,9 @@
 //! Every change to a store's folder goes through here, where a test can see it, refuse it, or end the world after it.
 //!
 //! Invariant: nothing else in this crate creates, writes, syncs, renames or removes what lies below a store's root.
-//! (What lies elsewhere does not count: exported disks, and spools, which have no name. Nor do modes and times, and
-//! what is left in `staging` when a staged file or folder is dropped.)
+//! (What lies elsewhere does not count: exported disks, and spools, which have no name. Nor do modes and times, what
+//! is left in `staging` when a staged file or folder is dropped, and syncs of a blob that come before the one that it
+//! needs.)
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

@@ -1,5 +1,6 @@
 //! From a container image to a snapshot.
 
+mod ahead;
 mod error;
 mod sealing;
 mod steps;
@@ -14,6 +15,7 @@ use crate::reference::ImageReference;
 use crate::seal::Known;
 use crate::store::Store;
 use crate::tree::Limits;
+use ahead::Ahead;
 pub use error::ImportError;
 use sealing::Sealing;
 
@@ -24,7 +26,7 @@ const DEFAULT_ROOM: u64 = 2;
 /// Disk sizes are rounded up to a multiple of this, the largest chunk.
 const DISK_GRAIN: u64 = crate::chunk::MAX_CHUNK_BYTES as u64;
 /// Changes when the same image would become another disk: imports of older versions are then not taken for new ones.
-const LAYOUT_VERSION: u32 = 2;
+const LAYOUT_VERSION: u32 = 3;
 
 /// What an import takes besides the image.
 #[derive(Debug, Clone)]
@@ -158,13 +160,13 @@ impl Store {
             lease,
             progress,
         };
-        let unpacked = sealing.unpack(&image, &options.limits, &mut known);
+        let mut ahead = Ahead::new(self, options.chunk_bytes);
+        let unpacked = sealing.unpack(&image, &options.limits, &mut known, &mut ahead);
         let (tree, mut totals) = unpacked.map_err(|fault| fault.of_image(reference))?;
         let layout = sealing
             .lay_out(tree)
             .map_err(|fault| fault.of_image(reference))?;
-        let sealed = sealing.seal_with(&layout, &mut known)?;
-        totals.add(&sealed);
+        let sealed = sealing.seal_with(&layout, &mut known, &mut ahead, &mut totals)?;
         let mut packs = known.packs_of(&sealed.used);
         if let Some(parent) = options.parent {
             self.check_packs(parent, packs.iter().filter(|pack| theirs.contains(pack)))?;

@@ -15,7 +15,7 @@ use crate::index::Index;
 use crate::manifest::{MAX_DISK_BYTES, NewSnapshot};
 use crate::pack::PACK_BYTES;
 use crate::progress::Progress;
-use crate::seal::{Dirty, Known, seal};
+use crate::seal::{ChunkWriter, Dirty, Known, seal};
 use crate::store::{Store, StoreError};
 
 /// Why a raw disk could not be imported; no snapshot was made.
@@ -74,13 +74,14 @@ impl Store {
         let dirty = Dirty {
             count: numbers.len() as u64,
             numbers: numbers.into_iter().map(Ok),
-            pack_bytes: PACK_BYTES,
             chunk_bytes,
             known: &Known::default(),
+            digest: &|_| None,
             read: &|chunk, buffer: &mut [u8]| raw.read(buffer, chunk * u64::from(chunk_bytes)),
         };
         let empty = Index { root: None, chunks };
-        let sealed = seal(&self.inner.source, &empty, dirty, &lease, progress)?;
+        let writer = ChunkWriter::new(self.blobs(), PACK_BYTES);
+        let sealed = seal(&self.inner.source, &empty, writer, dirty, &lease, progress)?;
         let snapshot = NewSnapshot {
             disk_bytes,
             chunk_bytes,

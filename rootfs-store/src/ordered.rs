@@ -61,12 +61,14 @@ where
 
 /// Items that are waiting for a thread, and how many are on their way.
 struct Queue<T> {
-    state: Mutex<QueueState<T>>,
+    /// Apart from the rest, as the next item may be long in coming.
+    items: Mutex<T>,
+    flow: Mutex<Flow>,
     changed: Condvar,
 }
 
-struct QueueState<T> {
-    items: T,
+#[derive(Default)]
+struct Flow {
     taken: usize,
     consumed: usize,
     closed: bool,
@@ -74,48 +76,41 @@ struct QueueState<T> {
 
 impl<I, T: Iterator<Item = I>> Queue<T> {
     fn new(items: T) -> Self {
-        let state = QueueState {
-            items,
-            taken: 0,
-            consumed: 0,
-            closed: false,
-        };
         Self {
-            state: Mutex::new(state),
+            items: Mutex::new(items),
+            flow: Mutex::new(Flow::default()),
             changed: Condvar::new(),
         }
     }
 
     /// The next item and its number, as soon as there is room for one in flight; nothing at the end.
     fn take(&self) -> Option<(usize, I)> {
-        let state = self.lock();
-        let full =
-            |state: &mut QueueState<T>| !state.closed && state.taken - state.consumed >= IN_FLIGHT;
-        let mut state = self
-            .changed
-            .wait_while(state, full)
-            .unwrap_or_else(PoisonError::into_inner);
-        if state.closed {
+        let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = |flow: &mut Flow| !flow.closed && flow.taken - flow.consumed >= IN_FLIGHT;
+        let flow = self.changed.wait_while(self.flow(), full);
+        if flow.unwrap_or_else(PoisonError::into_inner).closed {
             return None;
         }
-        let Some(item) = state.items.next() else {
-            state.closed = true;
+        let item = items.next();
+        let mut flow = self.flow();
+        let Some(item) = item.filter(|_| !flow.closed) else {
+            flow.closed = true;
             self.changed.notify_all();
             return None;
         };
-        state.taken += 1;
-        Some((state.taken - 1, item))
+        flow.taken += 1;
+        Some((flow.taken - 1, item))
     }
 }
 
 impl<T> Queue<T> {
     fn consumed(&self) {
-        self.lock().consumed += 1;
+        self.flow().consumed += 1;
         self.changed.notify_one();
     }
 
-    fn lock(&self) -> MutexGuard<'_, QueueState<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn flow(&self) -> MutexGuard<'_, Flow> {
+        self.flow.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -124,7 +119,7 @@ struct Close<'a, T>(&'a Queue<T>);
 
 impl<T> Drop for Close<'_, T> {
     fn drop(&mut self) {
-        self.0.lock().closed = true;
+        self.0.flow().closed = true;
         self.0.changed.notify_all();
     }
 }

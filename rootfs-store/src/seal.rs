@@ -3,8 +3,9 @@
 //! Invariant: the same chunks over the same base make the same packs, whatever the number of threads.
 
 mod known;
+mod writer;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::chunk::{self, Encoder};
 use crate::chunk_source::ChunkSource;
@@ -13,10 +14,13 @@ use crate::index::{Change, Index, Locator, PackRef, Root, update};
 use crate::leases::Lease;
 use crate::manifest::Pack;
 use crate::ordered::ordered;
-use crate::pack::PackSet;
 use crate::progress::{Progress, Stage};
 use crate::store::StoreError;
 pub(crate) use known::{Known, Used};
+pub(crate) use writer::ChunkWriter;
+
+/// The digest of the chunk of this number, where it is known without reading it.
+pub(crate) type DigestOf<'a> = &'a (dyn Fn(u64) -> Option<ChunkDigest> + Sync);
 
 /// Fills the buffer with the plain bytes of the chunk of this number.
 pub(crate) type ReadChunk<'a, E> = &'a (dyn Fn(u64, &mut [u8]) -> Result<(), E> + Sync);
@@ -27,10 +31,10 @@ pub(crate) struct Dirty<'a, N, E> {
     pub(crate) numbers: N,
     /// How many there are at most, for the progress.
     pub(crate) count: u64,
-    /// Where packs are closed, in bytes.
-    pub(crate) pack_bytes: u64,
     /// Size of each in bytes.
     pub(crate) chunk_bytes: u32,
+    /// Names a chunk that may be among those that are known or were written before.
+    pub(crate) digest: DigestOf<'a>,
     /// Reads a chunk's plain bytes.
     pub(crate) read: ReadChunk<'a, E>,
     /// Chunks that are there, besides those of the base, and that a lease keeps.
@@ -64,7 +68,7 @@ enum Outcome {
     Zero {
         chunk: u64,
     },
-    Known {
+    Stored {
         chunk: u64,
         at: Locator,
     },
@@ -80,11 +84,12 @@ struct Worker {
     encoder: Encoder,
 }
 
-/// Writes what differs from `base`: new chunks once each, then the index pages that they dirty. `lease` keeps the
-/// packs.
+/// Writes what differs from `base`: new chunks once each, then the index pages that they dirty, all behind what
+/// `writer` wrote before. `lease` keeps the packs.
 pub(crate) fn seal<N, E>(
     source: &ChunkSource,
     base: &Index,
+    mut writer: ChunkWriter<'_>,
     dirty: Dirty<'_, N, E>,
     lease: &Lease,
     progress: &dyn Progress,
@@ -96,13 +101,12 @@ where
     let Dirty {
         numbers,
         count,
-        pack_bytes,
         chunk_bytes,
+        digest,
         read,
         known,
     } = dirty;
-    let mut packs = PackSet::new(&source.blobs, pack_bytes);
-    let mut written: HashMap<ChunkDigest, Locator> = HashMap::new();
+    let begun = writer.begun();
     let (mut changes, mut used) = (Vec::new(), Used::default());
     let (mut done, chunk_len) = (0, u64::from(chunk_bytes));
     let state = || {
@@ -115,6 +119,8 @@ where
         source,
         base,
         known,
+        begun: &begun,
+        digest,
         read,
     };
     let work = |worker: &mut Worker, chunk: Result<u64, _>| examiner.examine(worker, chunk?);
@@ -124,7 +130,7 @@ where
         let (chunk, to) = match outcome {
             Outcome::Unchanged => return Ok(()),
             Outcome::Zero { chunk } => (chunk, None),
-            Outcome::Known { chunk, at } => {
+            Outcome::Stored { chunk, at } => {
                 used.add(&at);
                 (chunk, Some(at))
             }
@@ -132,18 +138,19 @@ where
                 chunk,
                 digest,
                 frame,
-            } => {
-                let known = written.get(&digest).copied();
-                let at = known.map_or_else(|| packs.add_chunk(digest, &frame), Ok)?;
-                written.insert(digest, at);
-                (chunk, Some(at))
-            }
+            } => (chunk, Some(writer.add(digest, &frame)?)),
         };
         changes.push(Change { chunk, to });
         Ok(())
     })?;
-    let root = update(base, &changes, source, &mut packs, &mut new_encoder()?)?;
-    let published = packs.finish(lease)?;
+    let root = update(
+        base,
+        &changes,
+        source,
+        &mut writer.packs,
+        &mut new_encoder()?,
+    )?;
+    let (published, written) = writer.finish(begun, lease)?;
     let mut sealed = Sealed {
         changed_chunks: changes.len() as u64,
         used,
@@ -156,13 +163,13 @@ where
         });
         sealed.stored_bytes += if pack.new { pack.bytes } else { 0 };
     }
-    for at in written.values_mut() {
-        if let PackRef::New(number) = at.pack {
-            let pack = &published[number];
-            sealed.new_chunks += u64::from(pack.new);
-            at.pack = PackRef::Complete(pack.digest);
-        }
-    }
+    let new: HashSet<_> = published
+        .iter()
+        .filter(|pack| pack.new)
+        .map(|pack| pack.digest)
+        .collect();
+    let is_new = |at: &&Locator| matches!(at.pack, PackRef::Complete(pack) if new.contains(&pack));
+    sealed.new_chunks = written.values().filter(is_new).count() as u64;
     sealed.written = written;
     sealed.new_bytes = sealed.new_chunks * chunk_len;
     sealed.root = root.and_then(|at| Root::published(&at, &published));
@@ -174,13 +181,23 @@ struct Examiner<'a, E> {
     source: &'a ChunkSource,
     base: &'a Index,
     known: &'a Known,
+    /// What was written before.
+    begun: &'a HashMap<ChunkDigest, Locator>,
+    digest: DigestOf<'a>,
     read: ReadChunk<'a, E>,
 }
 
 impl<E: From<StoreError>> Examiner<'_, E> {
     fn examine(&self, worker: &mut Worker, chunk: u64) -> Result<Outcome, E> {
+        let before = self
+            .base
+            .get(self.source, chunk)?
+            .map(|before| before.digest);
+        let named = (self.digest)(chunk);
+        if let Some(outcome) = named.and_then(|digest| self.find(chunk, digest, before)) {
+            return Ok(outcome);
+        }
         (self.read)(chunk, &mut worker.buffer)?;
-        let before = self.base.get(self.source, chunk)?;
         if chunk::is_zero(&worker.buffer) {
             return Ok(if before.is_some() {
                 Outcome::Zero { chunk }
@@ -189,11 +206,8 @@ impl<E: From<StoreError>> Examiner<'_, E> {
             });
         }
         let digest = ChunkDigest::of(&worker.buffer);
-        if before.is_some_and(|before| before.digest == digest) {
-            return Ok(Outcome::Unchanged);
-        }
-        if let Some(at) = self.known.get(&digest) {
-            return Ok(Outcome::Known { chunk, at });
+        if let Some(outcome) = self.find(chunk, digest, before) {
+            return Ok(outcome);
         }
         let frame = worker
             .encoder
@@ -204,6 +218,21 @@ impl<E: From<StoreError>> Examiner<'_, E> {
             digest,
             frame,
         })
+    }
+
+    /// What becomes of a chunk that need not be written.
+    fn find(
+        &self,
+        chunk: u64,
+        digest: ChunkDigest,
+        before: Option<ChunkDigest>,
+    ) -> Option<Outcome> {
+        if before == Some(digest) {
+            return Some(Outcome::Unchanged);
+        }
+        let known = self.known.get(&digest);
+        let at = known.or_else(|| self.begun.get(&digest).copied())?;
+        Some(Outcome::Stored { chunk, at })
     }
 }
 

@@ -15,7 +15,7 @@ use crate::index::{self, Index, Locator, Page};
 use crate::leases::Lease;
 use crate::manifest::{MAX_DISK_BYTES, NewSnapshot, Pack};
 use crate::pack::{PACK_BYTES, PackSet};
-use crate::seal::{Dirty, Known, seal};
+use crate::seal::{ChunkWriter, Dirty, Known, seal};
 use crate::store::{Store, StoreError};
 
 /// A lease in the store in `root`.
@@ -37,15 +37,16 @@ pub(crate) fn snapshot_of(store: &Store, bytes: &[u8]) -> SnapshotDigest {
     };
     let dirty = Dirty {
         numbers: (0..chunks).map(Ok),
-        pack_bytes: TEST_PACK_BYTES,
         count: chunks,
         chunk_bytes: DEFAULT_CHUNK_BYTES,
         known: &Known::default(),
+        digest: &|_| None,
         read: &read,
     };
     let empty = Index { root: None, chunks };
     let lease = store.lease().unwrap();
-    let sealed = seal(&store.inner.source, &empty, dirty, &lease, &()).unwrap();
+    let writer = ChunkWriter::new(store.blobs(), TEST_PACK_BYTES);
+    let sealed = seal(&store.inner.source, &empty, writer, dirty, &lease, &()).unwrap();
     let snapshot = NewSnapshot {
         disk_bytes: bytes.len() as u64,
         chunk_bytes: DEFAULT_CHUNK_BYTES,

@@ -10,6 +10,7 @@ mod node;
 mod path;
 mod pax;
 mod pipeline;
+mod sink;
 mod sparse;
 mod spool;
 mod tar_stream;
@@ -26,6 +27,8 @@ pub use node::{
 };
 pub(crate) use path::{LayerPath, MAX_SYMLINK_HOPS, printable};
 use pipeline::Budget;
+pub(crate) use sink::{FileChunk, Sink, sink};
+pub(crate) use spool::ELSEWHERE;
 use spool::Spool;
 pub(crate) use tar_stream::{Entries, EntryKind};
 
@@ -38,7 +41,7 @@ pub(crate) use tar_stream::{Entries, EntryKind};
 ///   refuses windows of more than 128 MiB);
 /// - 1 KiB for each entry (490 bytes were measured, with short names, where every second is a directory), so 4 GiB
 ///   where [`Self::entries`] is used up, and three times what counts as [`Self::metadata_bytes`];
-/// - 256 bytes for each chunk of the disk that holds something.
+/// - 320 bytes for each chunk of the disk that holds something, and 64 for each that a later layer replaced.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Most bytes of unpacked tar streams.
@@ -121,7 +124,7 @@ pub fn build(
     progress: &dyn Progress,
 ) -> Result<Tree, TreeError> {
     let mut builder = Builder::new(image, spool_dir, limits, progress)?;
-    while builder.next_layer()?.is_some() {}
+    while builder.next_layer(None)?.is_some() {}
     builder.finish()
 }
 
@@ -147,15 +150,16 @@ impl<'a> Builder<'a> {
         })
     }
 
-    /// Applies the next layer and returns the size of its tar stream in bytes; nothing if there is none.
-    pub(crate) fn next_layer(&mut self) -> Result<Option<u64>, TreeError> {
+    /// Applies the next layer and returns the size of its tar stream in bytes; nothing if there is none. Contents that
+    /// `sink` takes can't be read from the tree.
+    pub(crate) fn next_layer(&mut self, sink: Option<&Sink>) -> Result<Option<u64>, TreeError> {
         let Some(layer) = self.layers.next() else {
             return Ok(None);
         };
         let before = self.budget.unpacked_bytes();
         let applier = &mut self.applier;
         pipeline::unpack(layer, &mut self.budget, |stream| {
-            apply_stream(applier, layer.name(), stream)
+            apply_stream(applier, layer.name(), stream, sink)
         })?;
         Ok(Some(self.budget.unpacked_bytes() - before))
     }
@@ -187,7 +191,7 @@ pub fn build_from_plain_layers(
 ) -> Result<Tree, TreeError> {
     let mut applier = Applier::new(Tree::new(spool_dir)?, limits);
     for (index, layer) in layers.iter().enumerate() {
-        apply_stream(&mut applier, &format!("#{index}"), *layer)?;
+        apply_stream(&mut applier, &format!("#{index}"), *layer, None)?;
     }
     applier.finish()
 }
@@ -197,10 +201,11 @@ fn apply_stream<R: BufRead>(
     applier: &mut Applier<'_>,
     layer: &str,
     stream: R,
+    sink: Option<&Sink>,
 ) -> Result<(), TreeError> {
     let mut entries = Entries::new(stream);
     applier.start_layer();
-    while apply_next(applier, &mut entries)
+    while apply_next(applier, &mut entries, sink)
         .map_err(|fault| fault.in_entry(layer, printable(entries.name()), entries.offset()))?
     {}
     Ok(())
@@ -210,9 +215,10 @@ fn apply_stream<R: BufRead>(
 fn apply_next<R: BufRead>(
     applier: &mut Applier<'_>,
     entries: &mut Entries<R>,
+    sink: Option<&Sink>,
 ) -> Result<bool, Fault> {
     match entries.next()? {
-        Some(entry) => applier.apply(entry, entries).map(|()| true),
+        Some(entry) => applier.apply(entry, entries, sink).map(|()| true),
         None => Ok(entries.read_rest().map(|()| false)?),
     }
 }

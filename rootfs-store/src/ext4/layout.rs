@@ -75,7 +75,7 @@ impl<T: Borrow<Tree>> Layout<T> {
     }
 
     /// What is on the disk.
-    pub(super) fn tree(&self) -> &Tree {
+    pub(crate) fn tree(&self) -> &Tree {
         self.tree.borrow()
     }
 
@@ -91,18 +91,53 @@ impl<T: Borrow<Tree>> Layout<T> {
     /// [`io::ErrorKind::InvalidInput`] if the range passes the end of the disk; else what reading the spool says.
     pub fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         let end = offset.checked_add(buf.len() as u64);
-        let Some(end) = end.filter(|end| *end <= self.disk_bytes) else {
+        if end.is_none_or(|end| end > self.disk_bytes) {
             let message = format!(
                 "{} bytes at {offset} pass the end of a disk of {} bytes",
                 buf.len(),
                 self.disk_bytes
             );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-        };
+        }
+        self.read_with(buf, offset, |spool_offset, piece| {
+            self.tree().read_spool(spool_offset, piece)
+        })
+    }
+
+    /// As [`Self::read_at`], for contents that `read` finds by what stands for their first byte in a
+    /// [`Run`](crate::tree::Run). Behind the end of the disk, all is zero.
+    pub(crate) fn read_with<E>(
+        &self,
+        buf: &mut [u8],
+        offset: u64,
+        read: impl Fn(u64, &mut [u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         buf.fill(0);
-        self.read_extents(buf, offset..end)?;
-        self.read_parts(buf, &(offset..end));
-        Ok(())
+        let bytes = offset..offset + buf.len() as u64;
+        self.read_parts(buf, &bytes);
+        self.read_extents(buf, bytes, read)
+    }
+
+    /// What a range of the disk that starts with a block holds, if that is one piece of a file at its front and nothing
+    /// else: what stands for its first byte in a [`Run`](crate::tree::Run), and how many bytes there are.
+    pub(crate) fn sole_content(&self, bytes: &Range<u64>) -> Option<(u64, u64)> {
+        let extents = &self.placement.extents;
+        let first = extents.partition_point(|e| e.end() * BLOCK <= bytes.start);
+        let extent = extents.get(first)?;
+        let skipped = bytes.start.checked_sub(extent.start * BLOCK)?;
+        let following = extents.get(first + 1);
+        let parts = &self.placement.parts;
+        let part = parts.get(parts.partition_point(|p| p.blocks.end * BLOCK <= bytes.start));
+        if following.is_some_and(|e| e.start * BLOCK < bytes.end)
+            || part.is_some_and(|p| p.blocks.start * BLOCK < bytes.end)
+        {
+            return None;
+        }
+        let len = u64::from(extent.bytes).saturating_sub(skipped);
+        Some((
+            extent.spool_offset + skipped,
+            len.min(bytes.end - bytes.start),
+        ))
     }
 
     /// Ranges of bytes outside of which the disk is all zero: sorted, apart, and made of whole blocks of 4096 bytes.
@@ -132,7 +167,12 @@ impl<T: Borrow<Tree>> Layout<T> {
     }
 
     /// Copies contents of files into `buf`, which stands for `bytes` of the disk.
-    fn read_extents(&self, buf: &mut [u8], bytes: Range<u64>) -> io::Result<()> {
+    fn read_extents<E>(
+        &self,
+        buf: &mut [u8],
+        bytes: Range<u64>,
+        read: impl Fn(u64, &mut [u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let extents = &self.placement.extents;
         let first = extents.partition_point(|e| e.end() * BLOCK <= bytes.start);
         for extent in &extents[first..] {
@@ -143,8 +183,7 @@ impl<T: Borrow<Tree>> Layout<T> {
             let wanted = start.max(bytes.start)..(start + u64::from(extent.bytes)).min(bytes.end);
             if wanted.start < wanted.end {
                 let spool_offset = extent.spool_offset + (wanted.start - start);
-                let piece = slice(buf, bytes.start, &wanted);
-                self.tree().read_spool(spool_offset, piece)?;
+                read(spool_offset, slice(buf, bytes.start, &wanted))?;
             }
         }
         Ok(())

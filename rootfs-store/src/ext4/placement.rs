@@ -2,6 +2,8 @@
 //!
 //! Metadata comes first, then small files in the order of their paths, then large files, each from a chunk boundary
 //! on. So a file that changes takes few chunks with it, and equal files of two images are equal chunks.
+//!
+//! Invariant: no chunk of a large file holds anything else.
 
 use std::ops::Range;
 
@@ -202,6 +204,8 @@ impl<'a> Placer<'a> {
             if !is_large(content_blocks(content), chunk_blocks) {
                 continue;
             }
+            // A hole at the front is no reason to share a chunk with the file before.
+            self.allocator.seek(0);
             let first = self.placement.extents.len();
             for (number, run) in content.runs.iter().enumerate() {
                 let align = number == 0 || is_large(run.len.div_ceil(BLOCK), chunk_blocks);
@@ -271,6 +275,11 @@ impl<'a> Placer<'a> {
     }
 }
 
+/// The least bytes of a file without holes that starts at a chunk boundary.
+pub(crate) fn min_aligned_bytes(chunk_bytes: u32) -> u64 {
+    (u64::from(chunk_bytes) / BLOCK / 2 - 1) * BLOCK + 1
+}
+
 /// Whether a file or run starts at a chunk boundary.
 fn is_large(blocks: u64, chunk_blocks: u64) -> bool {
     blocks * 2 >= chunk_blocks
@@ -279,4 +288,20 @@ fn is_large(blocks: u64, chunk_blocks: u64) -> bool {
 /// Blocks that are no holes.
 fn content_blocks(content: &Content) -> u64 {
     content.runs.iter().map(|run| run.len.div_ceil(BLOCK)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_aligned_from_their_least_length_on() {
+        for chunk_bytes in [16 << 10, 64 << 10, 1 << 20] {
+            let blocks = |len: u64| len.div_ceil(BLOCK);
+            let chunk_blocks = u64::from(chunk_bytes) / BLOCK;
+            let least = min_aligned_bytes(chunk_bytes);
+            assert!(is_large(blocks(least), chunk_blocks));
+            assert!(!is_large(blocks(least - 1), chunk_blocks));
+        }
+    }
 }

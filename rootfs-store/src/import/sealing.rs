@@ -1,19 +1,22 @@
 //! Trees of files, as they are after each step of an import, turned into packs.
 
 use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::thread;
 
+use super::ahead::Ahead;
 use super::steps::Steps;
 use super::{DEFAULT_DISK_BYTES, DEFAULT_ROOM, ImportError, checked_size};
-use crate::ext4::{Layout, LayoutError};
+use crate::digest::ChunkDigest;
+use crate::ext4::{Layout, LayoutError, min_aligned_bytes};
 use crate::image::Image;
 use crate::index::Index;
 use crate::leases::Lease;
-use crate::pack::PACK_BYTES;
 use crate::progress::Progress;
 use crate::reference::ImageReference;
-use crate::seal::{Dirty, Known, Sealed, seal};
+use crate::seal::{ChunkWriter, Dirty, Known, Sealed, seal};
 use crate::store::Store;
-use crate::tree::{Builder, Limits, Tree, TreeError};
+use crate::tree::{self, Builder, Limits, Tree, TreeError};
 
 /// Most known packs that an import may name: registries refuse manifests with many layers, some above 500.
 const MAX_KNOWN_PACKS: usize = 90;
@@ -43,25 +46,22 @@ pub(super) enum Fault {
     Import(ImportError),
 }
 
-impl Sealing<'_> {
+impl<'a> Sealing<'a> {
     /// Applies the image's layers and seals every step but the last, whose tree it returns.
     pub(super) fn unpack(
         &self,
         image: &Image,
         limits: &Limits,
         known: &mut Known,
+        ahead: &mut Ahead<'a>,
     ) -> Result<(Tree, Totals), Fault> {
         let staging = self.store.blobs().staging();
         let mut builder = Builder::new(image, staging, limits, self.progress)?;
         let (mut steps, mut totals) = (Steps::default(), Totals::default());
-        while let Some(bytes) = builder.next_layer()? {
-            if !steps.end_with(bytes) || builder.is_done() {
-                continue;
-            }
+        while self.unpack_step(&mut builder, &mut steps, known, ahead)? {
             match self.lay_out(builder.tree()?) {
                 Ok(layout) => {
-                    let sealed = self.seal_with(&layout, known)?;
-                    totals.add(&sealed);
+                    let sealed = self.seal_with(&layout, known, ahead, &mut totals)?;
                     known.add(sealed);
                 }
                 // Later layers may remove what does not fit.
@@ -70,6 +70,36 @@ impl Sealing<'_> {
             }
         }
         Ok((builder.finish()?, totals))
+    }
+
+    /// Applies layers to the end of a step, and writes the chunks of their large files at the same time; whether there
+    /// are more layers.
+    fn unpack_step(
+        &self,
+        builder: &mut Builder<'_>,
+        steps: &mut Steps,
+        known: &Known,
+        ahead: &mut Ahead<'a>,
+    ) -> Result<bool, Fault> {
+        thread::scope(|scope| {
+            let (sink, chunks) = tree::sink(self.chunk_bytes, min_aligned_bytes(self.chunk_bytes));
+            let writing = scope.spawn(|| ahead.write(chunks, known));
+            let mut apply = || {
+                while let Some(bytes) = builder.next_layer(Some(&sink))? {
+                    if steps.end_with(bytes) && !builder.is_done() {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            };
+            let applied: Result<_, TreeError> = apply();
+            drop(sink);
+            let written = writing
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            written.map_err(ImportError::from)?;
+            Ok(applied?)
+        })
     }
 
     /// Places a tree on a disk.
@@ -89,36 +119,55 @@ impl Sealing<'_> {
         &self,
         layout: &Layout<T>,
         known: &mut Known,
+        ahead: &mut Ahead<'a>,
+        totals: &mut Totals,
     ) -> Result<Sealed, ImportError> {
-        let sealed = self.seal(layout, known)?;
+        let chunks = self.occupied_chunks(layout);
+        let live = chunks
+            .iter()
+            .filter_map(|chunk| self.digest(layout, ahead, *chunk));
+        let writer = ahead.take(&live.collect())?;
+        let sealed = self.seal(layout, &chunks, known, ahead, writer)?;
+        totals.add(&sealed);
         if known.packs_of(&sealed.used).len() > MAX_KNOWN_PACKS {
-            *known = Known::default();
+            known.forget_all();
         } else if !known.forget_sparse(&sealed.used) {
             return Ok(sealed);
         }
-        self.seal(layout, known)
+        known.add(sealed);
+        let writer = ahead.take(&HashSet::new())?;
+        let sealed = self.seal(layout, &chunks, known, ahead, writer)?;
+        totals.add(&sealed);
+        Ok(sealed)
     }
 
     fn seal<T: Borrow<Tree> + Sync>(
         &self,
         layout: &Layout<T>,
+        chunks: &[u64],
         known: &Known,
+        ahead: &Ahead<'_>,
+        writer: ChunkWriter<'_>,
     ) -> Result<Sealed, ImportError> {
         let chunk_len = u64::from(self.chunk_bytes);
-        let numbers = occupied_chunks(layout, chunk_len);
         let read = |chunk: u64, buffer: &mut [u8]| {
-            let read = layout.read_at(buffer, chunk * chunk_len);
-            read.map_err(|source| ImportError::Spool {
-                path: self.store.blobs().staging().to_owned(),
-                source,
+            layout.read_with(buffer, chunk * chunk_len, |offset, piece| {
+                if offset >= tree::ELSEWHERE {
+                    return ahead.read(known, offset, piece);
+                }
+                let read = layout.tree().read_spool(offset, piece);
+                read.map_err(|source| ImportError::Spool {
+                    path: self.store.blobs().staging().to_owned(),
+                    source,
+                })
             })
         };
         let dirty = Dirty {
-            count: numbers.len() as u64,
-            numbers: numbers.into_iter().map(Ok),
-            pack_bytes: PACK_BYTES,
+            count: chunks.len() as u64,
+            numbers: chunks.iter().map(|chunk| Ok(*chunk)),
             chunk_bytes: self.chunk_bytes,
             known,
+            digest: &|chunk| self.digest(layout, ahead, chunk),
             read: &read,
         };
         let empty = Index {
@@ -126,22 +175,35 @@ impl Sealing<'_> {
             chunks: layout.disk_bytes() / chunk_len,
         };
         let source = &self.store.inner.source;
-        seal(source, &empty, dirty, self.lease, self.progress)
+        seal(source, &empty, writer, dirty, self.lease, self.progress)
     }
-}
 
-/// Numbers of the chunks that may hold something, ascending.
-fn occupied_chunks<T: Borrow<Tree>>(layout: &Layout<T>, chunk_len: u64) -> Vec<u64> {
-    let mut numbers: Vec<u64> = Vec::new();
-    for range in layout.occupied() {
-        let first = (range.start / chunk_len).max(numbers.last().map_or(0, |last| last + 1));
-        numbers.extend(first..range.end.div_ceil(chunk_len));
+    /// The digest of a chunk of the disk that was written ahead.
+    fn digest<T: Borrow<Tree>>(
+        &self,
+        layout: &Layout<T>,
+        ahead: &Ahead<'_>,
+        chunk: u64,
+    ) -> Option<ChunkDigest> {
+        let start = chunk * u64::from(self.chunk_bytes);
+        let (offset, len) = layout.sole_content(&(start..start + u64::from(self.chunk_bytes)))?;
+        ahead.digest(offset, len)
     }
-    numbers
+
+    /// Numbers of the chunks that may hold something, ascending.
+    fn occupied_chunks<T: Borrow<Tree>>(&self, layout: &Layout<T>) -> Vec<u64> {
+        let chunk_len = u64::from(self.chunk_bytes);
+        let mut numbers: Vec<u64> = Vec::new();
+        for range in layout.occupied() {
+            let first = (range.start / chunk_len).max(numbers.last().map_or(0, |last| last + 1));
+            numbers.extend(first..range.end.div_ceil(chunk_len));
+        }
+        numbers
+    }
 }
 
 impl Totals {
-    pub(super) fn add(&mut self, sealed: &Sealed) {
+    fn add(&mut self, sealed: &Sealed) {
         self.new_chunks += sealed.new_chunks;
         self.new_bytes += sealed.new_bytes;
         self.stored_bytes += sealed.stored_bytes;

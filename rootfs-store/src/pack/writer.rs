@@ -100,7 +100,15 @@ impl<'a> PackSet<'a> {
         self.finished.into_iter().map(publish).collect()
     }
 
-    fn close(&mut self) -> Result<(), StoreError> {
+    /// The frame at `at` of a pack that takes no more.
+    pub(crate) fn read(&self, number: usize, at: &Locator) -> Result<Vec<u8>, StoreError> {
+        let mut frame = vec![0; at.len as usize];
+        self.finished[number].read_at(&mut frame, at.offset)?;
+        Ok(frame)
+    }
+
+    /// Closes the current pack, so that all can be read.
+    pub(crate) fn close(&mut self) -> Result<(), StoreError> {
         if let Some(mut pack) = self.current.take() {
             pack.blob.write(&pack.table.to_tail())?;
             self.finished.push(pack.blob.finish()?);

@@ -1,6 +1,7 @@
 //! Chunks that need not be written again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::mem;
 
 use super::Sealed;
 use crate::chunk_source::ChunkSource;
@@ -14,6 +15,8 @@ use crate::store::StoreError;
 pub(crate) struct Known {
     chunks: HashMap<ChunkDigest, Locator>,
     packs: Vec<Pack>,
+    /// Chunks that are there too, but only to be read.
+    forgotten: HashMap<ChunkDigest, Locator>,
 }
 
 impl Known {
@@ -30,6 +33,7 @@ impl Known {
         Ok(Self {
             chunks,
             packs: snapshot.packs.clone(),
+            forgotten: HashMap::new(),
         })
     }
 
@@ -37,6 +41,12 @@ impl Known {
     pub(crate) fn add(&mut self, sealed: Sealed) {
         self.chunks.extend(sealed.written);
         self.packs.extend(sealed.packs);
+    }
+
+    /// Where a chunk can be read, whether its pack was forgotten or not.
+    pub(crate) fn find(&self, digest: &ChunkDigest) -> Option<Locator> {
+        self.get(digest)
+            .or_else(|| self.forgotten.get(digest).copied())
     }
 
     pub(crate) fn get(&self, digest: &ChunkDigest) -> Option<Locator> {
@@ -47,6 +57,12 @@ impl Known {
     pub(crate) fn packs_of(&self, used: &Used) -> Vec<Pack> {
         let used = |pack: &&Pack| used.bytes.contains_key(&pack.digest);
         self.packs.iter().filter(used).copied().collect()
+    }
+
+    /// Forgets all packs.
+    pub(crate) fn forget_all(&mut self) {
+        self.forgotten.extend(mem::take(&mut self.chunks));
+        self.packs.clear();
     }
 
     /// Forgets the packs of which less than half was used, of those that were used at all; whether there were any.
@@ -61,8 +77,10 @@ impl Known {
             .filter(sparse)
             .map(|pack| pack.digest)
             .collect();
-        self.chunks
-            .retain(|_, at| !matches!(at.pack, PackRef::Complete(pack) if sparse.contains(&pack)));
+        let is_sparse =
+            |at: &Locator| matches!(at.pack, PackRef::Complete(pack) if sparse.contains(&pack));
+        let forgotten = self.chunks.extract_if(|_, at| is_sparse(at));
+        self.forgotten.extend(forgotten);
         self.packs.retain(|pack| !sparse.contains(&pack.digest));
         !sparse.is_empty()
     }

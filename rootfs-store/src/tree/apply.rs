@@ -13,6 +13,7 @@ use super::contents::{self, CopyFault};
 use super::error::{EntryFault, TarFault, TreeError};
 use super::node::{Attributes, Content, DirEntry, Directory, Inode, InodeId, Kind, Run, Xattrs};
 use super::path::{LayerPath, MAX_DEPTH, printable};
+use super::sink::Sink;
 use super::tar_stream::{Entries, Entry, EntryKind};
 use super::{Limits, Tree};
 use check::{attributes_of, check_len, checked_target, device};
@@ -112,11 +113,12 @@ impl<'a> Applier<'a> {
         self.layer += 1;
     }
 
-    /// Applies `entry`, whose data comes next in `entries`.
+    /// Applies `entry`, whose data comes next in `entries`; data that `sink` takes is not spooled.
     pub(super) fn apply<R: BufRead>(
         &mut self,
         mut entry: Entry,
         entries: &mut Entries<R>,
+        sink: Option<&Sink>,
     ) -> Result<(), Fault> {
         self.count_entry()?;
         let name = mem::take(&mut entry.name);
@@ -149,7 +151,7 @@ impl<'a> Applier<'a> {
             }
             EntryKind::File { len } => {
                 check_len(len)?;
-                let content = contents::copy_file(entries, len, &mut self.tree.spool);
+                let content = contents::copy_file(entries, len, &mut self.tree.spool, sink);
                 Kind::File(self.spooled(content)?)
             }
             EntryKind::SparseFile(map) => {

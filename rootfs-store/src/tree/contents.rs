@@ -1,4 +1,4 @@
-//! Moves the data of an entry into the spool.
+//! Moves the data of an entry into the spool, or to a sink.
 //!
 //! Invariant: the runs of a file are block-aligned and apart, so that each can become blocks of a disk as it is.
 
@@ -6,6 +6,7 @@ use std::io::{self, BufRead};
 
 use super::error::TarFault;
 use super::node::{BLOCK, Content, Run};
+use super::sink::Sink;
 use super::sparse::SparseMap;
 use super::spool::Spool;
 use super::tar_stream::Entries;
@@ -17,18 +18,24 @@ pub(super) enum CopyFault {
     Spool(io::Error),
 }
 
-/// Spools a file without holes.
+/// Spools a file without holes, unless there is a sink that takes it.
 pub(super) fn copy_file<R: BufRead>(
     entries: &mut Entries<R>,
     len: u64,
     spool: &mut Spool,
+    sink: Option<&Sink>,
 ) -> Result<Content, CopyFault> {
-    let run = Run {
+    let mut run = Run {
         file_offset: 0,
         len,
         spool_offset: spool.position(),
     };
-    copy(entries, len, spool)?;
+    if let Some(sink) = sink.filter(|sink| sink.takes(len)) {
+        run.spool_offset = spool.name_elsewhere(len);
+        sink.copy(entries, len, run.spool_offset)?;
+    } else {
+        copy(entries, len, spool)?;
+    }
     Ok(Content {
         len,
         runs: if len == 0 { Vec::new() } else { vec![run] },

@@ -134,7 +134,7 @@ pub struct Run {
     pub file_offset: u64,
     /// Its length in bytes: a multiple of [`BLOCK`] unless the file ends with it.
     pub len: u64,
-    /// Where it starts in the spool.
+    /// Where it starts in the spool. From 2^62 on, it stands for contents that an import keeps elsewhere.
     pub spool_offset: u64,
 }
 

@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+/// Offsets from here on are no places in the file, but stand for contents that are kept elsewhere.
+pub(crate) const ELSEWHERE: u64 = 1 << 62;
 /// Bytes gathered before they are written.
 const BUFFER_BYTES: usize = 1 << 20;
 
@@ -15,6 +17,8 @@ pub(crate) struct Spool {
     buffer: Vec<u8>,
     /// Bytes in the file, without those in the buffer.
     written: u64,
+    /// What the next contents that are kept elsewhere are called.
+    elsewhere: u64,
     dir: PathBuf,
 }
 
@@ -24,6 +28,7 @@ impl Spool {
             file: tempfile::tempfile_in(dir)?,
             buffer: Vec::with_capacity(BUFFER_BYTES),
             written: 0,
+            elsewhere: ELSEWHERE,
             dir: dir.to_owned(),
         })
     }
@@ -36,6 +41,13 @@ impl Spool {
     /// Where the next byte goes.
     pub(crate) fn position(&self) -> u64 {
         self.written + self.buffer.len() as u64
+    }
+
+    /// The offset that stands for the next `len` bytes of contents that are kept elsewhere.
+    pub(super) fn name_elsewhere(&mut self, len: u64) -> u64 {
+        let offset = self.elsewhere;
+        self.elsewhere += len;
+        offset
     }
 
     pub(crate) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {

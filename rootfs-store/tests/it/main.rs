@@ -7,6 +7,7 @@ mod disk;
 mod ext4;
 mod housekeeping;
 mod import;
+mod import_ahead;
 mod import_archive;
 mod import_hostile;
 mod import_index;
