@@ -280,3 +280,6 @@ fn place_copies_and_bitmaps(geometry: &Geometry, groups: &Groups, placement: &mu
 }
 
 const _: () = assert!(JOURNAL_INO < super::format::FIRST_INO);
+
+#[cfg(test)]
+mod tests;
