@@ -44,6 +44,7 @@ pub fn floor(image: &ImageReference, chunk_bytes: u32) -> Result<Floor, MeasureE
     let scratch = Scratch {
         dir: &std::env::temp_dir(),
         limit_bytes: 0,
+        progress: &(),
     };
     let image = image::open(image, &Platform::default(), &scratch)?;
     let (sender, receiver) = bounded(WAITING);

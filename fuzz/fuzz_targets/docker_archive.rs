@@ -22,6 +22,7 @@ fn open_archive(path: &Path) -> Option<Image> {
     let scratch = Scratch {
         dir: &dir,
         limit_bytes: LIMIT_BYTES,
+        progress: &(),
     };
     let reference = ImageReference::DockerArchive {
         file: path.to_owned(),

@@ -9,6 +9,7 @@ mod platform;
 mod select;
 mod shape;
 
+use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest, MediaType};
 use serde::{Deserialize, Serialize};
 
+use crate::progress::Progress;
 use crate::reference::ImageReference;
 pub use archive::ArchiveError;
 pub use error::ImageError;
@@ -125,12 +127,23 @@ pub struct Image {
 }
 
 /// What it takes to open an archive that has to be decompressed first.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Scratch<'a> {
     /// The folder for an unnamed file that lives as long as the image's [`Layer`]s.
     pub dir: &'a Path,
     /// Most bytes that the archive may decompress to.
     pub limit_bytes: u64,
+    /// Told how much of the archive was read.
+    pub progress: &'a dyn Progress,
+}
+
+impl fmt::Debug for Scratch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scratch")
+            .field("dir", &self.dir)
+            .field("limit_bytes", &self.limit_bytes)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Opens the image that `reference` names and verifies its documents.

@@ -111,6 +111,7 @@ impl Store {
         let scratch = Scratch {
             dir: self.blobs().staging(),
             limit_bytes: options.limits.unpacked_bytes,
+            progress,
         };
         let image = image::open(reference, &options.platform, &scratch).map_err(image_error)?;
         let key = import_key(&image, size, options);

@@ -4,6 +4,8 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
+    /// Bytes read of an archive that has to be decompressed before its layers can be found.
+    Archive,
     /// Compressed layer bytes read.
     Layers,
     /// Disk bytes turned into chunks.

@@ -22,6 +22,7 @@ use serde::de::DeserializeOwned;
 
 use super::{BlobPlace, Compression, Image, ImageError, Layer, MAX_DOCUMENT_BYTES, Platform};
 use super::{Scratch, assemble, layout};
+use crate::progress::{Progress, Stage};
 pub use error::ArchiveError;
 use members::{Extent, Members, read_start};
 
@@ -145,14 +146,38 @@ fn plain(mut file: File, scratch: &Scratch<'_>) -> Result<File, ArchiveError> {
     let read = start.read_to_end(&mut magic);
     let rewound = read.and_then(|_| file.rewind());
     rewound.map_err(ArchiveError::Decompress)?;
-    let input = io::BufReader::with_capacity(128 << 10, file);
+    let metadata = file.metadata().map_err(ArchiveError::Decompress)?;
+    let counted = Counted {
+        file,
+        done: 0,
+        total: metadata.len(),
+        progress: scratch.progress,
+    };
+    let input = io::BufReader::with_capacity(128 << 10, counted);
     match compression(&magic).map_err(|format| ArchiveError::Compression { format })? {
-        Compression::None => Ok(input.into_inner()),
+        Compression::None => Ok(input.into_inner().file),
         Compression::Gzip => spool(MultiGzDecoder::new(input), scratch),
         Compression::Zstd => {
             let decoder = zstd::Decoder::with_buffer(input);
             spool(decoder.map_err(ArchiveError::Decompress)?, scratch)
         }
+    }
+}
+
+/// An archive of which somebody is told how much was read.
+struct Counted<'a> {
+    file: File,
+    done: u64,
+    total: u64,
+    progress: &'a dyn Progress,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let len = self.file.read(buf)?;
+        self.done += len as u64;
+        self.progress.advance(Stage::Archive, self.done, self.total);
+        Ok(len)
     }
 }
 

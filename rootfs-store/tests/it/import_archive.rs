@@ -3,11 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use rootfs_store::image::{ArchiveError, ImageError};
 use rootfs_store::tree::{Limits, TreeError};
 use rootfs_store::{
-    BlobDigest, ImageReference, ImportError, ImportOptions, Imported, Snapshot, Store,
+    BlobDigest, ImageReference, ImportError, ImportOptions, Imported, Progress, Snapshot, Stage,
+    Store,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -438,4 +440,34 @@ fn an_archive_of_very_many_names_is_refused() {
     }
     let error = bed.archive_fails(&archive.bytes());
     assert!(matches!(error, ArchiveError::TooManyNames), "{error:?}");
+}
+
+/// What was told of the reading of an archive.
+#[derive(Default)]
+struct Told(Mutex<Vec<(u64, u64)>>);
+
+impl Progress for Told {
+    fn advance(&self, stage: Stage, done: u64, total: u64) {
+        if stage == Stage::Archive {
+            self.0.lock().unwrap().push((done, total));
+        }
+    }
+}
+
+#[test]
+fn decompressing_an_archive_is_progress() {
+    let bed = Bed::new();
+    let add_layer = |archive: &mut Layer| {
+        archive.file("layer.tar", &layer());
+    };
+    let zipped = gzip(&archive(add_layer));
+    let image = bed.archive("a.tar.gz", &zipped).parse().unwrap();
+    let told = Told::default();
+    let store = Store::open(bed.path("told")).unwrap();
+    store
+        .import(&image, &ImportOptions::default(), &told)
+        .unwrap();
+    let told = told.0.into_inner().unwrap();
+    let all = zipped.len() as u64;
+    assert_eq!(told.last(), Some(&(all, all)));
 }

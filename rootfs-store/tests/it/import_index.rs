@@ -34,6 +34,7 @@ fn open_for(layout: &Path, machine: &str) -> Result<Image, ImageError> {
     let scratch = Scratch {
         dir: layout,
         limit_bytes: 0,
+        progress: &(),
     };
     let reference = format!("oci:{}", layout.display()).parse().unwrap();
     open(&reference, &machine.parse().unwrap(), &scratch)

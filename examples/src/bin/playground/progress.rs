@@ -51,6 +51,7 @@ fn finish(current: &mut Option<(Stage, ProgressBar)>) {
 
 fn bar(stage: Stage, total: u64) -> ProgressBar {
     let name = match stage {
+        Stage::Archive => "archive",
         Stage::Layers => "layers",
         Stage::Chunks => "chunks",
         Stage::Export => "export",

@@ -89,6 +89,7 @@ fn an_image_unpacks_as_with_umoci() {
     let scratch = Scratch {
         dir: dir.path(),
         limit_bytes: 0,
+        progress: &(),
     };
     let image = open(&reference, &Platform::default(), &scratch).unwrap();
     let tree = build(&image, dir.path(), &Limits::default(), &()).unwrap();
