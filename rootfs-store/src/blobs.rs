@@ -311,6 +311,15 @@ impl<'a> NewBlob<'a> {
             .map_err(io_error("write a blob to", &self.blobs.staging))
     }
 
+    /// Reads what was written.
+    pub(crate) fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<(), StoreError> {
+        let read = self.file.flush().and_then(|()| {
+            let file = self.file.get_ref().as_file().get();
+            file.read_exact_at(buf, offset)
+        });
+        read.map_err(io_error("read a blob in", &self.blobs.staging))
+    }
+
     /// Syncs the blob's bytes, so that it can be published.
     pub(crate) fn finish(mut self) -> Result<StagedBlob<'a>, StoreError> {
         let staging = &self.blobs.staging;
@@ -343,7 +352,7 @@ pub(crate) struct StagedBlob<'a> {
     blobs: &'a Blobs,
     file: NamedTempFile<StoreFile>,
     pub(crate) digest: BlobDigest,
-    bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 impl StagedBlob<'_> {

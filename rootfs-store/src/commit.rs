@@ -119,7 +119,8 @@ impl Store {
             read: &read,
         };
         let writer = ChunkWriter::new(self.blobs(), PACK_BYTES);
-        let mut sealed = seal(&self.inner.source, &index, writer, dirty, &lease, progress)?;
+        let sealed = seal(&self.inner.source, &index, writer, dirty, progress)?;
+        let mut sealed = sealed.publish(&lease, base.chunk_bytes)?;
         committed.changed_chunks = sealed.changed_chunks;
         committed.new_chunks = sealed.new_chunks;
         committed.new_bytes = sealed.new_bytes;

@@ -6,16 +6,17 @@ mod sealing;
 mod steps;
 
 use crate::chunk::{DEFAULT_CHUNK_BYTES, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES};
-use crate::digest::SnapshotDigest;
+use crate::digest::{BlobDigest, SnapshotDigest};
 use crate::image::{self, Image, Platform, Scratch};
+use crate::index::Locator;
 use crate::leases::Lease;
-use crate::manifest::{MAX_DISK_BYTES, NewSnapshot, Pack};
+use crate::manifest::{MAX_DISK_BYTES, NewSnapshot};
+use crate::ordered::ordered;
 use crate::progress::Progress;
 use crate::reference::ImageReference;
-use crate::seal::Known;
-use crate::store::Store;
+use crate::seal::{Known, Used};
+use crate::store::{Store, StoreError};
 use crate::tree::Limits;
-use ahead::Ahead;
 pub use error::ImportError;
 use sealing::Sealing;
 
@@ -90,7 +91,8 @@ impl Store {
     /// the grace period.
     ///
     /// # Errors
-    /// [`ImportError`]; nothing is left behind but, after a crash, what the next [`Store::open`] removes.
+    /// [`ImportError`]; nothing is left behind but, after a crash, what the next [`Store::open`] removes, and where the
+    /// last small writes failed, packs that no snapshot names, which [`Store::gc`] removes.
     pub fn import(
         &self,
         reference: &ImageReference,
@@ -158,51 +160,50 @@ impl Store {
             store: self,
             size,
             chunk_bytes: options.chunk_bytes,
-            lease,
             progress,
         };
-        let mut ahead = Ahead::new(self, options.chunk_bytes);
-        let unpacked = sealing.unpack(&image, &options.limits, &mut known, &mut ahead);
-        let (tree, mut totals) = unpacked.map_err(|fault| fault.of_image(reference))?;
-        let layout = sealing
-            .lay_out(tree)
-            .map_err(|fault| fault.of_image(reference))?;
-        let sealed = sealing.seal_with(&layout, &mut known, &mut ahead, &mut totals)?;
-        let mut packs = known.packs_of(&sealed.used);
-        if let Some(parent) = options.parent {
-            self.check_packs(parent, packs.iter().filter(|pack| theirs.contains(pack)))?;
-        }
-        packs.extend(sealed.packs);
+        let sealed = sealing.seal_image(&image, &options.limits, &mut known);
+        let sealed =
+            sealed
+                .map_err(|fault| fault.of_image(reference))
+                .and_then(|(disk_bytes, sealed)| {
+                    self.check_packs(&theirs, &known, &sealed.used)?;
+                    Ok((disk_bytes, sealed))
+                });
+        let (disk_bytes, sealed) =
+            sealed.map_err(|error| of_parent(error, options.parent, &theirs))?;
+        let stored = known.publish(sealed, lease, options.chunk_bytes)?;
         // Files of damaged packs may be open, which others have replaced now.
-        for pack in &packs {
+        for pack in &stored.packs {
             self.inner.source.forget_pack(&pack.digest);
         }
         let snapshot = NewSnapshot {
-            disk_bytes: layout.disk_bytes(),
+            disk_bytes,
             chunk_bytes: options.chunk_bytes,
             image: Some(image.manifest_digest),
             parent: options.parent,
             machine: image.config,
-            packs,
-            root: sealed.root,
+            packs: stored.packs,
+            root: stored.root,
         };
         let (snapshot, grown) = snapshot.write(self.blobs(), lease)?;
         Ok(Imported {
             snapshot,
-            disk_bytes: layout.disk_bytes(),
-            new_chunks: totals.new_chunks,
-            new_bytes: totals.new_bytes,
-            stored_bytes: totals.stored_bytes + grown,
+            disk_bytes,
+            new_chunks: stored.new_chunks,
+            new_bytes: stored.new_bytes,
+            stored_bytes: stored.stored_bytes + grown,
             lease: lease.clone(),
         })
     }
 
+    /// The chunks of a parent, and its packs.
     fn chunks_of(
         &self,
         parent: &SnapshotDigest,
         chunk_bytes: u32,
         lease: &Lease,
-    ) -> Result<(Known, Vec<Pack>), ImportError> {
+    ) -> Result<(Known<'_>, Vec<BlobDigest>), ImportError> {
         let snapshot = self.keep_under(lease, parent)?;
         if snapshot.chunk_bytes != chunk_bytes {
             return Err(ImportError::ParentChunkSize {
@@ -212,22 +213,49 @@ impl Store {
             });
         }
         let known = Known::of(&snapshot, &self.inner.source)?;
-        Ok((known, snapshot.packs))
+        let packs = snapshot.packs.iter().map(|pack| pack.digest);
+        Ok((known, packs.collect()))
     }
 
-    /// Hashes packs of a parent: its chunks were taken for what its index says they are.
-    fn check_packs<'a>(
+    /// Hashes what is used of a parent's packs, and the packs: its chunks were taken for what its index says they are.
+    fn check_packs(
         &self,
-        parent: SnapshotDigest,
-        packs: impl Iterator<Item = &'a Pack>,
-    ) -> Result<(), ImportError> {
-        for pack in packs {
-            if self.blobs().hash(&pack.digest)? != pack.digest {
-                let pack = pack.digest;
-                return Err(ImportError::ParentDamaged { parent, pack });
+        theirs: &[BlobDigest],
+        known: &Known<'_>,
+        used: &Used,
+    ) -> Result<(), StoreError> {
+        let packs = known.packs_of(used);
+        let packs = packs.iter().map(|pack| pack.digest);
+        let packs: Vec<_> = packs.filter(|pack| theirs.contains(pack)).collect();
+        for digest in &packs {
+            if self.blobs().hash(digest)? != *digest {
+                return Err(StoreError::BlobDamaged {
+                    digest: *digest,
+                    path: self.blobs().path(digest),
+                });
             }
         }
-        Ok(())
+        let source = &self.inner.source;
+        let verify = |(): &mut (), at: Locator| source.verified_frame(&at).map(drop);
+        let chunks = known.chunks_of(&packs, used);
+        ordered(chunks.into_iter(), || Ok(()), verify, Ok)
+    }
+}
+
+/// Says that it is the parent's if a pack of it is damaged.
+fn of_parent(
+    error: ImportError,
+    parent: Option<SnapshotDigest>,
+    theirs: &[BlobDigest],
+) -> ImportError {
+    let pack = match &error {
+        ImportError::Store(StoreError::BlobDamaged { digest, .. }) => *digest,
+        ImportError::Store(StoreError::Frame { pack, .. }) => *pack,
+        _ => return error,
+    };
+    match parent {
+        Some(parent) if theirs.contains(&pack) => ImportError::ParentDamaged { parent, pack },
+        _ => error,
     }
 }
 

@@ -81,7 +81,8 @@ impl Store {
         };
         let empty = Index { root: None, chunks };
         let writer = ChunkWriter::new(self.blobs(), PACK_BYTES);
-        let sealed = seal(&self.inner.source, &empty, writer, dirty, &lease, progress)?;
+        let sealed = seal(&self.inner.source, &empty, writer, dirty, progress)?;
+        let sealed = sealed.publish(&lease, chunk_bytes)?;
         let snapshot = NewSnapshot {
             disk_bytes,
             chunk_bytes,

@@ -5,12 +5,13 @@
 mod known;
 mod writer;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
+use crate::blobs::StagedBlob;
 use crate::chunk::{self, Encoder};
 use crate::chunk_source::ChunkSource;
 use crate::digest::ChunkDigest;
-use crate::index::{Change, Index, Locator, PackRef, Root, update};
+use crate::index::{Change, Index, Locator, Root, update};
 use crate::leases::Lease;
 use crate::manifest::Pack;
 use crate::ordered::ordered;
@@ -38,15 +39,29 @@ pub(crate) struct Dirty<'a, N, E> {
     /// Reads a chunk's plain bytes.
     pub(crate) read: ReadChunk<'a, E>,
     /// Chunks that are there, besides those of the base, and that a lease keeps.
-    pub(crate) known: &'a Known,
+    pub(crate) known: &'a Known<'a>,
 }
 
-/// What [`seal`] wrote.
-#[derive(Debug, Default)]
-pub(crate) struct Sealed {
+/// What [`seal`] wrote. Dropping it leaves nothing.
+pub(crate) struct Sealed<'a> {
     /// Root of the new index; nothing if the disk is all zero.
     pub(crate) root: Option<Root>,
-    /// The packs that were written, durable but for their names.
+    /// The packs that were written: complete, but without names.
+    packs: Vec<StagedBlob<'a>>,
+    /// Chunks that differ from the base.
+    changed_chunks: u64,
+    /// Where the chunks are that were written.
+    written: HashMap<ChunkDigest, Locator>,
+    /// What was used of the known packs.
+    pub(crate) used: Used,
+}
+
+/// What is in the store now, for a snapshot to name.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    /// Root of the index; nothing if the disk is all zero.
+    pub(crate) root: Option<Root>,
+    /// The known packs that are used, and those that were written: durable but for their names.
     pub(crate) packs: Vec<Pack>,
     /// Chunks that differ from the base.
     pub(crate) changed_chunks: u64,
@@ -56,10 +71,13 @@ pub(crate) struct Sealed {
     pub(crate) new_bytes: u64,
     /// Bytes of the packs that the store did not have.
     pub(crate) stored_bytes: u64,
-    /// Where the chunks are that were written.
-    pub(crate) written: HashMap<ChunkDigest, Locator>,
-    /// What was used of the known packs.
-    pub(crate) used: Used,
+}
+
+impl Sealed<'_> {
+    /// Gives the packs their names, and keeps them by `lease`.
+    pub(crate) fn publish(self, lease: &Lease, chunk_bytes: u32) -> Result<Stored, StoreError> {
+        Known::default().publish(self, lease, chunk_bytes)
+    }
 }
 
 /// What a worker found out about a chunk.
@@ -85,15 +103,14 @@ struct Worker {
 }
 
 /// Writes what differs from `base`: new chunks once each, then the index pages that they dirty, all behind what
-/// `writer` wrote before. `lease` keeps the packs.
-pub(crate) fn seal<N, E>(
+/// `writer` wrote before.
+pub(crate) fn seal<'a, N, E>(
     source: &ChunkSource,
     base: &Index,
-    mut writer: ChunkWriter<'_>,
+    mut writer: ChunkWriter<'a>,
     dirty: Dirty<'_, N, E>,
-    lease: &Lease,
     progress: &dyn Progress,
-) -> Result<Sealed, E>
+) -> Result<Sealed<'a>, E>
 where
     N: Iterator<Item = Result<u64, StoreError>> + Send,
     E: From<StoreError> + Send,
@@ -150,37 +167,22 @@ where
         &mut writer.packs,
         &mut new_encoder()?,
     )?;
-    let (published, written) = writer.finish(begun, lease)?;
-    let mut sealed = Sealed {
+    let (packs, written) = writer.complete(begun)?;
+    let digest = |number: usize| packs.get(number).map(|pack| pack.digest);
+    Ok(Sealed {
+        root: root.and_then(|at| Root::complete(&at, digest)),
+        packs,
         changed_chunks: changes.len() as u64,
+        written,
         used,
-        ..Sealed::default()
-    };
-    for pack in &published {
-        sealed.packs.push(Pack {
-            digest: pack.digest,
-            bytes: pack.bytes,
-        });
-        sealed.stored_bytes += if pack.new { pack.bytes } else { 0 };
-    }
-    let new: HashSet<_> = published
-        .iter()
-        .filter(|pack| pack.new)
-        .map(|pack| pack.digest)
-        .collect();
-    let is_new = |at: &&Locator| matches!(at.pack, PackRef::Complete(pack) if new.contains(&pack));
-    sealed.new_chunks = written.values().filter(is_new).count() as u64;
-    sealed.written = written;
-    sealed.new_bytes = sealed.new_chunks * chunk_len;
-    sealed.root = root.and_then(|at| Root::published(&at, &published));
-    Ok(sealed)
+    })
 }
 
 /// What a chunk is compared with.
 struct Examiner<'a, E> {
     source: &'a ChunkSource,
     base: &'a Index,
-    known: &'a Known,
+    known: &'a Known<'a>,
     /// What was written before.
     begun: &'a HashMap<ChunkDigest, Locator>,
     digest: DigestOf<'a>,
@@ -193,8 +195,9 @@ impl<E: From<StoreError>> Examiner<'_, E> {
             .base
             .get(self.source, chunk)?
             .map(|before| before.digest);
-        let named = (self.digest)(chunk);
-        if let Some(outcome) = named.and_then(|digest| self.find(chunk, digest, before)) {
+        if let Some(digest) = (self.digest)(chunk)
+            && let Some(outcome) = self.named(chunk, digest, before)?
+        {
             return Ok(outcome);
         }
         (self.read)(chunk, &mut worker.buffer)?;
@@ -220,6 +223,24 @@ impl<E: From<StoreError>> Examiner<'_, E> {
         })
     }
 
+    /// What becomes of a chunk of which no more is known than its digest; nothing if that is not enough.
+    fn named(
+        &self,
+        chunk: u64,
+        digest: ChunkDigest,
+        before: Option<ChunkDigest>,
+    ) -> Result<Option<Outcome>, StoreError> {
+        if let Some(outcome) = self.find(chunk, digest, before) {
+            return Ok(Some(outcome));
+        }
+        let frame = self.known.forgotten_frame(self.source, &digest)?;
+        Ok(frame.map(|frame| Outcome::Data {
+            chunk,
+            digest,
+            frame,
+        }))
+    }
+
     /// What becomes of a chunk that need not be written.
     fn find(
         &self,
@@ -230,7 +251,7 @@ impl<E: From<StoreError>> Examiner<'_, E> {
         if before == Some(digest) {
             return Some(Outcome::Unchanged);
         }
-        let known = self.known.get(&digest);
+        let known = self.known.usable(&digest);
         let at = known.or_else(|| self.begun.get(&digest).copied())?;
         Some(Outcome::Stored { chunk, at })
     }

@@ -46,7 +46,8 @@ pub(crate) fn snapshot_of(store: &Store, bytes: &[u8]) -> SnapshotDigest {
     let empty = Index { root: None, chunks };
     let lease = store.lease().unwrap();
     let writer = ChunkWriter::new(store.blobs(), TEST_PACK_BYTES);
-    let sealed = seal(&store.inner.source, &empty, writer, dirty, &lease, &()).unwrap();
+    let sealed = seal(&store.inner.source, &empty, writer, dirty, &()).unwrap();
+    let sealed = sealed.publish(&lease, DEFAULT_CHUNK_BYTES).unwrap();
     let snapshot = NewSnapshot {
         disk_bytes: bytes.len() as u64,
         chunk_bytes: DEFAULT_CHUNK_BYTES,

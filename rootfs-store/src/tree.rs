@@ -41,7 +41,8 @@ pub(crate) use tar_stream::{Entries, EntryKind};
 ///   refuses windows of more than 128 MiB);
 /// - 1 KiB for each entry (490 bytes were measured, with short names, where every second is a directory), so 4 GiB
 ///   where [`Self::entries`] is used up, and three times what counts as [`Self::metadata_bytes`];
-/// - 320 bytes for each chunk of the disk that holds something, and 64 for each that a later layer replaced.
+/// - 750 bytes for each chunk of the disk that holds something, and 470 for each chunk of a large file that later entries
+///   replaced.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Most bytes of unpacked tar streams.

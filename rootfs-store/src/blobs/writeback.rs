@@ -46,3 +46,12 @@ impl Writeback {
         })
     }
 }
+
+/// Whoever writes no more waits for the file to be let go, so that its space is free again.
+impl Drop for Writeback {
+    fn drop(&mut self) {
+        if let Err(error) = self.finish() {
+            tracing::debug!(%error, "a file that is given up could not be written out");
+        }
+    }
+}

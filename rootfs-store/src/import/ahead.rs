@@ -2,12 +2,13 @@
 //!
 //! A large file starts at a chunk boundary of the disk, wherever that is, so its chunks are known as soon as its bytes
 //! are. They come first in the packs of a step, in the order of the tar streams.
+//!
+//! Invariant: a chunk of the disk holds such a chunk and nothing else, or none of its bytes.
 
 use std::collections::HashSet;
 
 use crossbeam_channel::Receiver;
 
-use super::ImportError;
 use crate::chunk::{self, Encoder};
 use crate::digest::ChunkDigest;
 use crate::ordered::ordered;
@@ -16,10 +17,9 @@ use crate::seal::{ChunkWriter, Known, new_encoder};
 use crate::store::{Store, StoreError};
 use crate::tree::FileChunk;
 
-/// What is known of the contents that are not in a tree's spool. Takes 56 bytes of memory for each chunk.
+/// What is known of the contents that are not in a tree's spool: each chunk but those that are all zero.
 pub(super) struct Ahead<'a> {
     store: &'a Store,
-    chunk_bytes: u32,
     writer: ChunkWriter<'a>,
     /// In ascending order of their offsets.
     chunks: Vec<Written>,
@@ -30,22 +30,16 @@ struct Written {
     offset: u64,
     /// Bytes of the file; the rest of the chunk is zero.
     len: u32,
-    /// Nothing if all of them are zero.
-    digest: Option<ChunkDigest>,
+    digest: ChunkDigest,
 }
 
-/// What a worker made of a chunk.
-struct Encoded {
-    chunk: Written,
-    /// Nothing if the chunk need not be written.
-    frame: Option<Vec<u8>>,
-}
+/// What a worker made of a chunk, unless all of it is zero; its frame, unless it need not be written.
+type Encoded = Option<(Written, Option<Vec<u8>>)>;
 
 impl<'a> Ahead<'a> {
-    pub(super) fn new(store: &'a Store, chunk_bytes: u32) -> Self {
+    pub(super) fn new(store: &'a Store) -> Self {
         Self {
             store,
-            chunk_bytes,
             writer: ChunkWriter::new(store.blobs(), PACK_BYTES),
             chunks: Vec::new(),
         }
@@ -55,60 +49,35 @@ impl<'a> Ahead<'a> {
     pub(super) fn write(
         &mut self,
         arriving: Receiver<FileChunk>,
-        known: &Known,
+        known: &Known<'_>,
     ) -> Result<(), StoreError> {
         let work = |encoder: &mut Encoder, chunk| encode(encoder, chunk, known);
         ordered(arriving.into_iter(), new_encoder, work, |encoded| {
-            if let (Some(digest), Some(frame)) = (encoded.chunk.digest, encoded.frame) {
-                self.writer.add(digest, &frame)?;
+            let Some((chunk, frame)) = encoded else {
+                return Ok(());
+            };
+            if let Some(frame) = frame {
+                self.writer.add(chunk.digest, &frame)?;
             }
-            self.chunks.push(encoded.chunk);
+            self.chunks.push(chunk);
             Ok(())
         })
     }
 
-    /// The chunk whose first `len` bytes are those that `offset` stands for, and whose rest is zero.
+    /// The chunk whose first `len` bytes are those that `offset` stands for, and whose rest is zero; nothing if all of
+    /// it is zero.
     pub(super) fn digest(&self, offset: u64, len: u64) -> Option<ChunkDigest> {
         let found = self.chunks.binary_search_by_key(&offset, |it| it.offset);
         let chunk = &self.chunks[found.ok()?];
-        chunk.digest.filter(|_| u64::from(chunk.len) == len)
+        (u64::from(chunk.len) == len).then_some(chunk.digest)
     }
 
-    /// Reads contents back from packs that are complete.
-    pub(super) fn read(
-        &self,
-        known: &Known,
-        mut offset: u64,
-        mut buf: &mut [u8],
-    ) -> Result<(), ImportError> {
-        let mut next = self.chunks.partition_point(|it| it.offset <= offset);
-        while !buf.is_empty() {
-            let chunk = &self.chunks[next - 1];
-            let start = usize::try_from(offset - chunk.offset).unwrap_or(usize::MAX);
-            let (piece, rest) = buf.split_at_mut(buf.len().min(chunk.len as usize - start));
-            match chunk.digest {
-                Some(digest) => self.read_chunk(known, &digest, start, piece)?,
-                None => piece.fill(0),
-            }
-            (offset, next) = (offset + piece.len() as u64, next + 1);
-            buf = rest;
-        }
-        Ok(())
-    }
-
-    fn read_chunk(
-        &self,
-        known: &Known,
-        digest: &ChunkDigest,
-        start: usize,
-        piece: &mut [u8],
-    ) -> Result<(), ImportError> {
-        let at = known.find(digest);
-        let at = at.expect("what was written for an earlier step is known, if only to be read");
-        let source = &self.store.inner.source;
-        let plain = source.read_chunk(&at, self.chunk_bytes as usize)?;
-        piece.copy_from_slice(&plain[start..start + piece.len()]);
-        Ok(())
+    /// Whether the `len` bytes that `offset` stands for are all zero.
+    pub(super) fn is_zero(&self, offset: u64, len: u64) -> bool {
+        let end = |chunk: &Written| chunk.offset + u64::from(chunk.len);
+        let first = self.chunks.partition_point(|it| end(it) <= offset);
+        let next = self.chunks.get(first);
+        next.is_none_or(|next| next.offset >= offset + len)
     }
 
     /// What was written since the last call, without nearly all that is not among `live`.
@@ -121,21 +90,30 @@ impl<'a> Ahead<'a> {
     }
 }
 
-fn encode(encoder: &mut Encoder, chunk: FileChunk, known: &Known) -> Result<Encoded, StoreError> {
+fn encode(
+    encoder: &mut Encoder,
+    chunk: FileChunk,
+    known: &Known<'_>,
+) -> Result<Encoded, StoreError> {
     let plain = &chunk.bytes;
-    let digest = (!chunk::is_zero(plain)).then(|| ChunkDigest::of(plain));
-    let frame = match digest {
-        Some(digest) if known.get(&digest).is_none() => {
+    if chunk::is_zero(plain) {
+        return Ok(None);
+    }
+    let digest = ChunkDigest::of(plain);
+    let frame = match known.usable(&digest) {
+        Some(_) => None,
+        None => {
             let frame = encoder.encode(plain);
             Some(frame.map_err(|source| StoreError::Compress { source })?)
         }
-        _ => None,
     };
     let (offset, len) = (chunk.offset, chunk.len);
-    let chunk = Written {
-        offset,
-        len,
-        digest,
-    };
-    Ok(Encoded { chunk, frame })
+    Ok(Some((
+        Written {
+            offset,
+            len,
+            digest,
+        },
+        frame,
+    )))
 }

@@ -82,6 +82,12 @@ pub enum ImportError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// The host gave no thread.
+    #[error("could not start a thread: allow this process more")]
+    Thread {
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

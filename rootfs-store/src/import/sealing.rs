@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::collections::HashSet;
+use std::io;
 use std::thread;
 
 use super::ahead::Ahead;
@@ -11,7 +12,6 @@ use crate::digest::ChunkDigest;
 use crate::ext4::{Layout, LayoutError, min_aligned_bytes};
 use crate::image::Image;
 use crate::index::Index;
-use crate::leases::Lease;
 use crate::progress::Progress;
 use crate::reference::ImageReference;
 use crate::seal::{ChunkWriter, Dirty, Known, Sealed, seal};
@@ -27,16 +27,7 @@ pub(super) struct Sealing<'a> {
     /// Size of the disk in bytes, if somebody asked for one.
     pub(super) size: Option<u64>,
     pub(super) chunk_bytes: u32,
-    pub(super) lease: &'a Lease,
     pub(super) progress: &'a dyn Progress,
-}
-
-/// What the store got.
-#[derive(Debug, Default)]
-pub(super) struct Totals {
-    pub(super) new_chunks: u64,
-    pub(super) new_bytes: u64,
-    pub(super) stored_bytes: u64,
 }
 
 /// What can go wrong with an image whose name is not known here.
@@ -47,21 +38,35 @@ pub(super) enum Fault {
 }
 
 impl<'a> Sealing<'a> {
-    /// Applies the image's layers and seals every step but the last, whose tree it returns.
-    pub(super) fn unpack(
+    /// Makes a disk of an image, with what is known; returns its size in bytes too.
+    pub(super) fn seal_image(
         &self,
         image: &Image,
         limits: &Limits,
-        known: &mut Known,
+        known: &mut Known<'a>,
+    ) -> Result<(u64, Sealed<'a>), Fault> {
+        let mut ahead = Ahead::new(self.store);
+        let tree = self.unpack(image, limits, known, &mut ahead)?;
+        let layout = self.lay_out(tree)?;
+        let sealed = self.seal_with(&layout, known, &mut ahead)?;
+        Ok((layout.disk_bytes(), sealed))
+    }
+
+    /// Applies the image's layers and seals every step but the last, whose tree it returns.
+    fn unpack(
+        &self,
+        image: &Image,
+        limits: &Limits,
+        known: &mut Known<'a>,
         ahead: &mut Ahead<'a>,
-    ) -> Result<(Tree, Totals), Fault> {
+    ) -> Result<Tree, Fault> {
         let staging = self.store.blobs().staging();
         let mut builder = Builder::new(image, staging, limits, self.progress)?;
-        let (mut steps, mut totals) = (Steps::default(), Totals::default());
+        let mut steps = Steps::default();
         while self.unpack_step(&mut builder, &mut steps, known, ahead)? {
             match self.lay_out(builder.tree()?) {
                 Ok(layout) => {
-                    let sealed = self.seal_with(&layout, known, ahead, &mut totals)?;
+                    let sealed = self.seal_with(&layout, known, ahead)?;
                     known.add(sealed);
                 }
                 // Later layers may remove what does not fit.
@@ -69,7 +74,7 @@ impl<'a> Sealing<'a> {
                 Err(fault) => return Err(fault),
             }
         }
-        Ok((builder.finish()?, totals))
+        Ok(builder.finish()?)
     }
 
     /// Applies layers to the end of a step, and writes the chunks of their large files at the same time; whether there
@@ -78,12 +83,15 @@ impl<'a> Sealing<'a> {
         &self,
         builder: &mut Builder<'_>,
         steps: &mut Steps,
-        known: &Known,
+        known: &Known<'_>,
         ahead: &mut Ahead<'a>,
     ) -> Result<bool, Fault> {
         thread::scope(|scope| {
             let (sink, chunks) = tree::sink(self.chunk_bytes, min_aligned_bytes(self.chunk_bytes));
-            let writing = scope.spawn(|| ahead.write(chunks, known));
+            let writing = thread::Builder::new()
+                .name("chunks".to_owned())
+                .spawn_scoped(scope, || ahead.write(chunks, known))
+                .map_err(|source| ImportError::Thread { source })?;
             let mut apply = || {
                 while let Some(bytes) = builder.next_layer(Some(&sink))? {
                     if steps.end_with(bytes) && !builder.is_done() {
@@ -103,7 +111,7 @@ impl<'a> Sealing<'a> {
     }
 
     /// Places a tree on a disk.
-    pub(super) fn lay_out<T: Borrow<Tree>>(&self, tree: T) -> Result<Layout<T>, Fault> {
+    fn lay_out<T: Borrow<Tree>>(&self, tree: T) -> Result<Layout<T>, Fault> {
         let size = match self.size {
             Some(size) => size,
             None => {
@@ -115,20 +123,18 @@ impl<'a> Sealing<'a> {
     }
 
     /// Seals a disk with what is known, but for packs of which it would use too little.
-    pub(super) fn seal_with<T: Borrow<Tree> + Sync>(
+    fn seal_with<T: Borrow<Tree> + Sync>(
         &self,
         layout: &Layout<T>,
-        known: &mut Known,
+        known: &mut Known<'a>,
         ahead: &mut Ahead<'a>,
-        totals: &mut Totals,
-    ) -> Result<Sealed, ImportError> {
+    ) -> Result<Sealed<'a>, ImportError> {
         let chunks = self.occupied_chunks(layout);
         let live = chunks
             .iter()
             .filter_map(|chunk| self.digest(layout, ahead, *chunk));
         let writer = ahead.take(&live.collect())?;
         let sealed = self.seal(layout, &chunks, known, ahead, writer)?;
-        totals.add(&sealed);
         if known.packs_of(&sealed.used).len() > MAX_KNOWN_PACKS {
             known.forget_all();
         } else if !known.forget_sparse(&sealed.used) {
@@ -136,31 +142,35 @@ impl<'a> Sealing<'a> {
         }
         known.add(sealed);
         let writer = ahead.take(&HashSet::new())?;
-        let sealed = self.seal(layout, &chunks, known, ahead, writer)?;
-        totals.add(&sealed);
-        Ok(sealed)
+        self.seal(layout, &chunks, known, ahead, writer)
     }
 
     fn seal<T: Borrow<Tree> + Sync>(
         &self,
         layout: &Layout<T>,
         chunks: &[u64],
-        known: &Known,
+        known: &Known<'_>,
         ahead: &Ahead<'_>,
-        writer: ChunkWriter<'_>,
-    ) -> Result<Sealed, ImportError> {
+        writer: ChunkWriter<'a>,
+    ) -> Result<Sealed<'a>, ImportError> {
         let chunk_len = u64::from(self.chunk_bytes);
+        let spool_error = |source| ImportError::Spool {
+            path: self.store.blobs().staging().to_owned(),
+            source,
+        };
         let read = |chunk: u64, buffer: &mut [u8]| {
-            layout.read_with(buffer, chunk * chunk_len, |offset, piece| {
-                if offset >= tree::ELSEWHERE {
-                    return ahead.read(known, offset, piece);
-                }
-                let read = layout.tree().read_spool(offset, piece);
-                read.map_err(|source| ImportError::Spool {
-                    path: self.store.blobs().staging().to_owned(),
-                    source,
+            layout
+                .read_with(buffer, chunk * chunk_len, |offset, piece| {
+                    if offset < tree::ELSEWHERE {
+                        return layout.tree().read_spool(offset, piece);
+                    }
+                    // What was written ahead has its digest, or else the buffer is right as it is.
+                    match ahead.is_zero(offset, piece.len() as u64) {
+                        true => Ok(()),
+                        false => Err(io::Error::other("a large file shares a chunk of the disk")),
+                    }
                 })
-            })
+                .map_err(spool_error)
         };
         let dirty = Dirty {
             count: chunks.len() as u64,
@@ -175,7 +185,7 @@ impl<'a> Sealing<'a> {
             chunks: layout.disk_bytes() / chunk_len,
         };
         let source = &self.store.inner.source;
-        seal(source, &empty, writer, dirty, self.lease, self.progress)
+        seal(source, &empty, writer, dirty, self.progress)
     }
 
     /// The digest of a chunk of the disk that was written ahead.
@@ -199,14 +209,6 @@ impl<'a> Sealing<'a> {
             numbers.extend(first..range.end.div_ceil(chunk_len));
         }
         numbers
-    }
-}
-
-impl Totals {
-    fn add(&mut self, sealed: &Sealed) {
-        self.new_chunks += sealed.new_chunks;
-        self.new_bytes += sealed.new_bytes;
-        self.stored_bytes += sealed.stored_bytes;
     }
 }
 

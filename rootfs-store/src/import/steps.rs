@@ -5,7 +5,7 @@
 //! image adds only the chunks that its further layers bring.
 //!
 //! Where a step ends depends on the layers up to there only. Each step is at least a quarter of all before it, so there
-//! are few, and all disks together are hashed at most five times.
+//! are few, and the small files and metadata of all disks together are hashed at most five times.
 
 /// Smallest step, in bytes of tar streams: less is not worth packs of its own.
 const MIN_STEP_BYTES: u64 = 16 << 20;

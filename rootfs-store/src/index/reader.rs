@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::blobs::Published;
 use crate::chunk_source::ChunkSource;
-use crate::digest::ChunkDigest;
+use crate::digest::{BlobDigest, ChunkDigest};
 use crate::index::{FANOUT, Locator, PackRef, Page, levels, slot_chunks};
 use crate::store::StoreError;
 
@@ -15,7 +15,7 @@ pub(crate) struct Root {
     /// Digest of the page.
     pub(crate) digest: ChunkDigest,
     /// The pack that holds it.
-    pub(crate) pack: crate::digest::BlobDigest,
+    pub(crate) pack: BlobDigest,
     /// Where its frame starts in the pack.
     pub(crate) offset: u64,
     /// Length of its frame in bytes.
@@ -25,9 +25,17 @@ pub(crate) struct Root {
 impl Root {
     /// The root at `at`, among the packs that were written and are published now; nothing if it is in none of these.
     pub(crate) fn published(at: &Locator, packs: &[Published]) -> Option<Self> {
+        Self::complete(at, |number| Some(packs.get(number)?.digest))
+    }
+
+    /// The root at `at`, among the packs that were written, of which `pack` knows the digests.
+    pub(crate) fn complete(
+        at: &Locator,
+        pack: impl Fn(usize) -> Option<BlobDigest>,
+    ) -> Option<Self> {
         let pack = match at.pack {
             PackRef::Complete(digest) => digest,
-            PackRef::New(number) => packs.get(number)?.digest,
+            PackRef::New(number) => pack(number)?,
         };
         Some(Self {
             digest: at.digest,

@@ -94,21 +94,29 @@ impl<'a> PackSet<'a> {
     }
 
     /// Publishes all packs, kept by `lease`; they are then on disk, but not yet certain to stay: see [`Blobs::sync`].
-    pub(crate) fn finish(mut self, lease: &Lease) -> Result<Vec<Published>, StoreError> {
-        self.close()?;
+    pub(crate) fn finish(self, lease: &Lease) -> Result<Vec<Published>, StoreError> {
         let publish = |pack: StagedBlob<'_>| pack.publish(lease);
-        self.finished.into_iter().map(publish).collect()
+        self.complete()?.into_iter().map(publish).collect()
     }
 
-    /// The frame at `at` of a pack that takes no more.
-    pub(crate) fn read(&self, number: usize, at: &Locator) -> Result<Vec<u8>, StoreError> {
+    /// All packs, complete and on disk, but without names.
+    pub(crate) fn complete(mut self) -> Result<Vec<StagedBlob<'a>>, StoreError> {
+        self.close()?;
+        Ok(self.finished)
+    }
+
+    /// The frame of a chunk that was written to the pack of this number.
+    pub(crate) fn read(&mut self, number: usize, at: &Locator) -> Result<Vec<u8>, StoreError> {
         let mut frame = vec![0; at.len as usize];
-        self.finished[number].read_at(&mut frame, at.offset)?;
+        match (self.finished.get(number), &mut self.current) {
+            (Some(pack), _) => pack.read_at(&mut frame, at.offset)?,
+            (None, Some(pack)) => pack.blob.read_at(&mut frame, at.offset)?,
+            (None, None) => return Err(StoreError::UnfinishedPack { number }),
+        }
         Ok(frame)
     }
 
-    /// Closes the current pack, so that all can be read.
-    pub(crate) fn close(&mut self) -> Result<(), StoreError> {
+    fn close(&mut self) -> Result<(), StoreError> {
         if let Some(mut pack) = self.current.take() {
             pack.blob.write(&pack.table.to_tail())?;
             self.finished.push(pack.blob.finish()?);

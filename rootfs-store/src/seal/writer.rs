@@ -3,10 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::mem;
 
-use crate::blobs::{Blobs, Published};
+use crate::blobs::{Blobs, StagedBlob};
 use crate::digest::ChunkDigest;
 use crate::index::{Locator, PackRef};
-use crate::leases::Lease;
 use crate::pack::PackSet;
 use crate::store::StoreError;
 
@@ -57,7 +56,6 @@ impl<'a> ChunkWriter<'a> {
         }
         kept.sort_unstable_by_key(|at| (pack_number(at), at.offset));
         let mut copy = Self::new(self.blobs, self.pack_bytes);
-        self.packs.close()?;
         for at in kept {
             let frame = self.packs.read(pack_number(&at), &at)?;
             copy.add(at.digest, &frame)?;
@@ -70,28 +68,26 @@ impl<'a> ChunkWriter<'a> {
         mem::take(&mut self.written)
     }
 
-    /// Publishes all packs, kept by `lease`, and says where all chunks are now, those of [`Self::begun`] among them.
-    pub(super) fn finish(
+    /// Completes all packs and says where all chunks are, those of [`Self::begun`] among them.
+    pub(super) fn complete(
         self,
-        begun: HashMap<ChunkDigest, Locator>,
-        lease: &Lease,
-    ) -> Result<(Vec<Published>, HashMap<ChunkDigest, Locator>), StoreError> {
-        let published = self.packs.finish(lease)?;
-        let mut written = self.written;
-        written.extend(begun);
+        mut written: HashMap<ChunkDigest, Locator>,
+    ) -> Result<(Vec<StagedBlob<'a>>, HashMap<ChunkDigest, Locator>), StoreError> {
+        let packs = self.packs.complete()?;
+        written.extend(self.written);
         for at in written.values_mut() {
             if let PackRef::New(number) = at.pack {
-                at.pack = PackRef::Complete(published[number].digest);
+                at.pack = PackRef::Complete(packs[number].digest);
             }
         }
-        Ok((published, written))
+        Ok((packs, written))
     }
 }
 
-/// Number of the pack that a chunk was written to.
+/// Number of the pack that a chunk was written to: all that a writer knows are its own.
 fn pack_number(at: &Locator) -> usize {
     match at.pack {
         PackRef::New(number) => number,
-        PackRef::Complete(_) => unreachable!("a writer knows the chunks that it wrote only"),
+        PackRef::Complete(_) => usize::MAX,
     }
 }

@@ -10,6 +10,12 @@ use super::tar_stream::{MAX_PAX_BYTES, MAX_SPARSE_RUNS};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TreeError {
+    /// The host gave no thread.
+    #[error("could not start a thread: allow this process more")]
+    Thread {
+        /// What the operating system said.
+        source: io::Error,
+    },
     /// The blob's file could not be read.
     #[error("could not read layer {layer} from {path}")]
     ReadBlob {

@@ -64,17 +64,22 @@ pub(super) fn unpack(
     let (hashed_sender, hashed) = bounded(QUEUE_BUFFERS);
     // Has room for every buffer there can be, so giving one back never waits.
     let (used_sender, used) = bounded(3 * QUEUE_BUFFERS);
+    let no_thread = |source| TreeError::Thread { source };
     let (read, diff_id, applied) = thread::scope(|scope| {
-        let reader = scope.spawn(|| read_blob(layer, budget, unpacked_sender, &used));
-        let hasher = scope.spawn(|| hash(unpacked, hashed_sender));
+        let named = |name: &str| thread::Builder::new().name(name.to_owned());
+        let read = || read_blob(layer, budget, unpacked_sender, &used);
+        let reader = named("layer").spawn_scoped(scope, read);
+        let reader = reader.map_err(no_thread)?;
+        let hasher = named("diff-id").spawn_scoped(scope, || hash(unpacked, hashed_sender));
+        let hasher = hasher.map_err(no_thread)?;
         let applied = apply(PlainStream {
             buffers: hashed,
             used: used_sender,
             current: Vec::new(),
             position: 0,
         });
-        (join(reader), join(hasher), applied)
-    });
+        Ok((join(reader), join(hasher), applied))
+    })?;
     read?;
     applied?;
     if diff_id != layer.diff_id {

@@ -189,3 +189,56 @@ fn a_large_file_that_is_cut_off_is_an_error() {
             .is_none()
     );
 }
+
+/// What is left of an import that failed.
+fn left(store: &Store) -> usize {
+    let count = |folder: &str| fs::read_dir(store.dir().join(folder)).unwrap().count();
+    count("blobs/sha256") + count("staging")
+}
+
+#[test]
+fn steps_before_one_that_fails_leave_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path().join("store")).unwrap();
+    let good = |number: u64| {
+        let mut layer = Layer::new();
+        layer.file(&format!("{number}"), &noise(17 << 20, number));
+        layer.finish()
+    };
+    let mut bad = good(3);
+    bad.truncate(5 << 20);
+    let image = image(&dir.path().join("image"), &[good(1), good(2), bad]);
+    store
+        .import(&image, &ImportOptions::default(), &())
+        .unwrap_err();
+    assert_eq!(left(&store), 0);
+}
+
+#[test]
+fn a_layer_that_is_too_large_for_the_disk_is_fine_if_a_later_one_makes_room() {
+    let large = |name: &str, mib: usize| {
+        let mut layer = Layer::new();
+        layer
+            .file(name, &noise(mib << 20, mib as u64))
+            .file("small", b"small");
+        layer
+    };
+    let mut removal = large("b", 17);
+    removal.file(".wh.a", b"");
+    let layers = [
+        large("a", 70).finish(),
+        removal.finish(),
+        large("c", 18).finish(),
+    ];
+    assert_same_disk(&layers, 64, 64 * KIB);
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path().join("store")).unwrap();
+    let image = image(&dir.path().join("image"), &layers);
+    let imported = import(&store, &image, 64, 64 * KIB);
+    assert!(
+        imported.stored_bytes < 37 << 20,
+        "{}",
+        imported.stored_bytes
+    );
+    assert!(imported.new_bytes < 37 << 20, "{}", imported.new_bytes);
+}

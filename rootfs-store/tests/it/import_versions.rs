@@ -232,3 +232,34 @@ fn parent_whose_packs_are_damaged_is_named_if_they_are_needed() {
     store.import(&first, &again, &()).unwrap();
     store.import(&second, &options(Some(parent)), &()).unwrap();
 }
+
+#[test]
+fn parent_whose_packs_are_damaged_is_named_if_it_must_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    // Less than half of the parent's pack, so that what is shared is copied out of it.
+    let third = layer((0..FILES / 3).map(|number| (number, 0)));
+    let first = image(&dir.path().join("first"), &[base()]);
+    let second = image(&dir.path().join("second"), &[third]);
+    let store = Store::open(dir.path().join("store")).unwrap();
+    let parent = store.import(&first, &options(None), &()).unwrap().snapshot;
+    let pack = store.snapshot(&parent).unwrap().packs[0].digest;
+    let import = || store.import(&second, &options(Some(parent)), &());
+    assert!(
+        !store
+            .snapshot(&import().unwrap().snapshot)
+            .unwrap()
+            .packs
+            .iter()
+            .any(|it| it.digest == pack)
+    );
+    damage(&store, &pack);
+    let again = ImportOptions {
+        again: true,
+        ..options(Some(parent))
+    };
+    match store.import(&second, &again, &()) {
+        Err(ImportError::ParentDamaged { pack: named, .. }) => assert_eq!(named, pack),
+        other => panic!("{other:?}"),
+    }
+    store.import(&second, &options(None), &()).unwrap();
+}
