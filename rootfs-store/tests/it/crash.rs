@@ -8,6 +8,7 @@ mod world;
 use std::error::Error;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use tempfile::TempDir;
 
 use facts::Expected;
 use log::{Fault, Log, Step};
-use scenarios::Scenario;
+use scenarios::{Act, Scenario};
 use world::{Fate, World};
 
 const EIO: i32 = 5;
@@ -29,33 +30,69 @@ fn scratch() -> TempDir {
         .unwrap()
 }
 
-/// Runs a scenario in a new folder whose changes are recorded, and fail as `fault` says.
-fn record(
-    scenario: Scenario,
+/// A folder where a scenario begins, and the changes that led to it.
+struct Start {
+    dir: TempDir,
+    steps: Vec<Step>,
+}
+
+impl Start {
+    fn of(scenario: &Scenario) -> Self {
+        let dir = scratch();
+        fs::create_dir(dir.path().join("store")).unwrap();
+        let mut start = Self {
+            dir,
+            steps: Vec::new(),
+        };
+        if let Some(before) = scenario.before {
+            let (log, result) = run(before, start.dir.path(), Vec::new(), None);
+            result.unwrap();
+            start.steps = log.steps();
+        }
+        start
+    }
+
+    /// Runs the scenario in a copy whose changes are recorded, and fail as `fault` says.
+    fn record(
+        &self,
+        scenario: &Scenario,
+        dir: &Path,
+        fault: Option<Fault>,
+    ) -> (Arc<Log>, Result<(), Box<dyn Error>>) {
+        let from = self.dir.path().join(".");
+        let copied = Command::new("cp").arg("-a").args([&from, dir]).status();
+        assert!(copied.unwrap().success());
+        run(scenario.act, dir, self.steps.clone(), fault)
+    }
+}
+
+fn run(
+    act: Act,
     dir: &Path,
+    steps: Vec<Step>,
     fault: Option<Fault>,
 ) -> (Arc<Log>, Result<(), Box<dyn Error>>) {
     let root = dir.join("store");
-    fs::create_dir(&root).unwrap();
-    let log = Arc::new(Log::new(&root, fault));
+    let log = Arc::new(Log::new(&root, steps, fault));
     let watch = Arc::clone(&log);
     let result = Store::open_watched(&root, watch)
         .map_err(Into::into)
-        .and_then(|store| scenario(&store, &log, dir));
+        .and_then(|store| act(&store, &log, dir));
     (log, result)
 }
 
 /// Cuts the power after every change, in several ways, and checks what is there then.
-fn survives_every_cut(scenario: Scenario) {
+fn survives_every_cut(scenario: &Scenario) {
+    let start = Start::of(scenario);
     let dir = scratch();
-    let (log, result) = record(scenario, dir.path(), None);
+    let (log, result) = start.record(scenario, dir.path(), None);
     result.unwrap();
     let steps = log.steps();
     let mut expected = Expected::of(&steps);
     let mut world = World::new();
     for (number, step) in steps.iter().enumerate() {
         expected.follow(step);
-        if world.follow(step) {
+        if world.follow(step) && number >= start.steps.len() {
             let seed = number as u64 + 1;
             for (names, bytes) in [
                 (Fate::Lost, Fate::Lost),
@@ -67,7 +104,10 @@ fn survives_every_cut(scenario: Scenario) {
             }
         }
     }
-    assert!(steps.len() > 20, "hardly anything was recorded");
+    assert!(
+        steps.len() > start.steps.len() + 20,
+        "hardly anything was recorded"
+    );
 }
 
 fn check_cut(
@@ -87,19 +127,24 @@ fn check_cut(
     ));
     let store = Store::open(&root).unwrap();
     expected.check(&store, dir.path());
-    // A collection takes nothing of that.
+    expected.check_held(&store, dir.path());
+    // A collection takes nothing of what was reported, but for what only the process that died held.
     store.gc(Duration::ZERO, &()).unwrap();
     expected.check(&store, dir.path());
 }
 
 /// Lets each change fail in its turn; what the caller knows stays so, and the same can be done again afterwards.
-fn survives_every_fault(scenario: Scenario, errno: i32, stays: bool, again: bool) {
+fn survives_every_fault(scenario: &Scenario, errno: i32, stays: bool, again: bool) {
+    let start = Start::of(scenario);
     let dir = scratch();
-    let (log, result) = record(scenario, dir.path(), None);
+    let (log, result) = start.record(scenario, dir.path(), None);
     result.unwrap();
     let snapshots = log.steps();
     for at in 0..log.changes() {
-        let _shown_if_it_fails = Shown(format!("change {at} fails with errno {errno}"));
+        let _shown_if_it_fails = Shown(format!(
+            "change {at} of {} fails with errno {errno}",
+            scenario.name
+        ));
         let dir = scratch();
         let fault = Fault {
             at,
@@ -107,7 +152,7 @@ fn survives_every_fault(scenario: Scenario, errno: i32, stays: bool, again: bool
             errno,
             again,
         };
-        let (log, result) = record(scenario, dir.path(), Some(fault));
+        let (log, result) = start.record(scenario, dir.path(), Some(fault));
         // What only cleans up may fail unnoticed.
         if let Err(error) = &result {
             assert!(!error.to_string().is_empty());
@@ -118,8 +163,8 @@ fn survives_every_fault(scenario: Scenario, errno: i32, stays: bool, again: bool
         expected.check(&Store::open(&root).unwrap(), dir.path());
         // The folder is good for the whole of it, too.
         fs::remove_dir_all(root.join("disks")).unwrap_or_default();
-        let again = Log::new(&root, None);
-        scenario(&Store::open(&root).unwrap(), &again, dir.path()).unwrap();
+        let again = Log::new(&root, Vec::new(), None);
+        (scenario.act)(&Store::open(&root).unwrap(), &again, dir.path()).unwrap();
     }
 }
 
@@ -142,53 +187,78 @@ fn brief(step: &Step) -> String {
 
 #[test]
 fn every_cut_of_imports_and_names_leaves_what_was_reported() {
-    survives_every_cut(scenarios::import_and_name);
+    survives_every_cut(&scenarios::IMPORT_AND_NAME);
+}
+
+#[test]
+fn every_cut_of_raw_disks_leaves_what_was_reported() {
+    survives_every_cut(&scenarios::RAW_DISKS);
+}
+
+#[test]
+fn every_cut_of_growths_leaves_what_was_reported() {
+    survives_every_cut(&scenarios::GROWTHS);
 }
 
 #[test]
 fn every_cut_of_a_disks_life_leaves_what_was_reported() {
-    survives_every_cut(scenarios::disk_life);
+    survives_every_cut(&scenarios::DISK_LIFE);
 }
 
 #[test]
 fn every_cut_of_live_commits_leaves_what_was_reported() {
-    survives_every_cut(scenarios::live_commits);
+    survives_every_cut(&scenarios::LIVE_COMMITS);
+}
+
+#[test]
+fn every_cut_of_commits_without_a_name_leaves_what_was_reported() {
+    survives_every_cut(&scenarios::UNNAMED_COMMITS);
 }
 
 #[test]
 fn every_cut_of_collections_leaves_what_was_reported() {
-    survives_every_cut(scenarios::collections);
+    survives_every_cut(&scenarios::COLLECTIONS);
 }
 
 #[test]
 fn every_cut_of_compactions_leaves_what_was_reported() {
-    survives_every_cut(scenarios::compactions);
+    survives_every_cut(&scenarios::COMPACTIONS);
+}
+
+#[test]
+fn every_cut_of_gatherings_leaves_what_was_reported() {
+    survives_every_cut(&scenarios::GATHERINGS);
+}
+
+#[test]
+fn every_cut_of_repairs_leaves_what_was_reported() {
+    survives_every_cut(&scenarios::REPAIRS);
 }
 
 #[test]
 fn full_disk_at_any_change_loses_nothing() {
-    for scenario in scenarios::ALL {
+    for scenario in &scenarios::ALL {
         survives_every_fault(scenario, ENOSPC, true, false);
     }
 }
 
 #[test]
 fn error_of_the_disk_at_any_change_loses_nothing() {
-    for scenario in scenarios::ALL {
+    for scenario in &scenarios::ALL {
         survives_every_fault(scenario, EIO, false, false);
     }
 }
 
 #[test]
 fn whatever_failed_works_again_when_the_disk_has_room() {
-    for scenario in scenarios::ALL {
+    for scenario in &scenarios::ALL {
         survives_every_fault(scenario, ENOSPC, true, true);
     }
 }
 
 #[test]
 fn whatever_failed_works_again_after_an_error_of_the_disk() {
-    for scenario in scenarios::ALL {
+    for scenario in &scenarios::ALL {
         survives_every_fault(scenario, EIO, false, true);
     }
 }

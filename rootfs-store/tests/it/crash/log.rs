@@ -1,6 +1,7 @@
 //! Records what a store does to its folder, and refuses what a test wants refused.
 
 use std::error::Error;
+use std::fs;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -50,6 +51,12 @@ pub(crate) enum Step {
     SyncDir {
         path: PathBuf,
     },
+    /// The disk gives another byte than was written.
+    Damage {
+        path: PathBuf,
+        offset: u64,
+        byte: u8,
+    },
     /// The caller asked for something; it may be so from now on.
     Begun(Fact),
     /// The caller was told that it is so.
@@ -84,8 +91,10 @@ struct State {
 }
 
 impl Log {
-    pub(crate) fn new(root: &Path, fault: Option<Fault>) -> Self {
+    /// A log of the folder `root`, which these steps led to.
+    pub(crate) fn new(root: &Path, steps: Vec<Step>, fault: Option<Fault>) -> Self {
         let state = State {
+            steps,
             fault,
             ..State::default()
         };
@@ -107,11 +116,32 @@ impl Log {
         self.state().steps.push(Step::Done(fact));
     }
 
+    /// Damages a file, as a failing disk does.
+    pub(crate) fn damage(&self, path: &Path, offset: u64) {
+        let mut bytes = fs::read(path).unwrap();
+        let at = usize::try_from(offset).unwrap();
+        bytes[at] ^= 0x10;
+        // It may be read-only.
+        fs::remove_file(path).unwrap();
+        fs::write(path, &bytes).unwrap();
+        let (path, byte) = (self.below(path).unwrap(), bytes[at]);
+        self.state().steps.push(Step::Damage { path, offset, byte });
+    }
+
+    /// Takes a file away for good.
+    pub(crate) fn lose(&self, path: &Path) {
+        fs::remove_file(path).unwrap();
+        let path = self.below(path).unwrap();
+        let dir = path.parent().unwrap().to_owned();
+        let steps = [Step::Remove { path }, Step::SyncDir { path: dir }];
+        self.state().steps.extend(steps);
+    }
+
     pub(crate) fn steps(&self) -> Vec<Step> {
         self.state().steps.clone()
     }
 
-    /// Changes that were asked for so far.
+    /// Changes that were asked for since it began.
     pub(crate) fn changes(&self) -> usize {
         self.state().changes
     }

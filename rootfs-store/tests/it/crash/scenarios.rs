@@ -1,25 +1,57 @@
 //! What is done to a store while the power fails.
 
+mod upkeep;
+
 use std::error::Error;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
 use rootfs_store::{ImportOptions, SnapshotDigest, Store, StoreError, WritableDisk};
 
-use super::facts::{Fact, REGION, exported_region, region};
+use super::facts::{Fact, REGION, REGION_BYTES, exported_region, region};
 use super::log::Log;
 use crate::sample_image::{self, Sample};
+pub(crate) use upkeep::{COLLECTIONS, COMPACTIONS, GATHERINGS, REPAIRS};
 
 type Outcome = Result<(), Box<dyn Error>>;
 /// Works on a store, tells the log what it asked for and what it was told; the folder is for scratch files.
-pub(crate) type Scenario = fn(&Store, &Log, &Path) -> Outcome;
+pub(crate) type Act = fn(&Store, &Log, &Path) -> Outcome;
 
-pub(crate) const ALL: [Scenario; 5] = [
-    import_and_name,
-    disk_life,
-    live_commits,
-    collections,
-    compactions,
+/// Something that is done to a store.
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    /// What is done before the power can fail.
+    pub(crate) before: Option<Act>,
+    pub(crate) act: Act,
+}
+
+impl Scenario {
+    const fn new(name: &'static str, act: Act) -> Self {
+        let before = None;
+        Self { name, before, act }
+    }
+}
+
+pub(crate) const IMPORT_AND_NAME: Scenario = Scenario::new("import and name", import_and_name);
+pub(crate) const RAW_DISKS: Scenario = Scenario::new("raw disks", raw_disks);
+pub(crate) const GROWTHS: Scenario = Scenario::new("growths", growths);
+pub(crate) const DISK_LIFE: Scenario = Scenario::new("a disk's life", disk_life);
+pub(crate) const LIVE_COMMITS: Scenario = Scenario::new("live commits", live_commits);
+pub(crate) const UNNAMED_COMMITS: Scenario = Scenario::new("unnamed commits", unnamed_commits);
+
+pub(crate) const ALL: [Scenario; 10] = [
+    IMPORT_AND_NAME,
+    RAW_DISKS,
+    GROWTHS,
+    DISK_LIFE,
+    LIVE_COMMITS,
+    UNNAMED_COMMITS,
+    COLLECTIONS,
+    COMPACTIONS,
+    GATHERINGS,
+    REPAIRS,
 ];
 
 const DISK_BYTES: u64 = 16 << 20;
@@ -51,11 +83,21 @@ fn name(store: &Store, log: &Log, name: &'static str, digest: SnapshotDigest) ->
 }
 
 fn remove_base(store: &Store, log: &Log) -> Outcome {
+    log.begun(Fact::Name("base", None));
     log.attempt(|| match store.remove_name("base") {
         // It was taken away, but that could not be made durable.
         Err(StoreError::NotFound { .. }) => Ok(()),
         removed => removed,
-    })
+    })?;
+    log.done(Fact::Name("base", None));
+    Ok(())
+}
+
+fn remove_disk(store: &Store, log: &Log) -> Outcome {
+    log.begun(Fact::Disk("d", None));
+    log.attempt(|| store.remove_disk("d"))?;
+    log.done(Fact::Disk("d", None));
+    Ok(())
 }
 
 /// Imports an image and tells the log what it looks like.
@@ -66,7 +108,7 @@ fn base(store: &Store, log: &Log, scratch: &Path) -> Result<SnapshotDigest, Box<
     Ok(base)
 }
 
-pub(crate) fn import_and_name(store: &Store, log: &Log, scratch: &Path) -> Outcome {
+fn import_and_name(store: &Store, log: &Log, scratch: &Path) -> Outcome {
     let first = base(store, log, scratch)?;
     name(store, log, "app", first)?;
     let second = import(store, log, scratch, "second")?;
@@ -75,9 +117,39 @@ pub(crate) fn import_and_name(store: &Store, log: &Log, scratch: &Path) -> Outco
         exported_region(store, &second, scratch),
     ));
     name(store, log, "app", second)?;
-    log.begun(Fact::Name("base", None));
     remove_base(store, log)?;
-    log.done(Fact::Name("base", None));
+    Ok(())
+}
+
+/// Raw disks become snapshots; the last is the first one again, of which everything may have gone.
+fn raw_disks(store: &Store, log: &Log, scratch: &Path) -> Outcome {
+    let raw = scratch.join("raw");
+    for byte in [1, 2, 1] {
+        let region = vec![byte; REGION_BYTES];
+        let file = File::create(&raw)?;
+        file.set_len(DISK_BYTES)?;
+        file.write_all_at(&region, REGION)?;
+        let imported = log.attempt(|| store.import_disk(&raw, &()))?;
+        log.done(Fact::Snapshot(imported.snapshot, region));
+        name(store, log, "raw", imported.snapshot)?;
+        drop(imported);
+        log.attempt(|| store.gc(Duration::ZERO, &()))?;
+    }
+    Ok(())
+}
+
+/// Disks grow: to an index of another level, and to one of the same.
+fn growths(store: &Store, log: &Log, scratch: &Path) -> Outcome {
+    let mut from = base(store, log, scratch)?;
+    let region = exported_region(store, &from, scratch);
+    for disk_bytes in [DISK_BYTES + (1 << 20), 2 * DISK_BYTES] {
+        let grown = log.attempt(|| store.grow(&from, disk_bytes))?;
+        log.done(Fact::Snapshot(grown.snapshot, region.clone()));
+        name(store, log, "grown", grown.snapshot)?;
+        from = grown.snapshot;
+    }
+    remove_base(store, log)?;
+    log.attempt(|| store.gc(Duration::ZERO, &()))?;
     Ok(())
 }
 
@@ -90,7 +162,7 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     fn create(store: &Store, log: &'a Log, base: &SnapshotDigest) -> Result<Self, Box<dyn Error>> {
-        let mut bytes = vec![0; super::facts::REGION_BYTES];
+        let mut bytes = vec![0; REGION_BYTES];
         // Known beforehand: the region lies in free space.
         log.begun(Fact::Disk("d", Some(bytes.clone())));
         let disk = log.attempt(|| store.create_disk("d", base))?;
@@ -131,7 +203,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-pub(crate) fn disk_life(store: &Store, log: &Log, scratch: &Path) -> Outcome {
+fn disk_life(store: &Store, log: &Log, scratch: &Path) -> Outcome {
     let base = base(store, log, scratch)?;
     let mut writer = Writer::create(store, log, &base)?;
     writer.fill(0..8192, 1)?;
@@ -146,13 +218,11 @@ pub(crate) fn disk_life(store: &Store, log: &Log, scratch: &Path) -> Outcome {
     log.done(Fact::Snapshot(committed, writer.region.clone()));
     name(store, log, "kept", committed)?;
     drop(writer);
-    log.begun(Fact::Disk("d", None));
-    log.attempt(|| store.remove_disk("d"))?;
-    log.done(Fact::Disk("d", None));
+    remove_disk(store, log)?;
     Ok(())
 }
 
-pub(crate) fn live_commits(store: &Store, log: &Log, scratch: &Path) -> Outcome {
+fn live_commits(store: &Store, log: &Log, scratch: &Path) -> Outcome {
     let base = base(store, log, scratch)?;
     let mut writer = Writer::create(store, log, &base)?;
     for round in 0..3u8 {
@@ -172,64 +242,22 @@ pub(crate) fn live_commits(store: &Store, log: &Log, scratch: &Path) -> Outcome 
     Ok(())
 }
 
-/// Names and disks come and go, and after each of that everything that may go does.
-pub(crate) fn collections(store: &Store, log: &Log, scratch: &Path) -> Outcome {
-    let collect = || log.attempt(|| store.gc(Duration::ZERO, &()));
+/// Nothing but a lease keeps what is committed, and nothing but the disk what that lies on.
+fn unnamed_commits(store: &Store, log: &Log, scratch: &Path) -> Outcome {
     let base = base(store, log, scratch)?;
     let mut writer = Writer::create(store, log, &base)?;
-    log.begun(Fact::Name("base", None));
     remove_base(store, log)?;
-    log.done(Fact::Name("base", None));
-    collect()?;
-    writer.fill(0..8192, 1)?;
-    let live = log
-        .attempt(|| store.commit_live(&writer.disk, &()))?
-        .snapshot;
-    log.done(Fact::Disk("d", Some(writer.region.clone())));
-    log.done(Fact::Snapshot(live, writer.region.clone()));
-    collect()?;
-    writer.fill(4096..12_288, 2)?;
-    let committed = log.attempt(|| store.commit(&writer.disk, &()))?;
-    log.done(Fact::Disk("d", Some(writer.region.clone())));
-    log.done(Fact::Snapshot(committed.snapshot, writer.region.clone()));
-    name(store, log, "kept", committed.snapshot)?;
-    drop((writer, committed));
-    collect()?;
-    log.begun(Fact::Disk("d", None));
-    log.attempt(|| store.remove_disk("d"))?;
-    log.done(Fact::Disk("d", None));
-    collect()?;
-    Ok(())
-}
-
-/// A pack that later commits made useless is written anew, and goes.
-pub(crate) fn compactions(store: &Store, log: &Log, scratch: &Path) -> Outcome {
-    let base = base(store, log, scratch)?;
-    let mut writer = Writer::create(store, log, &base)?;
     for byte in 1..3 {
-        writer.fill(0..30_000, byte)?;
-        let committed = log
-            .attempt(|| store.commit_live(&writer.disk, &()))?
-            .snapshot;
+        writer.fill(0..8192, byte)?;
+        let committed = log.attempt(|| store.commit(&writer.disk, &()))?;
         log.done(Fact::Disk("d", Some(writer.region.clone())));
-        log.done(Fact::Snapshot(committed, writer.region.clone()));
-        name(store, log, "live", committed)?;
+        log.done(Fact::Snapshot(committed.snapshot, writer.region.clone()));
+        log.done(Fact::Held(Some(committed.snapshot)));
+        writer.fill(4096..12_288, 10 + byte)?;
+        writer.flush()?;
+        log.begun(Fact::Held(None));
+        drop(committed);
+        log.done(Fact::Held(None));
     }
-    let region = writer.region.clone();
-    drop(writer);
-    log.begun(Fact::Disk("d", None));
-    log.attempt(|| store.remove_disk("d"))?;
-    log.done(Fact::Disk("d", None));
-    log.begun(Fact::Name("base", None));
-    remove_base(store, log)?;
-    log.done(Fact::Name("base", None));
-    // The same snapshot is compacted to the same, so this one is known before the name is moved to it.
-    let compacted = store.compact(&store.resolve("live")?, &())?;
-    assert_ne!(compacted.snapshot, compacted.from);
-    log.done(Fact::Snapshot(compacted.snapshot, region));
-    log.begun(Fact::Name("live", Some(compacted.snapshot)));
-    log.attempt(|| store.compact_names(&|_| true, &()))?;
-    log.done(Fact::Name("live", Some(compacted.snapshot)));
-    log.attempt(|| store.gc(Duration::ZERO, &()))?;
     Ok(())
 }

@@ -138,6 +138,13 @@ impl World {
                         || touches(change.add.as_ref().map(|at| at.0));
                 }
             }
+            Step::Damage { path, offset, byte } => {
+                let Some(Node::File(inode)) = self.find(path) else {
+                    panic!("{} is no file", path.display());
+                };
+                let change = ByteChange::Write(*offset, vec![*byte]);
+                self.inodes[inode].durable.apply(&change, &mut || true);
+            }
             Step::Begun(_) | Step::Done(_) => return false,
         }
         true
