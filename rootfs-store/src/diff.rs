@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::chunk_source::ChunkSource;
 use crate::digest::{ChunkDigest, SnapshotDigest};
 use crate::index::{FANOUT, Index, Locator, Page, levels, slot_chunks};
+use crate::manifest::Snapshot;
 use crate::store::{Store, StoreError};
 use crate::verify::add_range;
 
@@ -16,6 +17,12 @@ use crate::verify::add_range;
 const MAX_RANGES: usize = 1 << 20;
 /// Pairs of pages that are remembered: some 20 MiB, or 50 with all their ranges.
 const MAX_PAIRS: usize = 1 << 16;
+/// Pairs of pages that are compared at least, if there are so many: those of 256 GiB in chunks of the usual size.
+const FREE_PAIRS: u64 = 1 << 14;
+/// Bytes that a page takes in its pack at least. For each that fits in the packs, one more pair is compared: honest
+/// indexes have a page for each place, but hostile ones could put few pages together in as many ways as a disk has
+/// places.
+const MIN_PAGE_BYTES: u64 = 64;
 /// Most ranges that are remembered of a pair.
 const MAX_PAIR_RANGES: usize = 16;
 
@@ -64,16 +71,22 @@ pub enum DiffError {
         /// Most that are listed.
         limit: usize,
     },
+    /// Their indexes put few pages together in more ways than honest ones do.
+    #[error(
+        "the disks' indexes name the same pages again and again in other places, and can't be compared"
+    )]
+    TooManyPairs,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl Store {
-    /// Finds where two snapshots differ, chunk by chunk. The work is proportional to what differs.
+    /// Finds where two snapshots differ, chunk by chunk. The work is proportional to what differs, and bounded by the
+    /// pages that the two have, not by the size of their disks.
     ///
     /// # Errors
-    /// [`DiffError::ChunkSizes`] or [`DiffError::TooManyRanges`], or what reading the indexes gives.
+    /// [`DiffError::ChunkSizes`], [`DiffError::TooManyRanges`] or [`DiffError::TooManyPairs`], or what reading the indexes gives.
     pub fn diff(&self, from: &SnapshotDigest, to: &SnapshotDigest) -> Result<Diff, DiffError> {
         let (_from_lease, from) = self.to_read(from)?;
         let (_to_lease, to) = self.to_read(to)?;
@@ -90,6 +103,7 @@ impl Store {
             chunk_bytes: u64::from(from.chunk_bytes),
             ranges: Vec::new(),
             left: MAX_RANGES,
+            pairs_left: FREE_PAIRS + pages_at_most([&from, &to]),
             pairs: HashMap::new(),
         };
         let level = levels(a.chunks.max(b.chunks)) - 1;
@@ -164,6 +178,7 @@ struct Walk<'a> {
     chunk_bytes: u64,
     ranges: Vec<Range<u64>>,
     left: usize,
+    pairs_left: u64,
     /// Where pairs of pages differ, in bytes from their first chunk on: indexes that name few pages many times are
     /// compared as fast as others. Of pairs with more ranges, each adds to those that are left.
     pairs: HashMap<Pair, Vec<Range<u64>>>,
@@ -200,6 +215,8 @@ impl Walk<'_> {
     }
 
     fn compare(&mut self, level: u8, [a, b]: [&Side; 2], first: u64) -> Result<(), DiffError> {
+        let left = self.pairs_left.checked_sub(1);
+        self.pairs_left = left.ok_or(DiffError::TooManyPairs)?;
         let pages = [a.open(self.source, level)?, b.open(self.source, level)?];
         let [in_a, in_b] = &pages;
         for slot in 0..=u8::MAX {
@@ -243,6 +260,14 @@ impl Walk<'_> {
             false => Err(DiffError::TooManyRanges { limit: MAX_RANGES }),
         }
     }
+}
+
+/// Pages that the packs of two snapshots have room for.
+fn pages_at_most(snapshots: [&Snapshot; 2]) -> u64 {
+    let packs = snapshots.into_iter().flat_map(|snapshot| &snapshot.packs);
+    // A manifest may list one pack many times.
+    let packs: HashMap<_, _> = packs.map(|pack| (pack.digest, pack.bytes)).collect();
+    packs.values().map(|bytes| bytes / MIN_PAGE_BYTES).sum()
 }
 
 fn within(chunk: u64, chunks: u64) -> Result<(), StoreError> {

@@ -141,6 +141,7 @@ impl<'a> Check<'a> {
 
     /// Reads the documents of all roots, which say what else they need.
     fn read_documents(&mut self) {
+        let mut unreadable = BTreeMap::new();
         for (digest, (link, why)) in self.roots.clone() {
             let mut visit = Documents {
                 found: Vec::new(),
@@ -162,9 +163,15 @@ impl<'a> Check<'a> {
                 need.users.insert(digest);
             }
             for (link, error) in failed {
-                self.blob_fault(link.digest, document_problem(self.store, error));
+                unreadable.entry(link.digest).or_insert(error);
             }
-            self.read_snapshot(digest);
+            if !unreadable.contains_key(&digest.into()) {
+                self.read_snapshot(digest);
+            }
+        }
+        // Now it is known what each of them hits.
+        for (digest, error) in unreadable {
+            self.blob_fault(digest, document_problem(self.store, error));
         }
     }
 

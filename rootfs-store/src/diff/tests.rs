@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
-use crate::chunk::DEFAULT_CHUNK_BYTES;
-use crate::testing::{bomb, snapshot_of};
+use crate::chunk::{DEFAULT_CHUNK_BYTES, Encoder, MIN_CHUNK_BYTES};
+use crate::digest::BlobDigest;
+use crate::index::PackRef;
+use crate::pack::PackSet;
+use crate::testing::{bomb, bomb_of, snapshot_of};
 
 const CHUNK: usize = DEFAULT_CHUNK_BYTES as usize;
 
@@ -88,4 +91,78 @@ fn indexes_that_name_few_pages_many_times_are_compared_in_no_time() {
         "{:?}",
         begun.elapsed()
     );
+}
+
+fn add_page(packs: &mut PackSet<'_>, level: u8, entries: Vec<(u8, Locator)>) -> Locator {
+    let page = Page { level, entries };
+    let bytes = page.to_bytes(packs.current(), |number| packs.digest(number));
+    let frame = Encoder::new().unwrap().encode(&bytes).unwrap();
+    assert!(frame.len() as u64 >= MIN_PAGE_BYTES, "{}", frame.len());
+    packs.add_page(ChunkDigest::of(&bytes), &frame).unwrap()
+}
+
+/// A huge disk of few pages: leaves that have the same chunk in another place each, and pages of these that begin with
+/// another leaf each, by their slots.
+fn turned(store: &Store, first_leaf: impl Fn(u8) -> u8) -> SnapshotDigest {
+    bomb_of(store, |packs| {
+        let leaves = (0..FANOUT).map(|n| {
+            let chunk = Locator {
+                pack: PackRef::Complete(BlobDigest::of(b"elsewhere")),
+                offset: n,
+                len: 5,
+                digest: ChunkDigest::of(b"chunk"),
+            };
+            add_page(packs, 0, vec![(0, chunk)])
+        });
+        let leaves: Vec<_> = leaves.collect();
+        let mut pages = HashMap::new();
+        let entries = (0..=u8::MAX).map(|slot| {
+            let first = first_leaf(slot);
+            let leaf = |slot: u8| leaves[usize::from(slot.wrapping_add(first))];
+            let of = || (0..=u8::MAX).map(|slot| (slot, leaf(slot))).collect();
+            let page = pages
+                .entry(first)
+                .or_insert_with(|| add_page(packs, 1, of()));
+            (slot, *page)
+        });
+        (2, entries.collect())
+    })
+}
+
+#[test]
+fn indexes_that_pair_few_pages_in_many_ways_are_refused_in_no_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let a = turned(&store, |slot| slot % 16);
+    let b = turned(&store, |slot| slot / 16 * 16);
+    let begun = Instant::now();
+    let refused = store.diff(&a, &b).unwrap_err();
+    assert!(matches!(refused, DiffError::TooManyPairs), "{refused}");
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    // One that names them as honest ones do can be compared with any.
+    let honest = turned(&store, |_| 0);
+    assert!(store.diff(&honest, &a).unwrap().ranges.is_empty());
+}
+
+#[test]
+fn huge_disks_cost_no_more_than_their_pages() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let with_one_chunk = |slot: u8, last: u8| {
+        bomb_of(&store, |packs| {
+            let plain = [7; MIN_CHUNK_BYTES as usize];
+            let frame = Encoder::new().unwrap().encode(&plain).unwrap();
+            let mut at = packs.add_chunk(ChunkDigest::of(&plain), &frame).unwrap();
+            for level in 0..3 {
+                at = add_page(packs, level, vec![(slot, at)]);
+            }
+            (3, vec![(last, at)])
+        })
+    };
+    let (first, last) = (with_one_chunk(0, 0), with_one_chunk(255, 63));
+    let begun = Instant::now();
+    let diff = store.diff(&first, &last).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    let (chunk, end) = (u64::from(MIN_CHUNK_BYTES), diff.to_bytes);
+    assert_eq!(diff.ranges, [0..chunk, end - chunk..end]);
 }

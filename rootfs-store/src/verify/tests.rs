@@ -247,6 +247,39 @@ fn manifest_that_lies_about_a_size_is_a_fault() {
 }
 
 #[test]
+fn manifest_that_is_no_json_is_one_fault_with_all_that_it_hits() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let bad = BlobDigest::of(b"no JSON");
+    fs::write(store.blobs().path(&bad), "no JSON").unwrap();
+    let references = &store.inner.references;
+    references.set_name("bad", bad.into(), 7).unwrap();
+    // Another one leads to it, too.
+    let snapshot = named(&store, "web", 1);
+    let manifest = fs::read_to_string(store.blobs().path(&snapshot.digest.into())).unwrap();
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    let subject =
+        format!(r#"{{"subject":{{"mediaType":"{media_type}","digest":"{bad}","size":7}},"#);
+    let manifest = manifest.replacen('{', &subject, 1);
+    let other = SnapshotDigest::of(manifest.as_bytes());
+    fs::write(store.blobs().path(&other.into()), &manifest).unwrap();
+    references
+        .set_name("other", other, manifest.len() as u64)
+        .unwrap();
+    let verified = verify(&store);
+    let [fault] = &verified.faults[..] else {
+        panic!("{:?}", verified.faults)
+    };
+    assert_eq!(fault.digest, Some(bad));
+    assert!(matches!(fault.problem, Problem::Document { .. }), "{fault}");
+    let mut affected: Vec<_> = fault.affected.iter().map(|hit| hit.snapshot).collect();
+    affected.sort_unstable();
+    let mut expected = [bad.into(), other];
+    expected.sort_unstable();
+    assert_eq!(affected, expected);
+}
+
+#[test]
 fn newer_config_is_named_as_such() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
