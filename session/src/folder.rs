@@ -58,7 +58,8 @@ fn names(store: &Path, with_record: bool) -> Result<Vec<String>, Error> {
         let Some(name) = name.ok().filter(|name| crate::id::check(name).is_ok()) else {
             continue;
         };
-        if has_record(&entry.path())? == with_record {
+        // What can't be looked into is there, and is no leftover.
+        if has_record(&entry.path()).unwrap_or(true) == with_record {
             names.push(name);
         }
     }

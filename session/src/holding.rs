@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use rootfs_store::Lease;
+use rootfs_store::{Lease, Progress};
 
 use crate::disk::RootDisk;
 use crate::error::{Error, Repr};
@@ -129,7 +129,11 @@ impl Holding {
 
     /// Makes a snapshot of the disk and leaves the session stopped. The VM must be gone. If this fails the disk is
     /// kept, and it may be tried again.
-    pub(crate) fn commit(&mut self, clean: bool) -> Result<Snapshot, Error> {
+    pub(crate) fn commit(
+        &mut self,
+        clean: bool,
+        progress: &dyn Progress,
+    ) -> Result<Snapshot, Error> {
         let id = &self.record.id;
         let disk = self.disk.as_ref().ok_or(Repr::NotRunning {
             state: "it has no disk",
@@ -144,7 +148,7 @@ impl Holding {
         }
         disk.writable().flush()?;
         let disk_bytes = disk.writable().size();
-        let committed = self.store.commit(disk.writable(), &())?;
+        let committed = self.store.commit(disk.writable(), progress)?;
         self.store
             .set_name(&store::reference(id), &committed.snapshot)?;
         self.record.snapshot = committed.snapshot;

@@ -74,5 +74,5 @@ pub use rootfs_store::{
 };
 pub use session::{Session, Status};
 pub use snapshot::Snapshot;
-pub use store::{Chore, Export, Import, SessionInfo, SessionState, Store};
+pub use store::{Chore, Export, Import, SessionInfo, SessionState, Store, UnreadableSession};
 pub use timings::Timings;

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rootfs_store::SnapshotDigest;
+use rootfs_store::{Progress, SnapshotDigest};
 
 use crate::builder::{SessionBuilder, Source};
 use crate::command::Command;
@@ -127,13 +127,18 @@ impl Session {
     /// fails, for instance because the host's disk is full, nothing is lost: call this again, or resume the session
     /// later. Calling it again after it succeeded gives the same snapshot.
     pub fn shutdown(&self) -> Op<Snapshot> {
+        self.shutdown_with_progress(())
+    }
+
+    /// As [`shutdown`](Self::shutdown); `progress` is told how far the snapshot has come.
+    pub fn shutdown_with_progress(&self, progress: impl Progress + Send + 'static) -> Op<Snapshot> {
         if let Phase::Stopped(snapshot) = &*self.shared.phase() {
             let snapshot = snapshot.clone();
             return Op::start("shutdown", move || Ok(snapshot));
         }
         // At once, so that dropping the session right after this does not cut the guest off.
         let turn = Turn::take(&self.shared);
-        Op::start("shutdown", move || turn?.shut_down())
+        Op::start("shutdown", move || turn?.shut_down(&progress))
     }
 
     /// Ends the guest by force and throws its disk away, with the session. Snapshots stay. A shutdown that is under way

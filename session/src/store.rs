@@ -15,7 +15,7 @@ use crate::error::{Error, Repr};
 pub use chore::Chore;
 pub use export::Export;
 pub use import::Import;
-pub use sessions::{SessionInfo, SessionState};
+pub use sessions::{SessionInfo, SessionState, UnreadableSession};
 pub(crate) use sessions::{discard as discard_session, remove as remove_session};
 
 /// What the names start with that keep the snapshots of sessions.
@@ -98,11 +98,11 @@ impl Store {
     }
 
     /// All sessions, sorted by id, as they are at this moment: those of other processes too, and those whose
-    /// process is gone.
+    /// process is gone. One whose record can't be read is in its place among the others.
     ///
     /// # Errors
-    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if a session's record can't be read; the message has its path.
-    pub fn sessions(&self) -> Result<Vec<SessionInfo>, Error> {
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the folder of all sessions can't be read.
+    pub fn sessions(&self) -> Result<Vec<Result<SessionInfo, UnreadableSession>>, Error> {
         sessions::list(self.dir())
     }
 

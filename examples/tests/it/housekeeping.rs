@@ -198,3 +198,19 @@ fn repair_takes_damaged_blobs_from_a_second_store() {
     );
     assert_eq!(bed.run(&["verify", "--repair"]).status.code(), Some(2));
 }
+
+#[test]
+fn session_that_cant_be_read_is_listed_as_such() {
+    let bed = Bed::new();
+    let folder = bed.path("store/sessions/broken");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("record.json"), "{").unwrap();
+    let listed = bed.succeed(&["ls"]);
+    assert!(listed["sessions"].as_array().unwrap().is_empty());
+    assert_eq!(listed["unreadable"][0]["session"], "broken");
+    let output = bed.run(&["ls"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("broken   unreadable\n"), "{text}");
+    assert!(text.contains("sessions/broken/record.json"), "{text}");
+    bed.succeed(&["rm", "broken"]);
+}

@@ -40,7 +40,7 @@ impl Bed {
     fn stopped(&self, id: &str, text: &[u8; 512]) -> Snapshot {
         let mut holding = self.create(id).unwrap();
         holding.open_disk().unwrap().write_at(text, OFFSET).unwrap();
-        holding.commit(true).unwrap()
+        holding.commit(true, &()).unwrap()
     }
 }
 
@@ -83,7 +83,7 @@ fn a_shutdown_without_a_change_is_the_base() {
     let bed = Bed::new();
     let mut holding = bed.create("a").unwrap();
     holding.open_disk().unwrap();
-    assert_eq!(holding.commit(true).unwrap().digest, bed.base);
+    assert_eq!(holding.commit(true, &()).unwrap().digest, bed.base);
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn no_snapshot_is_made_of_a_disk_that_failed_its_guest() {
     // The one failure that needs no broken host.
     disk.write_at(&[9; 512], 64 << 20).unwrap_err();
     drop(disk);
-    let error = holding.commit(true).unwrap_err();
+    let error = holding.commit(true, &()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Storage);
     assert!(error.to_string().contains("resume"), "{error}");
     drop(holding);

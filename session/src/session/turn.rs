@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use rootfs_store::Progress;
+
 use super::phase::{Live, Phase};
 use super::{Shared, not_running};
 use crate::error::Error;
@@ -39,8 +41,8 @@ impl Turn {
         }
     }
 
-    /// Powers the guest off, and makes a snapshot of its disk.
-    pub(super) fn shut_down(mut self) -> Result<Snapshot, Error> {
+    /// Powers the guest off, and makes a snapshot of its disk, which `progress` is told of.
+    pub(super) fn shut_down(mut self, progress: &dyn Progress) -> Result<Snapshot, Error> {
         if let Phase::Running(live) = &self.phase {
             let begun = Instant::now();
             let ended = live.machine.power_off(self.shared.shutdown_timeout);
@@ -58,7 +60,7 @@ impl Turn {
             }
         };
         let begun = Instant::now();
-        let committed = halted.holding.commit(halted.clean);
+        let committed = halted.holding.commit(halted.clean, progress);
         self.shared.timings().commit = Some(begun.elapsed());
         if let Ok(snapshot) = &committed {
             // The lock is let go here, before anyone can see that the session is stopped.

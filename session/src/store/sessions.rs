@@ -103,19 +103,32 @@ impl SessionInfo {
     }
 }
 
+/// A session that is there, but can't be told anything of: its record is damaged, or can't be read. Its disk may be whole
+/// nevertheless.
+#[derive(Debug, thiserror::Error)]
+#[error("session `{id}` can't be read")]
+#[non_exhaustive]
+pub struct UnreadableSession {
+    /// Its id.
+    pub id: String,
+    /// What is wrong, and with which file.
+    #[source]
+    pub error: Error,
+}
+
 pub(super) fn look(store: &Path, id: &str) -> Result<SessionInfo, Error> {
     let (record, locked) = folder::look(store, id)?;
     Ok(SessionInfo::new(record, locked))
 }
 
-pub(super) fn list(store: &Path) -> Result<Vec<SessionInfo>, Error> {
+pub(super) fn list(store: &Path) -> Result<Vec<Result<SessionInfo, UnreadableSession>>, Error> {
     let mut sessions = Vec::new();
     for id in folder::ids(store)? {
         match look(store, &id) {
-            Ok(session) => sessions.push(session),
+            Ok(session) => sessions.push(Ok(session)),
             // Removed since the folder was listed.
             Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error),
+            Err(error) => sessions.push(Err(UnreadableSession { id, error })),
         }
     }
     Ok(sessions)
@@ -150,3 +163,6 @@ pub(super) fn sweep(store: &rootfs_store::Store) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,7 +117,8 @@ fn end(session: &Session, rm: bool) -> Result<Option<Snapshot>, Error> {
     if rm {
         return session.terminate().wait().map(|()| None);
     }
-    session.shutdown().wait().map(Some)
+    let shutdown = session.shutdown_with_progress(Bar::default());
+    shutdown.wait().map(Some)
 }
 
 /// What became of the session.

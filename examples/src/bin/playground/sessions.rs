@@ -3,9 +3,9 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use session::{SessionInfo, SnapshotDigest, Store};
+use session::{SessionInfo, SnapshotDigest, Store, UnreadableSession};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, one_line};
 use crate::report::{Report, table};
 
 /// `sha256:` and twelve digits.
@@ -13,17 +13,33 @@ const SHORT_DIGEST: usize = 19;
 
 pub(crate) fn list(store: &Store, report: Report) -> Result<(), Failure> {
     let sessions = store.sessions()?;
-    let listed: Vec<Value> = sessions.iter().map(brief).collect();
-    report.print(&json!({ "sessions": listed }), || {
+    let (mut whole, mut unreadable) = (Vec::new(), Vec::new());
+    for session in &sessions {
+        match session {
+            Ok(info) => whole.push(brief(info)),
+            Err(session) => unreadable.push(json!({
+                "session": session.id,
+                "error": one_line(&session.error),
+            })),
+        }
+    }
+    let value = json!({ "sessions": whole, "unreadable": unreadable });
+    report.print(&value, || {
         let heads = ["SESSION", "STATE", "SNAPSHOT", "BASE", "CREATED", "CHANGED"];
         let mut rows = vec![heads.map(str::to_owned).to_vec()];
         let now = now();
-        rows.extend(sessions.iter().map(|info| row(info, now)));
-        table(&rows)
+        rows.extend(sessions.iter().map(|session| row(session, now)));
+        let unreadable = sessions.iter().filter_map(|session| session.as_ref().err());
+        let errors = unreadable.map(|session| one_line(&session.error) + "\n");
+        table(&rows) + &errors.collect::<String>()
     })
 }
 
-fn row(info: &SessionInfo, now: u64) -> Vec<String> {
+fn row(session: &Result<SessionInfo, UnreadableSession>, now: u64) -> Vec<String> {
+    let info = match session {
+        Ok(info) => info,
+        Err(session) => return vec![session.id.clone(), "unreadable".to_owned()],
+    };
     vec![
         info.id.clone(),
         info.state.to_string(),

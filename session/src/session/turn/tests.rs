@@ -3,7 +3,9 @@ use std::sync::{Condvar, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use rootfs_store::Stage;
 use tempfile::TempDir;
+use vmm_core::BlockBackend;
 
 use super::*;
 use crate::ErrorKind;
@@ -28,7 +30,9 @@ impl Bed {
     fn new() -> Self {
         let (folder, store, snapshot) = store_with_image();
         let mut holding = Holding::create(store.inner(), record(ID, snapshot)).unwrap();
-        holding.open_disk().unwrap();
+        let disk = holding.open_disk().unwrap();
+        disk.write_at(&[7; 512], 48 << 20).unwrap();
+        drop(disk);
         let shared = Arc::new(Shared {
             id: ID.into(),
             store: store.clone(),
@@ -87,7 +91,7 @@ fn a_termination_waits_for_the_operation_under_way_whatever_becomes_of_the_sessi
     let waiter = thread::spawn(move || done.send(terminated.wait()).unwrap());
     assert!(is_done.recv_timeout(Duration::from_millis(100)).is_err());
     // A shutdown that is overtaken makes no snapshot.
-    let overtaken = turn.shut_down().unwrap_err();
+    let overtaken = turn.shut_down(&()).unwrap_err();
     assert!(overtaken.to_string().contains("terminated"), "{overtaken}");
     is_done
         .recv_timeout(Duration::from_secs(10))
@@ -96,4 +100,24 @@ fn a_termination_waits_for_the_operation_under_way_whatever_becomes_of_the_sessi
     waiter.join().unwrap();
     assert!(bed.store.sessions().unwrap().is_empty());
     assert!(folder::open(bed.store.dir(), ID).is_err());
+}
+
+/// The last that it was told.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Option<(Stage, u64, u64)>>>);
+
+impl Progress for Told {
+    fn advance(&self, stage: Stage, done: u64, total: u64) {
+        *self.0.lock().unwrap() = Some((stage, done, total));
+    }
+}
+
+#[test]
+fn a_shutdown_tells_how_far_its_snapshot_has_come() {
+    let bed = Bed::new();
+    let told = Told::default();
+    let shutdown = bed.session.shutdown_with_progress(told.clone());
+    let bytes = shutdown.wait().unwrap().new_bytes;
+    assert!(bytes > 0);
+    assert_eq!(*told.0.lock().unwrap(), Some((Stage::Chunks, bytes, bytes)));
 }
