@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
+use std::thread;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
@@ -119,7 +120,12 @@ fn read_all(store: &Store, dir: &Path) {
     }
 }
 
-fuzz_target!(|input: Input| {
+/// Threads of this process.
+fn threads() -> usize {
+    fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
+}
+
+fn run(input: &Input) {
     let mut files = GOOD.files.clone();
     if input.fix {
         // The disk's map has its base's digest where no text is.
@@ -146,5 +152,14 @@ fuzz_target!(|input: Input| {
     assert!(is_changed || verified.faults.is_empty(), "{verified:?}");
     if verified.faults.is_empty() && !verified.more_faults {
         read_all(&store, dir.path());
+    }
+}
+
+fuzz_target!(|input: Input| {
+    let before = threads();
+    run(&input);
+    // What threads have that are done, but not gone yet, would be taken for a leak.
+    while threads() > before {
+        thread::yield_now();
     }
 });

@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::digest::{BlobDigest, SnapshotDigest};
 use crate::disk;
 use crate::leases::{Lease, Leased};
-use crate::manifest::{PACK_TYPE, Snapshot, parse_config, parse_manifest};
+use crate::manifest::{ManifestError, PACK_TYPE, Snapshot, parse_config, parse_manifest};
 use crate::progress::Progress;
 use crate::reach::{Link, Root, Roots, walk};
 use crate::store::{Store, StoreError};
@@ -166,7 +166,8 @@ impl<'a> Check<'a> {
                 unreadable.entry(link.digest).or_insert(error);
             }
             if !unreadable.contains_key(&digest.into()) {
-                self.read_snapshot(digest);
+                let is_other = |root: &Root| matches!(root, Root::Other(_) | Root::Lease);
+                self.read_snapshot(digest, why.iter().all(is_other));
             }
         }
         // Now it is known what each of them hits.
@@ -175,8 +176,8 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Reads the config of a root that is a snapshot.
-    fn read_snapshot(&mut self, digest: SnapshotDigest) {
+    /// Reads the config of a root that is a snapshot, or that may be an image of another tool.
+    fn read_snapshot(&mut self, digest: SnapshotDigest, may_be_other: bool) {
         let blobs = self.store.blobs();
         let manifest = match blobs.document(&digest.into()) {
             Ok(Some(manifest)) => manifest,
@@ -186,8 +187,7 @@ impl<'a> Check<'a> {
         };
         let (config, packs) = match parse_manifest(&manifest) {
             Ok(parsed) => parsed,
-            // An image of another tool.
-            Err(crate::manifest::ManifestError::NoDisk { .. }) => return,
+            Err(ManifestError::NoDisk { .. }) if may_be_other => return,
             Err(source) => return self.blob_fault(digest.into(), Problem::Manifest { source }),
         };
         let bytes = match blobs.document(&config) {

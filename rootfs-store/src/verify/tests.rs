@@ -280,6 +280,27 @@ fn manifest_that_is_no_json_is_one_fault_with_all_that_it_hits() {
 }
 
 #[test]
+fn name_of_something_that_is_no_disk_is_a_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let snapshot = named(&store, "web", 1);
+    let manifest = fs::read_to_string(store.blobs().path(&snapshot.digest.into())).unwrap();
+    let manifest = manifest.replace("vm-sessions.disk.v1", "vm-sessions.disc.v1");
+    let digest = SnapshotDigest::of(manifest.as_bytes());
+    fs::write(store.blobs().path(&digest.into()), &manifest).unwrap();
+    let references = &store.inner.references;
+    references
+        .set_name("disc", digest, manifest.len() as u64)
+        .unwrap();
+    let verified = verify(&store);
+    let [fault] = &verified.faults[..] else {
+        panic!("{:?}", verified.faults)
+    };
+    assert!(matches!(fault.problem, Problem::Manifest { .. }), "{fault}");
+    assert_eq!(fault.digest, Some(digest.into()));
+}
+
+#[test]
 fn newer_config_is_named_as_such() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
