@@ -1,8 +1,8 @@
 //! A small store that is good, with files of it changed, cut off or removed; checksums and digests may be put right
 //! again, as who means harm would.
 //!
-//! Oracle: a verification ends; it finds nothing if nothing was changed. If it finds nothing, each named snapshot can be
-//! read, and holds what it held when its digest is the same.
+//! Oracle: a verification ends; it finds nothing if nothing was changed. If it finds nothing, each named snapshot can
+//! be read, and holds what it held when its digest is the same.
 #![no_main]
 
 #[path = "../small_store.rs"]

@@ -86,7 +86,8 @@ impl Store {
     /// pages that the two have, not by the size of their disks.
     ///
     /// # Errors
-    /// [`DiffError::ChunkSizes`], [`DiffError::TooManyRanges`] or [`DiffError::TooManyPairs`], or what reading the indexes gives.
+    /// [`DiffError::ChunkSizes`], [`DiffError::TooManyRanges`] or [`DiffError::TooManyPairs`], or what
+    /// reading the indexes gives.
     pub fn diff(&self, from: &SnapshotDigest, to: &SnapshotDigest) -> Result<Diff, DiffError> {
         let (_from_lease, from) = self.to_read(from)?;
         let (_to_lease, to) = self.to_read(to)?;

@@ -103,8 +103,8 @@ impl SessionInfo {
     }
 }
 
-/// A session that is there, but can't be told anything of: its record is damaged, or can't be read. Its disk may be whole
-/// nevertheless.
+/// A session that is there, but can't be told anything of: its record is damaged, or can't be read. Its disk may be
+/// whole nevertheless.
 #[derive(Debug, thiserror::Error)]
 #[error("session `{id}` can't be read")]
 #[non_exhaustive]
