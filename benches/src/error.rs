@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rootfs_store::image::ImageError;
 use rootfs_store::{
-    CommitError, DiskError, ExportError, ImportError, PackError, ReferenceError, StoreError,
+    CommitError, DiskError, ExportError, ImportDiskError, ImportError, PackError, ReferenceError,
+    StoreError,
 };
 
 /// A measurement that could not be taken.
@@ -64,6 +65,9 @@ pub enum MeasureError {
     /// An import failed.
     #[error(transparent)]
     Import(Box<ImportError>),
+    /// An import of a raw disk failed.
+    #[error(transparent)]
+    ImportDisk(#[from] ImportDiskError),
     /// A commit failed.
     #[error(transparent)]
     Commit(#[from] CommitError),

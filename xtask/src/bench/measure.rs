@@ -139,6 +139,12 @@ impl Measure {
         command
     }
 
+    pub(super) fn import_disk(&self, file: &Path, store: &Path) -> Command {
+        let mut command = self.verb("import-disk");
+        command.arg(file).arg(store);
+        command
+    }
+
     pub(super) fn export(&self, store: &Path, snapshot: &str, file: &Path) -> Command {
         let mut command = self.verb("export");
         command.arg(store).arg(snapshot).arg(file);

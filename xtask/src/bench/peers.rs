@@ -41,6 +41,16 @@ pub(super) fn casync_make(store: &Path, index: &Path, disk: &Path) -> Command {
     command
 }
 
+/// Puts the disk of an index together again.
+pub(super) fn casync_extract(store: &Path, index: &Path, disk: &Path) -> Command {
+    let mut command = Command::new("casync");
+    command
+        .arg("extract")
+        .arg(format!("--store={}", store.display()));
+    command.arg(index).arg(disk);
+    command
+}
+
 /// A backup tool with a repository of its own.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Backup {

@@ -33,6 +33,17 @@ pub(crate) fn import(
     }))
 }
 
+pub(crate) fn import_disk(file: &Path, store: &Path) -> Result<Value, MeasureError> {
+    let begun = Instant::now();
+    let imported = Store::open(store)?.import_disk(file, &())?;
+    Ok(json!({
+        "snapshot": imported.snapshot.to_string(),
+        "new_chunks": imported.new_chunks,
+        "stored_bytes": imported.stored_bytes,
+        "seconds": begun.elapsed().as_secs_f64(),
+    }))
+}
+
 pub(crate) fn export(
     store: &Path,
     snapshot: &SnapshotDigest,

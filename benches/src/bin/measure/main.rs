@@ -45,6 +45,8 @@ enum Verb {
         #[arg(long, default_value_t = DEFAULT_CHUNK_BYTES)]
         chunk_bytes: u32,
     },
+    /// Imports a raw disk into a store.
+    ImportDisk { file: PathBuf, store: PathBuf },
     /// Makes a disk over a snapshot, in the place of one of the same name, writes to it and flushes.
     Change {
         store: PathBuf,
@@ -78,6 +80,9 @@ enum Verb {
         store: PathBuf,
         snapshot: SnapshotDigest,
         file: PathBuf,
+        /// Bytes of each read.
+        #[arg(long, default_value_t = benches::BLOCK)]
+        bytes: usize,
         /// Takes the store out of the operating system's page cache, too.
         #[arg(long)]
         from_device: bool,
@@ -155,6 +160,7 @@ fn run(verb: &Verb) -> Result<Value, MeasureError> {
                 "seconds": floor.time.as_secs_f64(),
             }))
         }
+        Verb::ImportDisk { file, store } => images::import_disk(file, store),
         Verb::Change {
             store,
             snapshot,
@@ -177,8 +183,9 @@ fn run(verb: &Verb) -> Result<Value, MeasureError> {
             store,
             snapshot,
             file,
+            bytes,
             from_device,
-        } => reads::cold(store, snapshot, file, *from_device),
+        } => reads::cold(store, snapshot, file, *bytes, *from_device),
         Verb::Fetched {
             store,
             snapshot,

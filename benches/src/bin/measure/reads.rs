@@ -100,6 +100,7 @@ pub(crate) fn cold(
     dir: &Path,
     snapshot: &SnapshotDigest,
     path: &Path,
+    bytes: usize,
     from_device: bool,
 ) -> Result<Value, MeasureError> {
     let file = File::open(path).map_err(MeasureError::io("open", path))?;
@@ -112,9 +113,9 @@ pub(crate) fn cold(
         true => forget(&blobs)?,
         false => warm(&blobs)?,
     }
-    let mut buffer = vec![0; BLOCK];
+    let mut buffer = vec![0; bytes];
     let (mut times, mut cpu) = (Vec::new(), Vec::new());
-    for at in extents.sample(chunk_bytes, COLD_READS, 1) {
+    for at in extents.sample(chunk_bytes.max(bytes as u64), COLD_READS, 1) {
         let (begun, cpu_begun) = (Instant::now(), cpu_time());
         disk.read_at(&mut buffer, at)?;
         times.push(begun.elapsed());
@@ -124,6 +125,7 @@ pub(crate) fn cold(
     store.remove_disk(DISK)?;
     Ok(json!({
         "chunk_bytes": chunk_bytes,
+        "bytes": bytes,
         "from_device": from_device,
         "latency": Latencies::of(times),
         "cpu": Latencies::of(cpu),

@@ -147,12 +147,26 @@ fn beside_backups(bed: &Bed, base: &Base, ours: &[(Spread, Time)]) -> Result<Vec
     let disk = bed.steps.path("disk.img")?;
     let store = bed.steps.place("store");
     let mut rows = Vec::new();
+    bed.steps.prepare("exporting the disk", || {
+        Report::of(bed.measure.export(&store, &base.snapshot, &disk))
+    })?;
+    let ours_first = bed.steps.measure("first commit of the disk", |_| {
+        let store = bed.steps.path("first")?;
+        Ok(vec![bed.measure.import_disk(&disk, &store)])
+    })?;
+    bed.steps.path("first")?;
     for tool in Backup::ALL {
         bed.steps.prepare("exporting the disk", || {
             bed.steps.path("disk.img")?;
             Report::of(bed.measure.export(&store, &base.snapshot, &disk))
         })?;
-        let theirs = backups(bed, tool, &disk)?;
+        let (first, theirs) = backups(bed, tool, &disk)?;
+        rows.push(Row {
+            work: "first commit of the disk".to_owned(),
+            peer: format!("{}'s first backup", tool.name()),
+            bound: None,
+            ..row(Spread::Runs, ours_first, tool, first)
+        });
         for ((spread, ours), theirs) in ours.iter().zip(theirs) {
             rows.push(row(*spread, *ours, tool, theirs));
         }
@@ -161,15 +175,15 @@ fn beside_backups(bed: &Bed, base: &Base, ours: &[(Spread, Time)]) -> Result<Vec
     Ok(rows)
 }
 
-/// Times of a backup after each spread of changes, with what was backed up before as its base.
-fn backups(bed: &Bed, tool: Backup, disk: &Path) -> Result<Vec<Time>, BenchError> {
-    let folder = bed.steps.folder(tool.name())?;
-    let repository = tool.init(&folder)?;
-    bed.steps
-        .prepare(&format!("first backup by {}", tool.name()), || {
-            command::run(&mut repository.backup("first", disk))?;
-            Ok(())
-        })?;
+/// Times of a first backup, and of one after each spread of changes, with what was backed up before as its base.
+fn backups(bed: &Bed, tool: Backup, disk: &Path) -> Result<(Time, Vec<Time>), BenchError> {
+    let init = || tool.init(&bed.steps.folder(tool.name())?);
+    let mut repository = init()?;
+    let name = format!("first backup by {}", tool.name());
+    let first = bed.steps.measure(&name, |_| {
+        repository = init()?;
+        Ok(vec![repository.backup("first", disk)])
+    })?;
     let mut times = Vec::new();
     for spread in Spread::ALL {
         let name = format!(
@@ -186,7 +200,7 @@ fn backups(bed: &Bed, tool: Backup, disk: &Path) -> Result<Vec<Time>, BenchError
         })?);
     }
     bed.steps.path(tool.name())?;
-    Ok(times)
+    Ok((first, times))
 }
 
 fn row(spread: Spread, ours: Time, tool: Backup, theirs: Time) -> Row {

@@ -29,6 +29,7 @@ pub(super) fn run(bed: &Bed) -> Result<Found, BenchError> {
         crate::command::run(&mut peers::umoci_unpack(&images.first, &rootfs))?;
         image::count(&rootfs.join("rootfs"))
     })?;
+    let export = export(bed)?;
     let peers = beside_peers(bed, disk_bytes(bytes))?;
     let mut rows = vec![
         row(
@@ -47,6 +48,17 @@ pub(super) fn run(bed: &Bed) -> Result<Found, BenchError> {
         ),
     ];
     rows.extend(peers.rows(ours));
+    rows.push(Row {
+        work: "export to a sparse file".to_owned(),
+        bound: None,
+        ..row(
+            export,
+            "casync extract",
+            peers.extract,
+            Unit::Faster,
+            Bound::AtLeast(1.0),
+        )
+    });
     steps.path("unpacked")?;
     let plain = mebibytes(report.number("/plain_bytes")?);
     Ok(Found {
@@ -66,6 +78,24 @@ struct Peers {
     umoci: Time,
     mke2fs: Time,
     casync: Time,
+    extract: Time,
+}
+
+/// Time of an export of what was imported last.
+fn export(bed: &Bed) -> Result<Time, BenchError> {
+    let Bed {
+        steps,
+        measure,
+        images,
+    } = bed;
+    let store = steps.place("store");
+    let snapshot = Report::of(measure.import(&images.first, &store, None))?.text("/snapshot")?;
+    let time = steps.measure("export", |_| {
+        let file = steps.path("exported.img")?;
+        Ok(vec![measure.export(&store, &snapshot, &file)])
+    })?;
+    steps.path("exported.img")?;
+    Ok(time)
 }
 
 fn beside_peers(bed: &Bed, disk_bytes: u64) -> Result<Peers, BenchError> {
@@ -89,6 +119,16 @@ fn beside_peers(bed: &Bed, disk_bytes: u64) -> Result<Peers, BenchError> {
             &disk,
         )])
     })?;
+    let extract = steps.measure("casync extract", |_| {
+        let disk = steps.path("disk.img")?;
+        let store = steps.place("casync");
+        let index = store.join("disk.caibx");
+        Ok(vec![peers::casync_extract(
+            &store.join("chunks"),
+            &index,
+            &disk,
+        )])
+    })?;
     for name in ["umoci", "casync", "disk.img"] {
         steps.path(name)?;
     }
@@ -96,6 +136,7 @@ fn beside_peers(bed: &Bed, disk_bytes: u64) -> Result<Peers, BenchError> {
         umoci,
         mke2fs,
         casync,
+        extract,
     })
 }
 
