@@ -47,8 +47,8 @@ pub(super) fn lock(dir: &Path, id: &str) -> Result<File, DiskError> {
     }
 }
 
-/// Opens the overlays of a disk that is locked, from the lowest to the highest, with the lowest one's header; removes
-/// what else a crash left in the folder.
+/// Opens the overlays of a disk that is locked, from the lowest to the highest, with the lowest one's header; makes
+/// durable what was found, and removes what else a crash left in the folder.
 pub(super) fn open(files: &Files, dir: &Path) -> Result<(Vec<Overlay>, Header), DiskError> {
     let mut numbers = list(dir)?;
     let (mut overlays, mut lowest) = (Vec::new(), None);
@@ -64,6 +64,10 @@ pub(super) fn open(files: &Files, dir: &Path) -> Result<(Vec<Overlay>, Header), 
     match lowest {
         Some(header) if !header.over_previous => {
             overlays.reverse();
+            // Who had the disk before may have been killed between a write and its sync. What a header says must not
+            // be taken back once the overlays are gone that it does without.
+            overlays.iter().try_for_each(Overlay::sync_map)?;
+            sync_dir(files, dir)?;
             let kept: Vec<_> = overlays.iter().map(|overlay| overlay.number).collect();
             remove_others(files, dir, &kept)?;
             Ok((overlays, header))

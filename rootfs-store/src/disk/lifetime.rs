@@ -46,7 +46,7 @@ impl Store {
         Overlay::create(files, staged.path(), Number(0), header)?;
         // Locked before it can be seen, so that nobody else gets it.
         let folder = lock(staged.path(), id)?;
-        let (overlays, _) = generations::open(files, staged.path())?;
+        let (overlay, _) = Overlay::open(files, staged.path(), Number(0))?;
         match files.rename(staged.path(), &place) {
             Ok(()) => {}
             Err(error) if is_taken(error.kind()) => {
@@ -61,21 +61,22 @@ impl Store {
             }
             return Err(error.into());
         }
-        let overlays = overlays
-            .into_iter()
-            .map(|overlay| overlay.at(place.clone()))
-            .collect();
-        Ok(self.disk(&snapshot, place, folder, overlays))
+        let overlay = overlay.at(place.clone());
+        Ok(self.disk(&snapshot, place, folder, vec![overlay]))
     }
 
-    /// Opens the disk `id`, which holds at least all that was flushed to it.
+    /// Opens the disk `id`, which holds at least all that was flushed to it. What more it holds, written by a process
+    /// that was killed, the next flush makes durable.
     ///
     /// # Errors
     /// [`DiskError::NotFound`], [`DiskError::InUse`], or what reading it or its base gives.
     pub fn open_disk(&self, id: &str) -> Result<WritableDisk, DiskError> {
         let dir = self.existing_disk(id)?;
         let folder = lock(&dir, id)?;
-        let (overlays, header) = generations::open(self.blobs().files(), &dir)?;
+        let files = self.blobs().files();
+        // Who made the disk may have been killed before its name was durable.
+        sync_dir(files, &self.dir().join(DISKS))?;
+        let (overlays, header) = generations::open(files, &dir)?;
         let base = self.snapshot(&header.base)?;
         if base.disk_bytes != header.disk_bytes {
             return Err(DiskError::SizeMismatch {

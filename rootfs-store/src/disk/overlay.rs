@@ -122,7 +122,8 @@ impl Overlay {
             map,
             blocks,
             dirty: Mutex::default(),
-            written: AtomicBool::new(false),
+            // By somebody who was killed before a flush, for all that is known; it can be read by now.
+            written: AtomicBool::new(true),
             flushing: Mutex::default(),
             failed: AtomicBool::new(false),
         };
@@ -224,6 +225,11 @@ impl Overlay {
                 .write_all_at(&sector, at)
                 .map_err(self.map_error("write"))?;
         }
+        self.sync_map()
+    }
+
+    /// Makes durable what the map on disk says now, however it got there.
+    pub(super) fn sync_map(&self) -> Result<(), DiskError> {
         self.map.sync_data().map_err(self.map_error("sync"))
     }
 

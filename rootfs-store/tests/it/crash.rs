@@ -15,7 +15,7 @@ use std::time::Duration;
 use rootfs_store::Store;
 use tempfile::TempDir;
 
-use facts::Expected;
+use facts::{Expected, Fact};
 use log::{Fault, Log, Step};
 use scenarios::{Act, Scenario};
 use world::{Fate, World};
@@ -81,7 +81,7 @@ fn run(
     (log, result)
 }
 
-/// Cuts the power after every change, in several ways, and checks what is there then.
+/// Cuts the power after every change and every report, in several ways, and checks what is there then.
 fn survives_every_cut(scenario: &Scenario) {
     let start = Start::of(scenario);
     let dir = scratch();
@@ -92,7 +92,8 @@ fn survives_every_cut(scenario: &Scenario) {
     let mut world = World::new();
     for (number, step) in steps.iter().enumerate() {
         expected.follow(step);
-        if world.follow(step) && number >= start.steps.len() {
+        let is_cut = world.follow(step) || matches!(step, Step::Done(_));
+        if is_cut && number >= start.steps.len() {
             let seed = number as u64 + 1;
             for (names, bytes) in [
                 (Fate::Lost, Fate::Lost),
@@ -108,6 +109,46 @@ fn survives_every_cut(scenario: &Scenario) {
         steps.len() > start.steps.len() + 20,
         "hardly anything was recorded"
     );
+}
+
+/// Kills the process after every change since the disk began to be made, which leaves all that it wrote to be read but
+/// not on the disk; then cuts the power after every change and report of the next process.
+fn survives_every_cut_of_the_next_life(scenario: &Scenario, next: Act) {
+    let dir = scratch();
+    let (log, result) = Start::of(scenario).record(scenario, dir.path(), None);
+    result.unwrap();
+    let steps = log.steps();
+    let (mut expected, mut world) = (Expected::of(&steps), World::new());
+    let (mut has_disk, mut lives) = (false, 0);
+    for (number, step) in steps.iter().enumerate() {
+        expected.follow(step);
+        has_disk |= matches!(step, Step::Begun(Fact::Disk(..)));
+        if world.follow(step) && has_disk {
+            let _shown_if_it_fails = Shown(format!("killed after step {number}: {}", brief(step)));
+            cut_next_life(world.clone(), expected.clone(), next);
+            lives += 1;
+        }
+    }
+    assert!(lives > 20, "hardly anything was recorded");
+}
+
+fn cut_next_life(mut world: World, mut expected: Expected, next: Act) {
+    let dir = scratch();
+    let root = dir.path().join("store");
+    fs::create_dir(&root).unwrap();
+    world.cut(&root, Fate::Kept, Fate::Kept);
+    let (log, result) = run(next, dir.path(), Vec::new(), None);
+    result.unwrap();
+    for (number, step) in log.steps().iter().enumerate() {
+        expected.follow(step);
+        if world.follow(step) || matches!(step, Step::Done(_)) {
+            let seed = number as u64 + 1;
+            for fate in [Fate::Lost, Fate::Chance(seed)] {
+                check_cut(&world, &expected, fate, fate, (number, step));
+            }
+            check_cut(&world, &expected, Fate::Kept, Fate::Lost, (number, step));
+        }
+    }
 }
 
 fn check_cut(
@@ -213,6 +254,11 @@ fn every_cut_of_live_commits_leaves_what_was_reported() {
 #[test]
 fn every_cut_of_commits_without_a_name_leaves_what_was_reported() {
     survives_every_cut(&scenarios::UNNAMED_COMMITS);
+}
+
+#[test]
+fn every_cut_of_the_life_after_a_killed_one_leaves_what_that_found() {
+    survives_every_cut_of_the_next_life(&scenarios::ONE_LIVE_COMMIT, scenarios::next_life);
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub(crate) enum Fact {
 }
 
 /// What may be so after a cut: what was reported last, and what was asked for since.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Expected {
     names: BTreeMap<&'static str, Vec<Option<SnapshotDigest>>>,
     disks: BTreeMap<&'static str, Vec<Option<Vec<u8>>>>,

@@ -39,6 +39,7 @@ pub(crate) const RAW_DISKS: Scenario = Scenario::new("raw disks", raw_disks);
 pub(crate) const GROWTHS: Scenario = Scenario::new("growths", growths);
 pub(crate) const DISK_LIFE: Scenario = Scenario::new("a disk's life", disk_life);
 pub(crate) const LIVE_COMMITS: Scenario = Scenario::new("live commits", live_commits);
+pub(crate) const ONE_LIVE_COMMIT: Scenario = Scenario::new("one live commit", one_live_commit);
 pub(crate) const UNNAMED_COMMITS: Scenario = Scenario::new("unnamed commits", unnamed_commits);
 
 pub(crate) const ALL: [Scenario; 10] = [
@@ -175,6 +176,12 @@ impl<'a> Writer<'a> {
         })
     }
 
+    fn open(store: &Store, log: &'a Log) -> Result<Self, Box<dyn Error>> {
+        let disk = log.attempt(|| store.open_disk("d"))?;
+        let region = region(&disk);
+        Ok(Self { log, disk, region })
+    }
+
     fn fill(&mut self, range: std::ops::Range<usize>, byte: u8) -> Outcome {
         self.region[range.clone()].fill(byte);
         self.tell();
@@ -240,6 +247,32 @@ fn live_commits(store: &Store, log: &Log, scratch: &Path) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// A disk whose snapshot was taken while it was in use, and what was written before and after.
+fn one_live_commit(store: &Store, log: &Log, scratch: &Path) -> Outcome {
+    let base = base(store, log, scratch)?;
+    let mut writer = Writer::create(store, log, &base)?;
+    writer.fill(0..8192, 1)?;
+    writer.flush()?;
+    writer.fill(4096..12_288, 2)?;
+    let committed = log.attempt(|| store.commit_live(&writer.disk, &()))?;
+    log.done(Fact::Disk("d", Some(writer.region.clone())));
+    log.done(Fact::Snapshot(committed.snapshot, writer.region.clone()));
+    writer.fill(8192..16_384, 3)?;
+    writer.flush()
+}
+
+/// Goes on with a disk that the one before left, if there is one: what it finds there is flushed like its own.
+pub(crate) fn next_life(store: &Store, log: &Log, _: &Path) -> Outcome {
+    if !store.disk_exists("d") {
+        return Ok(());
+    }
+    let mut writer = Writer::open(store, log)?;
+    writer.tell();
+    writer.flush()?;
+    writer.fill(20_480..24_576, 4)?;
+    writer.flush()
 }
 
 /// Nothing but a lease keeps what is committed, and nothing but the disk what that lies on.

@@ -51,7 +51,7 @@ enum ByteChange {
     Zero(std::ops::Range<u64>),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Inode {
     durable: Bytes,
     pending: Vec<ByteChange>,
@@ -61,7 +61,7 @@ struct Inode {
 type Folders = Vec<BTreeMap<String, Node>>;
 
 /// A file system that remembers what it was asked for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct World {
     inodes: Vec<Inode>,
     open: HashMap<FileId, usize>,
