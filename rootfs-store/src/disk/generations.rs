@@ -95,7 +95,7 @@ fn check_size(
     }
 }
 
-/// Removes everything from a disk's folder but these overlays, durably.
+/// Removes all overlays from a disk's folder but these, durably; what is not called like one is not ours.
 pub(super) fn remove_others(files: &Files, dir: &Path, kept: &[Number]) -> Result<(), DiskError> {
     let kept: Vec<_> = kept
         .iter()
@@ -104,7 +104,8 @@ pub(super) fn remove_others(files: &Files, dir: &Path, kept: &[Number]) -> Resul
     let mut removed = false;
     for entry in fs::read_dir(dir).map_err(io_error("list", dir))? {
         let path = entry.map_err(io_error("list", dir))?.path();
-        if !kept.contains(&path) {
+        let name = path.file_name().and_then(|name| name.to_str());
+        if name.is_some_and(overlay::is_file_name) && !kept.contains(&path) {
             files
                 .remove_file(&path)
                 .map_err(io_error("remove", &path))?;

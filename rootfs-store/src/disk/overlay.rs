@@ -48,13 +48,23 @@ impl Number {
 
     /// The overlay whose map has this name.
     pub(super) fn of_map(name: &str) -> Option<Self> {
-        let number = match name.strip_prefix(MAP)? {
+        Self::of(MAP, name)
+    }
+
+    fn of(kind: &str, name: &str) -> Option<Self> {
+        let number = match name.strip_prefix(kind)? {
             "" => 0,
             rest => rest.strip_prefix('.')?.parse().ok()?,
         };
         // The one way of writing the number.
-        (Self(number).file_name(MAP) == name).then_some(Self(number))
+        (Self(number).file_name(kind) == name).then_some(Self(number))
     }
+}
+
+/// Whether a file of this name belongs to an overlay, or to one that was not finished.
+pub(super) fn is_file_name(name: &str) -> bool {
+    let map = name.strip_suffix(UNFINISHED).unwrap_or(name);
+    Number::of(MAP, map).is_some() || Number::of(DATA, name).is_some()
 }
 
 /// One overlay of a disk that this process holds.

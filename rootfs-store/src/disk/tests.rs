@@ -419,6 +419,32 @@ fn files_of_disk(dir: &Path) -> Vec<String> {
 }
 
 #[test]
+fn what_a_crash_left_goes_and_what_is_not_ours_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, disk) = new_disk(dir.path());
+    drop(disk);
+    let folder = dir.path().join("disks/d");
+    let ours = ["map.3.new", "overlay.3", "overlay.17"];
+    let others = ["map.03", "map.new.1", "notes", "overlay.x", "overlay.3.new"];
+    for name in ours.iter().chain(&others) {
+        fs::write(folder.join(name), "left").unwrap();
+    }
+    fs::create_dir(folder.join("copies")).unwrap();
+    let disk = store.open_disk("d").unwrap();
+    let mut expected = [&["map", "overlay", "copies"], &others[..]].concat();
+    expected.sort_unstable();
+    assert_eq!(files_of_disk(dir.path()), expected);
+    // Nor are they in the way of a new overlay.
+    for byte in 1..6 {
+        disk.write_at(&[byte; 4096], 0).unwrap();
+        store.commit_live(&disk, &()).unwrap();
+    }
+    drop(disk);
+    store.open_disk("d").unwrap();
+    store.remove_disk("d").unwrap();
+}
+
+#[test]
 fn live_commit_gives_back_the_space_of_what_it_sealed() {
     let dir = tempfile::tempdir().unwrap();
     let (store, disk) = new_disk(dir.path());
