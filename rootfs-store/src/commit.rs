@@ -14,9 +14,15 @@ use crate::progress::Progress;
 use crate::seal::{ChunkWriter, Dirty, Known, seal};
 use crate::store::{Store, StoreError};
 
-/// Most packs of a snapshot, unless it is larger than so many full ones: registries refuse manifests with many layers,
-/// some above 500.
+/// Most packs of a snapshot, unless it has more large ones than half of that: registries refuse manifests with many
+/// layers, some above 500.
 const MAX_PACKS: usize = 100;
+/// Packs that a gathering leaves, and commits that may follow before the next.
+const SPARE_PACKS: usize = MAX_PACKS / 2;
+/// Packs of fewer bytes are small: gathering makes fewer of them, where large ones would be copied for nothing.
+const SMALL_BYTES: u64 = PACK_BYTES / 2;
+/// Of so many new packs that are not small, one lets its commit gather, on average.
+const LARGE_PER_GATHERING: u8 = 16;
 
 /// What a commit made.
 #[derive(Debug, Clone)]
@@ -52,9 +58,9 @@ pub enum CommitError {
 impl Store {
     /// Makes a snapshot of a disk that nobody writes to any more.
     ///
-    /// The work is proportional to the chunks that were written to, but for one commit in fifty or more, which gathers
-    /// what is live of sparse and small packs. What it returns is durable; the disk stays until
-    /// it is removed.
+    /// The work is proportional to the chunks that were written to, but for one commit in fifty, and one large pack in
+    /// sixteen of a disk of many: these gather what is live of sparse and small packs. What it returns is durable; the
+    /// disk stays until it is removed.
     ///
     /// # Errors
     /// [`CommitError`]; the disk is as it was, and no snapshot is visible.
@@ -133,7 +139,7 @@ impl Store {
             .iter()
             .filter(|pack| !base.packs.contains(pack));
         let mut packs: Vec<_> = base.packs.iter().chain(more).copied().collect();
-        if packs.len() > MAX_PACKS {
+        if is_due(&packs, base.packs.len()) {
             let index = Index {
                 root: sealed.root.map(Into::into),
                 ..index
@@ -186,6 +192,20 @@ struct Gathered {
     stored_bytes: u64,
 }
 
+/// Whether a commit should gather that adds the packs after the first `known`: so seldom that its cost does not count,
+/// whatever the disk is made of.
+///
+/// Gathering leaves few small packs, and is due when they are many again. Large ones it may leave for ever, so that
+/// their number says nothing; but those that were replaced must go some time. One new one in [`LARGE_PER_GATHERING`]
+/// asks for that, by its digest: no count that the last gathering may have left just below a limit would be as seldom.
+fn is_due(packs: &[Pack], known: usize) -> bool {
+    let is_large = |pack: &&Pack| pack.bytes >= SMALL_BYTES;
+    let small = packs.len() - packs.iter().filter(is_large).count();
+    let asks = |pack: &Pack| pack.digest.as_bytes()[0].is_multiple_of(LARGE_PER_GATHERING);
+    packs.len() > MAX_PACKS
+        && (small > SPARE_PACKS || packs[known..].iter().filter(is_large).any(asks))
+}
+
 /// The packs of which less than half is live, and so many of the smallest others that half of the most may be left.
 fn worth_gathering(packs: &[Pack], live: &BTreeMap<BlobDigest, u64>) -> HashSet<BlobDigest> {
     let live = |pack: &Pack| live.get(&pack.digest).copied().unwrap_or_default();
@@ -194,9 +214,8 @@ fn worth_gathering(packs: &[Pack], live: &BTreeMap<BlobDigest, u64>) -> HashSet<
         .copied()
         .partition(|pack| live(pack) < pack.bytes / 2);
     others.sort_by_key(|pack| live(pack));
-    // Large packs would be copied for nothing.
-    let small = others.iter().filter(|pack| live(pack) < PACK_BYTES / 2);
-    let small = small.take(others.len().saturating_sub(MAX_PACKS / 2));
+    let small = others.iter().filter(|pack| live(pack) < SMALL_BYTES);
+    let small = small.take(others.len().saturating_sub(SPARE_PACKS));
     sparse.iter().chain(small).map(|pack| pack.digest).collect()
 }
 
@@ -225,3 +244,6 @@ fn new_snapshot(base: Snapshot, packs: Vec<Pack>, root: Option<Root>) -> NewSnap
         root,
     }
 }
+
+#[cfg(test)]
+mod tests;
