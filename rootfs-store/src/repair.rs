@@ -1,16 +1,20 @@
 //! Puts back what is damaged or missing, from a second copy.
 //!
-//! Invariant: a blob gets its place only after all of its bytes were hashed to its name.
+//! Invariant: a blob gets its place only after all of its bytes were hashed to its name. The second copy is not trusted:
+//! no more is read of it than the blob can have.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::blobs::BLOBS;
 use crate::digest::BlobDigest;
+use crate::image::MAX_DOCUMENT_BYTES;
 use crate::leases::Lease;
 use crate::progress::Progress;
+use crate::reach::{Link, Roots, Visit, walk};
 use crate::store::{Store, StoreError};
 use crate::verify::Verified;
 
@@ -48,6 +52,14 @@ pub enum NotRepaired {
         path: PathBuf,
         /// The digest of its bytes.
         actual: BlobDigest,
+    },
+    /// The second copy's file is longer than the blob can be.
+    #[error("{path} is damaged as well: it has more than {limit} bytes")]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// The blob's size in bytes by the documents that name it, or the most that a document may have.
+        limit: u64,
     },
     /// The second copy's blob can't be read.
     #[error("could not read {path}")]
@@ -108,9 +120,12 @@ impl Store {
                     verified,
                 });
             }
+            let sizes = self.sizes(&verified);
             for digest in new {
                 tried.insert(digest);
-                match self.fetch(&source, digest, &lease) {
+                let limit = sizes.get(&digest).copied();
+                let limit = limit.unwrap_or(MAX_DOCUMENT_BYTES);
+                match self.fetch(&source, digest, limit, &lease) {
                     Ok(len) => {
                         blobs.push(digest);
                         bytes += len;
@@ -123,19 +138,47 @@ impl Store {
         }
     }
 
-    /// Copies one blob, and verifies it on the way.
-    fn fetch(&self, source: &Path, digest: BlobDigest, lease: &Lease) -> Result<u64, NotRepaired> {
+    /// The sizes of blobs that something at fault needs, by the documents that name them: the largest, if some lie.
+    fn sizes(&self, verified: &Verified) -> BTreeMap<BlobDigest, u64> {
+        let affected = verified.faults.iter().flat_map(|fault| &fault.affected);
+        let at_fault: BTreeSet<_> = affected.map(|affected| affected.snapshot).collect();
+        let mut roots = Roots::default();
+        // Which can't be read is a fault already.
+        roots.add_entries(self, Duration::MAX).unwrap_or_default();
+        let entries = roots.starts.into_iter().map(|start| start.link);
+        let entries = entries.filter(|link| at_fault.contains(&link.digest.into()));
+        let mut sizes = Sizes::default();
+        for link in entries.chain(at_fault.iter().map(Link::to_snapshot)) {
+            walk(self.blobs(), &link, &mut sizes).unwrap_or_default();
+        }
+        sizes.0
+    }
+
+    /// Copies one blob of `limit` bytes at most, and verifies it on the way.
+    fn fetch(
+        &self,
+        source: &Path,
+        digest: BlobDigest,
+        limit: u64,
+        lease: &Lease,
+    ) -> Result<u64, NotRepaired> {
         let path = source.join(digest.file_name());
         let unreadable = |source| NotRepaired::Unreadable {
             path: path.clone(),
             source,
         };
-        let mut file = match File::open(&path) {
+        let file = match open_file(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(NotRepaired::Missing { path });
             }
             opened => opened.map_err(unreadable)?,
         };
+        let len = file.metadata().map_err(unreadable)?.len();
+        if len > limit {
+            return Err(NotRepaired::TooLong { path, limit });
+        }
+        // It may grow meanwhile.
+        let mut file = file.take(limit);
         let mut blob = self.blobs().create()?;
         let mut buffer = vec![0; PIECE_BYTES];
         loop {
@@ -152,6 +195,35 @@ impl Store {
         let published = staged.publish(lease)?;
         self.inner.source.forget_pack(&digest);
         Ok(published.bytes)
+    }
+}
+
+/// Opens a file, but nothing else that a path may name: opening a pipe would wait for ever.
+fn open_file(path: &Path) -> io::Result<File> {
+    match path.metadata()?.is_file() {
+        true => File::open(path),
+        false => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is no regular file",
+        )),
+    }
+}
+
+/// Takes down the sizes that documents tell.
+#[derive(Default)]
+struct Sizes(BTreeMap<BlobDigest, u64>);
+
+impl Visit for Sizes {
+    fn found(&mut self, link: &Link, _is_document: bool) {
+        if let Some(size) = link.size {
+            let known = self.0.entry(link.digest).or_default();
+            *known = size.max(*known);
+        }
+    }
+
+    /// What it names is unknown until it is back.
+    fn failed(&mut self, _link: &Link, _error: StoreError) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 

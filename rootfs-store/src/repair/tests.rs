@@ -72,6 +72,66 @@ fn blob_that_the_second_copy_has_not_whole_is_named_and_stays_an_error() {
     assert!(!store.blobs().path(&pack).exists());
 }
 
+/// Ends the test's process if a repair reads what never ends, or waits for what never comes.
+fn repair_in_time(store: &Store, from: &Path) -> Repaired {
+    let (done, is_done) = std::sync::mpsc::channel();
+    let (store, from) = (store.clone(), from.to_owned());
+    std::thread::spawn(move || done.send(store.repair(&from, &())).unwrap());
+    let repaired = is_done.recv_timeout(std::time::Duration::from_secs(20));
+    repaired.expect("still at it").unwrap()
+}
+
+#[test]
+fn pipes_and_devices_in_the_second_copy_are_not_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, second, snapshot) = two(dir.path());
+    let pack = snapshot.packs[0].digest;
+    let path = second.blobs().path(&pack);
+    fs::remove_file(store.blobs().path(&pack)).unwrap();
+    for replace in [
+        |path: &Path| {
+            let made = std::process::Command::new("mkfifo").arg(path).status();
+            assert!(made.unwrap().success());
+        },
+        |path: &Path| std::os::unix::fs::symlink("/dev/zero", path).unwrap(),
+        |path: &Path| fs::create_dir(path).unwrap(),
+    ] {
+        fs::remove_file(&path).unwrap();
+        replace(&path);
+        let repaired = repair_in_time(&store, second.dir());
+        let [(digest, error @ NotRepaired::Unreadable { .. })] = &repaired.lost[..] else {
+            panic!("{:?}", repaired.lost)
+        };
+        assert_eq!(*digest, pack);
+        let cause = std::error::Error::source(error).unwrap().to_string();
+        assert_eq!(cause, "it is no regular file");
+    }
+}
+
+#[test]
+fn file_that_is_longer_than_its_manifest_says_is_not_copied() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, second, snapshot) = two(dir.path());
+    let (manifest, pack) = (snapshot.digest.into(), snapshot.packs[0].digest);
+    // A document is limited even if nothing says its size.
+    for (digest, expected) in [(pack, snapshot.packs[0].bytes), (manifest, 4 << 20)] {
+        fs::remove_file(store.blobs().path(&digest)).unwrap();
+        let theirs = second.blobs().path(&digest);
+        let whole = fs::read(&theirs).unwrap();
+        fs::remove_file(&theirs).unwrap();
+        // More than there is room for, if it were copied.
+        let huge = fs::File::create(&theirs).unwrap();
+        huge.set_len(1 << 40).unwrap();
+        let repaired = repair_in_time(&store, second.dir());
+        let [(lost, NotRepaired::TooLong { limit, .. })] = &repaired.lost[..] else {
+            panic!("{:?}", repaired.lost)
+        };
+        assert_eq!((*lost, *limit), (digest, expected));
+        fs::write(&theirs, whole).unwrap();
+        assert_eq!(store.repair(second.dir(), &()).unwrap().blobs, [digest]);
+    }
+}
+
 #[test]
 fn folder_that_is_no_layout_is_refused() {
     let dir = tempfile::tempdir().unwrap();
