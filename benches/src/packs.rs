@@ -37,7 +37,8 @@ pub struct Added {
 }
 
 impl Frames {
-    /// Frames of an imported snapshot, of which the first `chunks` are chunks.
+    /// Frames of an imported snapshot, of which the first `chunks` are chunks: its packs are its own, and not more than
+    /// the last has pages.
     ///
     /// # Errors
     /// [`MeasureError`] if a pack can't be read.
@@ -56,6 +57,14 @@ impl Frames {
             chunks: frames,
             pages,
         })
+    }
+
+    /// These and `more`.
+    #[must_use]
+    pub fn and(mut self, more: Self) -> Self {
+        self.chunks.extend(more.chunks);
+        self.pages.extend(more.pages);
+        self
     }
 
     /// Bytes of the index pages.

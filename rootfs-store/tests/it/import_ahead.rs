@@ -9,6 +9,7 @@ use rootfs_store::ext4::Layout;
 use rootfs_store::{ImageReference, ImportOptions, Imported, Store};
 
 use crate::disk::tree;
+use crate::ext4::noise;
 use crate::layer::Layer;
 use crate::oci_layout;
 
@@ -16,18 +17,6 @@ const KIB: usize = 1 << 10;
 const MIB: u64 = 1 << 20;
 /// Largest piece of a disk that is compared at once.
 const STEP: usize = 1 << 20;
-
-/// Bytes that don't compress, different for each seed.
-fn noise(len: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[3]
-    };
-    std::iter::repeat_with(next).take(len).collect()
-}
 
 fn image(dir: &Path, layers: &[Vec<u8>]) -> ImageReference {
     oci_layout::write_layout(dir, layers);
@@ -75,16 +64,13 @@ fn files(chunk_bytes: usize) -> Layer {
         chunk_bytes / 2,
         chunk_bytes,
     ];
-    for (number, length) in lengths.into_iter().enumerate() {
+    for (number, length) in (0u32..).zip(lengths) {
         for (name, length) in [
             ("a", length),
             ("b", length + 1),
             ("c", length.saturating_sub(1)),
         ] {
-            layer.file(
-                &format!("{number}{name}"),
-                &noise(length, (number * 3) as u64),
-            );
+            layer.file(&format!("{number}{name}"), &noise(length, number * 3));
         }
     }
     let mut patched = vec![0; chunk_bytes * 5 + 5000];
@@ -124,10 +110,10 @@ fn a_file_longer_than_a_group_is_the_same() {
 /// Layers that end steps, each of which replaces what some before it brought.
 #[test]
 fn later_layers_replace_and_remove() {
-    let layer = |files: &[(usize, u64)], gone: &[usize]| {
+    let layer = |files: &[(u32, u32)], gone: &[u32]| {
         let mut layer = Layer::new();
         for (number, version) in files {
-            let bytes = noise(3 << 20, *number as u64 + version * 1000);
+            let bytes = noise(3 << 20, number + version * 1000);
             layer.file(&format!("large/{number}"), &bytes);
         }
         for number in gone {
@@ -200,7 +186,7 @@ fn left(store: &Store) -> usize {
 fn steps_before_one_that_fails_leave_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path().join("store")).unwrap();
-    let good = |number: u64| {
+    let good = |number: u32| {
         let mut layer = Layer::new();
         layer.file(&format!("{number}"), &noise(17 << 20, number));
         layer.finish()
@@ -216,10 +202,10 @@ fn steps_before_one_that_fails_leave_nothing() {
 
 #[test]
 fn a_layer_that_is_too_large_for_the_disk_is_fine_if_a_later_one_makes_room() {
-    let large = |name: &str, mib: usize| {
+    let large = |name: &str, mib: u32| {
         let mut layer = Layer::new();
         layer
-            .file(name, &noise(mib << 20, mib as u64))
+            .file(name, &noise((mib as usize) << 20, mib))
             .file("small", b"small");
         layer
     };

@@ -70,9 +70,19 @@ pub(crate) fn dedup(
         chunk_bytes,
         ..ImportOptions::default()
     };
-    let import = |image| frames(&store, &store.import(image, &options, &())?);
-    let first = import(first)?;
-    let added = import(second)?.added_to(&first);
+    let import = |image| store.import(image, &options, &());
+    let (first, second) = (import(first)?, import(second)?);
+    let known = frames(&store, &first)?;
+    let packs = store.snapshot(&first.snapshot)?.packs;
+    let mut later = store.snapshot(&second.snapshot)?;
+    let all = later.packs.len();
+    later.packs.retain(|pack| !packs.contains(pack));
+    let own = Frames::of(&store, &later, second.new_chunks)?;
+    let later = match later.packs.len() < all {
+        true => known.clone().and(own),
+        false => own,
+    };
+    let added = later.added_to(&known);
     Ok(json!({
         "chunk_bytes": chunk_bytes,
         "chunks": added.chunks,
@@ -82,7 +92,7 @@ pub(crate) fn dedup(
     }))
 }
 
-/// Frames of an image that the store did not have.
+/// Frames of an image of which the store had nothing.
 fn frames(store: &Store, imported: &Imported) -> Result<Frames, MeasureError> {
     Frames::of(
         store,
