@@ -5,11 +5,13 @@
 mod write;
 mod writeback;
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
@@ -28,6 +30,8 @@ const BUFFER_BYTES: usize = 1 << 20;
 /// A staged file that nobody holds is left over from a crash once it is older than this; before, its writer may not
 /// have locked it yet.
 const LEFTOVER_AGE: Duration = Duration::from_secs(60);
+/// How [`open_blob`] fails where something else than a file is.
+const NO_FILE: io::ErrorKind = io::ErrorKind::InvalidInput;
 
 /// The blobs of one store.
 #[derive(Debug)]
@@ -173,7 +177,7 @@ impl Blobs {
         let path = self.path(digest);
         let mut buffer = vec![0; BUFFER_BYTES];
         let mut hash = || -> io::Result<_> {
-            let (mut file, mut hasher) = (File::open(&path)?, Sha256::new());
+            let ((mut file, _), mut hasher) = (open_blob(&path)?, Sha256::new());
             loop {
                 match file.read(&mut buffer) {
                     Ok(0) => return Ok(hasher.finalize()),
@@ -190,20 +194,20 @@ impl Blobs {
     /// Reads and verifies a JSON document; nothing if there is no such blob.
     pub(crate) fn document(&self, digest: &BlobDigest) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.path(digest);
-        let metadata = match path.metadata() {
-            Ok(metadata) => metadata,
+        let file = match open_blob(&path) {
+            Ok((file, bytes)) if bytes <= MAX_DOCUMENT_BYTES => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(io_error("inspect", &path)(error)),
+            Err(error) if error.kind() != NO_FILE => return Err(io_error("open", &path)(error)),
+            Ok(_) | Err(_) => {
+                return Err(StoreError::NoDocument {
+                    digest: *digest,
+                    path,
+                });
+            }
         };
-        if !metadata.is_file() || metadata.len() > MAX_DOCUMENT_BYTES {
-            return Err(StoreError::NoDocument {
-                digest: *digest,
-                path,
-            });
-        }
         let mut bytes = Vec::new();
-        File::open(&path)
-            .and_then(|file| file.take(MAX_DOCUMENT_BYTES).read_to_end(&mut bytes))
+        file.take(MAX_DOCUMENT_BYTES)
+            .read_to_end(&mut bytes)
             .map_err(io_error("read", &path))?;
         match BlobDigest::of(&bytes) == *digest {
             true => Ok(Some(bytes)),
@@ -244,6 +248,21 @@ impl Blobs {
     }
 }
 
+/// Opens a file that something may have put there which is none: of a pipe, nobody would ever write to the other end.
+/// Returns its length, too.
+pub(crate) fn open_blob(path: &Path) -> io::Result<(File, u64)> {
+    let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(nonblock)
+        .open(path)?;
+    let metadata = file.metadata()?;
+    match metadata.is_file() {
+        true => Ok((file, metadata.len())),
+        false => Err(io::Error::new(NO_FILE, "it is no file")),
+    }
+}
+
 /// Since the file was written; zero if that lies in the future, as after the clock was set back.
 fn age(metadata: &fs::Metadata) -> Duration {
     let modified = metadata.modified().ok();
@@ -263,20 +282,18 @@ fn is_held(path: &Path) -> bool {
 pub(crate) fn create_dir(files: &Files, parent: &Path, name: &str) -> Result<(), StoreError> {
     let path = parent.join(name);
     match files.create_dir(&path) {
-        Ok(()) => return sync_dir(files, parent),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let metadata = path.symlink_metadata();
+            if !metadata.map_err(io_error("inspect", &path))?.is_dir() {
+                let error = io::ErrorKind::NotADirectory.into();
+                return Err(io_error("use as a folder", &path)(error));
+            }
+        }
         Err(error) => return Err(io_error("create", &path)(error)),
     }
-    match path
-        .symlink_metadata()
-        .map_err(io_error("inspect", &path))?
-        .is_dir()
-    {
-        true => Ok(()),
-        false => Err(io_error("use as a folder", &path)(
-            io::ErrorKind::NotADirectory.into(),
-        )),
-    }
+    // Also where it was there: who made it may have been killed before this.
+    sync_dir(files, parent)
 }
 
 /// Makes names in `dir` durable.

@@ -97,3 +97,17 @@ fn folder_in_the_place_of_a_document_is_an_error() {
         Err(StoreError::NoDocument { .. })
     ));
 }
+
+#[test]
+fn pipe_in_the_place_of_a_blob_is_no_blob_and_nobody_waits_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = Blobs::open(dir.path(), Files::default()).unwrap();
+    let digest = BlobDigest::of(b"abc");
+    let made = std::process::Command::new("mkfifo")
+        .arg(blobs.path(&digest))
+        .status();
+    assert!(made.unwrap().success());
+    let document = blobs.document(&digest);
+    assert!(matches!(document, Err(StoreError::NoDocument { .. })));
+    assert!(matches!(blobs.hash(&digest), Err(StoreError::Io { .. })));
+}

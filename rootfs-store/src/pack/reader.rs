@@ -9,16 +9,12 @@ use super::table::{
     ENTRY_BYTES, FOOTER_BYTES, Footer, MAX_FRAME_BYTES, PackError, SKIPPABLE_HEADER_BYTES, Table,
     TableEntry, parse_entry,
 };
+use crate::blobs::open_blob;
 use crate::store::StoreError;
 
 /// Reads the table of a pack of this many bytes.
 pub(crate) fn read_table(file: &File, bytes: u64) -> io::Result<Result<Table, PackError>> {
-    let Some(start) = bytes.checked_sub(FOOTER_BYTES as u64) else {
-        return Ok(Err(PackError::NoPack));
-    };
-    let mut footer = [0; FOOTER_BYTES];
-    file.read_exact_at(&mut footer, start)?;
-    let footer = match Footer::parse(&footer, bytes) {
+    let footer = match read_footer(file, bytes)? {
         Ok(footer) => footer,
         Err(error) => return Ok(Err(error)),
     };
@@ -26,6 +22,15 @@ pub(crate) fn read_table(file: &File, bytes: u64) -> io::Result<Result<Table, Pa
     let mut tail = vec![0; usize::try_from(footer.tail_bytes()).unwrap_or(0)];
     file.read_exact_at(&mut tail, bytes - footer.tail_bytes())?;
     Ok(Table::parse(&tail, bytes))
+}
+
+fn read_footer(file: &File, bytes: u64) -> io::Result<Result<Footer, PackError>> {
+    let Some(start) = bytes.checked_sub(FOOTER_BYTES as u64) else {
+        return Ok(Err(PackError::NoPack));
+    };
+    let mut footer = [0; FOOTER_BYTES];
+    file.read_exact_at(&mut footer, start)?;
+    Ok(Footer::parse(&footer, bytes))
 }
 
 /// An open pack whose footer was verified.
@@ -48,18 +53,12 @@ impl PackFile {
             path: path.clone(),
             source,
         };
-        let file = File::open(&path).map_err(io_error)?;
-        let bytes = file.metadata().map_err(io_error)?.len();
-        let fault = |source| StoreError::Pack {
+        let (file, bytes) = open_blob(&path).map_err(io_error)?;
+        let footer = read_footer(&file, bytes).map_err(io_error)?;
+        let footer = footer.map_err(|source| StoreError::Pack {
             path: path.clone(),
             source,
-        };
-        let start = bytes
-            .checked_sub(FOOTER_BYTES as u64)
-            .ok_or_else(|| fault(PackError::NoPack))?;
-        let mut footer = [0; FOOTER_BYTES];
-        file.read_exact_at(&mut footer, start).map_err(io_error)?;
-        let footer = Footer::parse(&footer, bytes).map_err(fault)?;
+        })?;
         Ok(Self {
             file,
             path,

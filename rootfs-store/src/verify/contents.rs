@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 use sha2::{Digest as _, Sha256};
 
 use super::lengths::Lengths;
+use crate::blobs::open_blob;
 use crate::chunk::{self, FrameError, MAX_CHUNK_BYTES};
 use crate::digest::BlobDigest;
 use crate::ordered::ordered;
@@ -204,12 +205,7 @@ impl<'a, W: Iterator<Item = (usize, &'a Wanted)>> Iterator for Steps<'a, W> {
 fn open(store: &Store, wanted: &Wanted) -> io::Result<(Opened, Open)> {
     // Another file may have its place by now.
     store.inner.source.forget_pack(&wanted.digest);
-    let file = File::open(store.blobs().path(&wanted.digest))?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("it is no file"));
-    }
-    let bytes = metadata.len();
+    let (file, bytes) = open_blob(&store.blobs().path(&wanted.digest))?;
     let (mut frames, mut pack, mut has_table) = (Vec::new(), None, false);
     if wanted.is_pack {
         match read_table(&file, bytes)? {
