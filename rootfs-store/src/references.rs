@@ -16,7 +16,7 @@ use oci_spec::image::{
     Descriptor, ImageIndex, ImageIndexBuilder, MediaType, OciLayout, OciLayoutBuilder,
 };
 
-use crate::blobs::{io_error, replace_file};
+use crate::blobs::{io_error, replace_file, sync_dir};
 use crate::digest::SnapshotDigest;
 use crate::files::Files;
 use crate::store::{StoreError, StoreLock};
@@ -187,6 +187,8 @@ impl References {
         let mut entries = index.manifests().clone();
         entries.retain(|entry| annotation(entry, NAME) != Some(name) || snapshot(entry).is_none());
         if entries.len() == index.manifests().len() {
+            // Who took it away may have been killed before that was durable.
+            sync_dir(&self.files, &self.root)?;
             return Ok(false);
         }
         index.set_manifests(entries);

@@ -15,7 +15,7 @@ use std::time::Duration;
 use rootfs_store::Store;
 use tempfile::TempDir;
 
-use facts::{Expected, Fact};
+use facts::Expected;
 use log::{Fault, Log, Step};
 use scenarios::{Act, Scenario};
 use world::{Fate, World};
@@ -111,25 +111,28 @@ fn survives_every_cut(scenario: &Scenario) {
     );
 }
 
-/// Kills the process after every change since the disk began to be made, which leaves all that it wrote to be read but
-/// not on the disk; then cuts the power after every change and report of the next process.
-fn survives_every_cut_of_the_next_life(scenario: &Scenario, next: Act) {
+/// Kills the process after every change that `kills`, which leaves all that it wrote to be read but not on the disk;
+/// then cuts the power after every change and report of the next process.
+fn survives_every_cut_of_the_next_life(
+    scenario: &Scenario,
+    kills: fn(&Step, &Expected) -> bool,
+    next: Act,
+) {
     let dir = scratch();
     let (log, result) = Start::of(scenario).record(scenario, dir.path(), None);
     result.unwrap();
     let steps = log.steps();
     let (mut expected, mut world) = (Expected::of(&steps), World::new());
-    let (mut has_disk, mut lives) = (false, 0);
+    let mut lives = 0;
     for (number, step) in steps.iter().enumerate() {
         expected.follow(step);
-        has_disk |= matches!(step, Step::Begun(Fact::Disk(..)));
-        if world.follow(step) && has_disk {
+        if world.follow(step) && kills(step, &expected) {
             let _shown_if_it_fails = Shown(format!("killed after step {number}: {}", brief(step)));
             cut_next_life(world.clone(), expected.clone(), next);
             lives += 1;
         }
     }
-    assert!(lives > 20, "hardly anything was recorded");
+    assert!(lives > 10, "hardly anything was recorded");
 }
 
 fn cut_next_life(mut world: World, mut expected: Expected, next: Act) {
@@ -258,7 +261,23 @@ fn every_cut_of_commits_without_a_name_leaves_what_was_reported() {
 
 #[test]
 fn every_cut_of_the_life_after_a_killed_one_leaves_what_that_found() {
-    survives_every_cut_of_the_next_life(&scenarios::ONE_LIVE_COMMIT, scenarios::next_life);
+    let has_begun = |_: &Step, so_far: &Expected| so_far.has_disk();
+    survives_every_cut_of_the_next_life(
+        &scenarios::ONE_LIVE_COMMIT,
+        has_begun,
+        scenarios::next_life,
+    );
+}
+
+#[test]
+fn every_cut_of_the_import_after_a_killed_one_leaves_what_was_reported() {
+    let changes_names =
+        |step: &Step, _: &Expected| matches!(step, Step::CreateDir { .. } | Step::Rename { .. });
+    survives_every_cut_of_the_next_life(
+        &scenarios::IMPORT_AND_NAME,
+        changes_names,
+        scenarios::next_import,
+    );
 }
 
 #[test]

@@ -58,6 +58,11 @@ impl Expected {
         expected
     }
 
+    /// Whether a disk is there, or began to be made.
+    pub(crate) fn has_disk(&self) -> bool {
+        !self.disks.is_empty()
+    }
+
     pub(crate) fn follow(&mut self, step: &Step) {
         let (fact, done) = match step {
             Step::Begun(fact) => (fact, false),

@@ -275,6 +275,15 @@ pub(crate) fn next_life(store: &Store, log: &Log, _: &Path) -> Outcome {
     writer.flush()
 }
 
+/// Imports what the one before may have imported, or begun to, and makes a disk of it.
+pub(crate) fn next_import(store: &Store, log: &Log, scratch: &Path) -> Outcome {
+    let base = import(store, log, scratch, "base")?;
+    name(store, log, "base", base)?;
+    let mut writer = Writer::create(store, log, &base)?;
+    writer.fill(0..8192, 1)?;
+    writer.flush()
+}
+
 /// Nothing but a lease keeps what is committed, and nothing but the disk what that lies on.
 fn unnamed_commits(store: &Store, log: &Log, scratch: &Path) -> Outcome {
     let base = base(store, log, scratch)?;
