@@ -5,6 +5,8 @@
 use std::io;
 
 use crate::digest::ChunkDigest;
+/// Whether a chunk is all zero; such chunks are never stored.
+pub(crate) use crate::digest::is_zero;
 
 /// Smallest chunk, in bytes.
 pub(crate) const MIN_CHUNK_BYTES: u32 = 16 << 10;
@@ -37,16 +39,6 @@ pub enum FrameError {
         /// The digest of the bytes.
         actual: ChunkDigest,
     },
-}
-
-/// Whether `bytes` are all zero; such chunks are never stored.
-pub(crate) fn is_zero(bytes: &[u8]) -> bool {
-    // Whole words at a time, in a form that the compiler turns into vector instructions.
-    let (words, rest) = bytes.as_chunks::<64>();
-    words
-        .iter()
-        .all(|word| word.iter().fold(0, |all, byte| all | byte) == 0)
-        && rest.iter().all(|byte| *byte == 0)
 }
 
 /// Compresses chunks; keeps zstd's working memory.

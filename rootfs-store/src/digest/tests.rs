@@ -22,3 +22,22 @@ fn anything_but_lower_case_sha256_is_refused() {
         assert!(bad.parse::<BlobDigest>().is_err(), "{bad}");
     }
 }
+
+#[test]
+fn bytes_that_begin_with_zeros_hash_as_all_of_them() {
+    use sha2::{Digest as _, Sha256};
+    for zeros in [
+        0, 1, 4095, 4096, 4097, 65_536, 262_143, 262_144, 270_000, 300_000,
+    ] {
+        for len in [zeros, zeros + 1, zeros + 5000, 300_000] {
+            let mut bytes = vec![0; len];
+            bytes.iter_mut().skip(zeros).for_each(|byte| *byte = 7);
+            let expected: [u8; 32] = Sha256::digest(&bytes).into();
+            assert_eq!(
+                BlobDigest::of(&bytes),
+                BlobDigest(expected),
+                "{zeros} of {len}"
+            );
+        }
+    }
+}
