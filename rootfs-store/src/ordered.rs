@@ -11,6 +11,10 @@ use std::thread;
 
 /// Items in flight.
 pub(crate) const IN_FLIGHT: usize = 64;
+/// Most items that a thread takes at once: waking another for each would take as long as a small item's work.
+const MAX_BATCH: usize = 8;
+/// Batches for each thread that fit in flight, so that none waits while others work.
+const BATCHES: usize = 4;
 
 /// Applies `work` to every item, on one thread a core, and hands the results to `consume` in the items' order.
 ///
@@ -40,7 +44,8 @@ where
     O: Send,
     E: Send,
 {
-    let queue = Queue::new(items);
+    let batch = (IN_FLIGHT / BATCHES / threads.max(1)).clamp(1, MAX_BATCH);
+    let queue = Queue::new(items, batch);
     let (results, arriving) = channel();
     thread::scope(|scope| {
         let _no_more = Close(&queue);
@@ -61,6 +66,8 @@ where
 
 /// Items that are waiting for a thread, and how many are on their way.
 struct Queue<T> {
+    /// Items that are taken at once.
+    batch: usize,
     /// Apart from the rest, as the next item may be long in coming.
     items: Mutex<T>,
     flow: Mutex<Flow>,
@@ -75,37 +82,39 @@ struct Flow {
 }
 
 impl<I, T: Iterator<Item = I>> Queue<T> {
-    fn new(items: T) -> Self {
+    fn new(items: T, batch: usize) -> Self {
         Self {
+            batch,
             items: Mutex::new(items),
             flow: Mutex::new(Flow::default()),
             changed: Condvar::new(),
         }
     }
 
-    /// The next item and its number, as soon as there is room for one in flight; nothing at the end.
-    fn take(&self) -> Option<(usize, I)> {
+    /// The next items and the number of the first, as soon as there is room for them in flight; nothing at the end.
+    fn take(&self) -> Option<(usize, Vec<I>)> {
         let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = |flow: &mut Flow| !flow.closed && flow.taken - flow.consumed >= IN_FLIGHT;
-        let flow = self.changed.wait_while(self.flow(), full);
+        let no_room =
+            |flow: &mut Flow| !flow.closed && flow.taken - flow.consumed > IN_FLIGHT - self.batch;
+        let flow = self.changed.wait_while(self.flow(), no_room);
         if flow.unwrap_or_else(PoisonError::into_inner).closed {
             return None;
         }
-        let item = items.next();
+        let batch: Vec<_> = items.by_ref().take(self.batch).collect();
         let mut flow = self.flow();
-        let Some(item) = item.filter(|_| !flow.closed) else {
+        if batch.is_empty() || flow.closed {
             flow.closed = true;
             self.changed.notify_all();
             return None;
-        };
-        flow.taken += 1;
-        Some((flow.taken - 1, item))
+        }
+        flow.taken += batch.len();
+        Some((flow.taken - batch.len(), batch))
     }
 }
 
 impl<T> Queue<T> {
-    fn consumed(&self) {
-        self.flow().consumed += 1;
+    fn consumed(&self, items: usize) {
+        self.flow().consumed += items;
         self.changed.notify_one();
     }
 
@@ -124,8 +133,8 @@ impl<T> Drop for Close<'_, T> {
     }
 }
 
-/// What a thread found: the number of an item and what became of it.
-type Found<O, E> = (usize, Result<O, E>);
+/// What a thread found: the number of its first item, and what became of this and of those that follow it.
+type Found<O, E> = (usize, Vec<Result<O, E>>);
 
 fn work_on<I, S, O, E, T: Iterator<Item = I>>(
     queue: &Queue<T>,
@@ -138,12 +147,19 @@ fn work_on<I, S, O, E, T: Iterator<Item = I>>(
         Ok(state) => state,
         Err(error) => {
             // Whoever does not listen any more has failed already.
-            let _ = results.send((usize::MAX, Err(error)));
+            let _ = results.send((usize::MAX, vec![Err(error)]));
             return;
         }
     };
-    while let Some((number, item)) = queue.take() {
-        if results.send((number, work(&mut state, item))).is_err() {
+    while let Some((first, items)) = queue.take() {
+        let mut found = Vec::with_capacity(items.len());
+        for item in items {
+            found.push(work(&mut state, item));
+            if found.last().is_some_and(Result::is_err) {
+                break;
+            }
+        }
+        if results.send((first, found)).is_err() {
             return;
         }
     }
@@ -156,12 +172,15 @@ fn consume_in_order<O, E, T>(
 ) -> Result<(), E> {
     let mut early = BTreeMap::new();
     let mut next = 0;
-    for (number, result) in arriving {
-        early.insert(number, result?);
-        while let Some(result) = early.remove(&next) {
-            consume(result)?;
-            next += 1;
-            queue.consumed();
+    for (first, found) in arriving {
+        // An error ends it all, whatever is still missing before it.
+        let found: Vec<_> = found.into_iter().collect::<Result<_, E>>()?;
+        early.insert(first, found);
+        while let Some(found) = early.remove(&next) {
+            let items = found.len();
+            found.into_iter().try_for_each(&mut consume)?;
+            next += items;
+            queue.consumed(items);
         }
     }
     Ok(())
@@ -174,9 +193,12 @@ fn one_by_one<I, S, O, E, T: Iterator<Item = I>>(
     consume: &mut impl FnMut(O) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut state = state()?;
-    while let Some((_, item)) = queue.take() {
-        consume(work(&mut state, item)?)?;
-        queue.consumed();
+    while let Some((_, items)) = queue.take() {
+        let taken = items.len();
+        for item in items {
+            consume(work(&mut state, item)?)?;
+        }
+        queue.consumed(taken);
     }
     Ok(())
 }
