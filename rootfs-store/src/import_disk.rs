@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 
@@ -69,11 +70,14 @@ impl Store {
         let chunk_bytes = DEFAULT_CHUNK_BYTES;
         let disk_bytes = raw.bytes.next_multiple_of(u64::from(chunk_bytes));
         let chunks = disk_bytes / u64::from(chunk_bytes);
-        let numbers = raw.occupied_chunks(u64::from(chunk_bytes))?;
+        let occupied = raw.occupied_chunks(u64::from(chunk_bytes))?;
         let lease = self.lease()?;
         let dirty = Dirty {
-            count: numbers.len() as u64,
-            numbers: numbers.into_iter().map(Ok),
+            count: occupied
+                .iter()
+                .map(|chunks| chunks.end - chunks.start)
+                .sum(),
+            numbers: occupied.into_iter().flatten().map(Ok),
             chunk_bytes,
             known: &Known::default(),
             digest: &|_| None,
@@ -138,15 +142,18 @@ impl RawDisk {
     }
 
     /// Numbers of the chunks that are not all holes, ascending.
-    fn occupied_chunks(&self, chunk_len: u64) -> Result<Vec<u64>, ImportDiskError> {
-        let mut numbers: Vec<u64> = Vec::new();
+    fn occupied_chunks(&self, chunk_len: u64) -> Result<Vec<Range<u64>>, ImportDiskError> {
+        let mut occupied: Vec<Range<u64>> = Vec::new();
         let mut at = 0;
         while let Some((start, end)) = self.data_from(at)? {
-            let first = (start / chunk_len).max(numbers.last().map_or(0, |last| last + 1));
-            numbers.extend(first..end.div_ceil(chunk_len));
+            let (first, past) = (start / chunk_len, end.div_ceil(chunk_len));
+            match occupied.last_mut() {
+                Some(last) if first <= last.end => last.end = past.max(last.end),
+                _ => occupied.push(first..past),
+            }
             at = end;
         }
-        Ok(numbers)
+        Ok(occupied)
     }
 
     /// The next range of bytes that are no hole.

@@ -263,3 +263,40 @@ fn parent_whose_packs_are_damaged_is_named_if_it_must_be_read() {
     }
     store.import(&second, &options(None), &()).unwrap();
 }
+
+#[test]
+fn parent_whose_chunks_lie_in_too_many_packs_gives_its_chunks_but_no_packs() {
+    const PACKS: usize = 92;
+    const CHUNK_BYTES: usize = 64 << 10;
+    let dir = tempfile::tempdir().unwrap();
+    let bytes: Vec<u8> = (0..PACKS * CHUNK_BYTES / FILE_BYTES)
+        .flat_map(content)
+        .collect();
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(bytes.len() as u64);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, "large", &*bytes).unwrap();
+    let image = image(&dir.path().join("image"), &[tar.into_inner().unwrap()]);
+    let store = Store::open(dir.path().join("store")).unwrap();
+    let raw = dir.path().join("raw");
+    fs::File::create(&raw).unwrap().set_len(16 << 20).unwrap();
+    let empty = store.import_disk(&raw, &()).unwrap();
+    let disk = store.create_disk("parent", &empty.snapshot).unwrap();
+    let mut parent = empty.snapshot;
+    for (number, chunk) in bytes.chunks(CHUNK_BYTES).enumerate() {
+        disk.write_at(chunk, (number * CHUNK_BYTES) as u64).unwrap();
+        let committed = store.commit_live(&disk, &()).unwrap();
+        parent = committed.snapshot;
+        store.set_name("parent", &parent).unwrap();
+    }
+    let theirs = store.snapshot(&parent).unwrap().packs;
+    assert!(theirs.len() >= PACKS);
+    let imported = store.import(&image, &options(Some(parent)), &()).unwrap();
+    let ours = store.snapshot(&imported.snapshot).unwrap().packs;
+    assert!(!ours.iter().any(|pack| theirs.contains(pack)));
+    let alone = store.import(&image, &options(None), &()).unwrap();
+    let differences = store.diff(&alone.snapshot, &imported.snapshot).unwrap();
+    assert!(differences.ranges.is_empty());
+    assert!(store.verify(&()).unwrap().faults.is_empty());
+}
