@@ -18,10 +18,11 @@ mod lint;
 mod vm;
 
 /// What the tests themselves call. The fuzzers' runtime is built by g++.
-const PACKAGES: [&str; 9] = [
+const PACKAGES: [&str; 10] = [
     "e2fsprogs",
     "umoci",
     "skopeo",
+    "docker-registry",
     "busybox-static",
     "gcc",
     "g++",
