@@ -6,6 +6,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::registry::RegistryReference;
+
 /// Longest reference that is parsed, in bytes.
 const MAX_REFERENCE_LEN: usize = 8192;
 
@@ -20,10 +22,10 @@ pub enum ImageReference {
         /// The value of `org.opencontainers.image.ref.name`; needed only where the layout holds several images.
         tag: Option<String>,
     },
-    /// `docker://NAME[:TAG|@DIGEST]`: an image in a registry.
+    /// `docker://[HOST/]REPOSITORY[:TAG][@DIGEST]`: an image in a registry.
     Docker {
-        /// Everything after `docker://`.
-        name: String,
+        /// What follows `docker://`, with all that it leaves out.
+        reference: RegistryReference,
     },
     /// `docker-archive:FILE[:IMAGE]`: the output of `docker save`.
     DockerArchive {
@@ -40,7 +42,9 @@ pub enum ImageReference {
 #[non_exhaustive]
 pub enum ReferenceError {
     /// The text starts with none of the known transports.
-    #[error("`{reference}` names no image: write oci:DIR[:TAG] or docker-archive:FILE[:IMAGE]")]
+    #[error(
+        "`{reference}` names no image: write docker://NAME[:TAG], oci:DIR[:TAG] or docker-archive:FILE[:IMAGE]"
+    )]
     UnknownTransport {
         /// The text as given.
         reference: String,
@@ -50,6 +54,14 @@ pub enum ReferenceError {
     Empty {
         /// The text as given.
         reference: String,
+    },
+    /// The text is no name of an image in a registry.
+    #[error("`{reference}` names no image in a registry: {problem}")]
+    BadName {
+        /// The text as given, without its transport.
+        reference: String,
+        /// Which part is wrong.
+        problem: &'static str,
     },
     /// The text is longer than any sensible name.
     #[error("an image reference of {len} bytes is longer than {MAX_REFERENCE_LEN} bytes")]
@@ -73,7 +85,8 @@ impl FromStr for ImageReference {
             rest => Ok(rest.to_owned()),
         };
         if let Some(rest) = text.strip_prefix("docker://") {
-            return not_empty(rest).map(|name| Self::Docker { name });
+            let reference = not_empty(rest)?.parse()?;
+            return Ok(Self::Docker { reference });
         }
         if let Some(rest) = text.strip_prefix("docker-archive:") {
             let (file, image) = split_path(rest);
@@ -108,7 +121,7 @@ impl fmt::Display for ImageReference {
                 dir,
                 tag: Some(tag),
             } => write!(f, "oci:{}:{tag}", dir.display()),
-            Self::Docker { name } => write!(f, "docker://{name}"),
+            Self::Docker { reference } => write!(f, "docker://{reference}"),
             Self::DockerArchive { file, image: None } => {
                 write!(f, "docker-archive:{}", file.display())
             }

@@ -5,8 +5,8 @@ fn references_display_as_they_were_written() {
     for text in [
         "oci:/srv/images/busybox",
         "oci:images:1.36",
-        "docker://alpine:3.22",
-        "docker://registry.example/o/i@sha256:00",
+        "docker://docker.io/library/alpine:3.22",
+        "docker://registry.example/o/i@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         "docker-archive:/tmp/a.tar",
         "docker-archive:a.tar:busybox:1.36",
         "docker-archive:a.tar:@1",
@@ -51,4 +51,21 @@ fn names_without_transport_or_image_are_refused() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn names_in_registries_are_displayed_whole() {
+    for text in [
+        "docker://alpine",
+        "docker://docker.io/library/alpine:latest",
+    ] {
+        let parsed: ImageReference = text.parse().unwrap();
+        assert_eq!(
+            parsed.to_string(),
+            "docker://docker.io/library/alpine:latest"
+        );
+        assert_eq!(parsed.to_string().parse(), Ok(parsed));
+    }
+    let bad = "docker://a//b".parse::<ImageReference>();
+    assert!(matches!(bad, Err(ReferenceError::BadName { .. })));
 }

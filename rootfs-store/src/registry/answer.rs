@@ -1,0 +1,185 @@
+//! Answers of registries.
+//!
+//! Invariant: a body is read within a bound that the caller names, never as far as it goes.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use ureq::http::{HeaderMap, Response};
+use ureq::{BodyReader, http};
+
+use super::error::RegistryError;
+use super::metrics::{Counters, count};
+use super::retry_after::parse_retry_after;
+use super::server_text::{MAX_FAILURE_BYTES, failure_text};
+use super::slots::Slot;
+use super::transport::wire_error;
+use super::url::Url;
+use crate::digest::BlobDigest;
+
+/// Bodies up to this many bytes are read to their end, so that their connection can be used again.
+const MAX_DRAIN_BYTES: u64 = 64 << 10;
+const DIGEST_HEADER: &str = "docker-content-digest";
+
+/// The head of an answer, and its body to be read.
+pub(crate) struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    body: BodyReader<'static>,
+    url: Url,
+    request: String,
+    counters: Arc<Counters>,
+    /// Held while the body is read.
+    slot: Option<Slot>,
+}
+
+impl Answer {
+    pub(crate) fn new(
+        response: Response<ureq::Body>,
+        url: Url,
+        request: String,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let (parts, body) = response.into_parts();
+        Self {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body: body.into_reader(),
+            url,
+            request,
+            counters,
+            slot: None,
+        }
+    }
+
+    pub(crate) fn with_slot(mut self, slot: Slot) -> Self {
+        self.slot = Some(slot);
+        self
+    }
+
+    pub(crate) fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Method and address, for errors.
+    pub(crate) fn request(&self) -> &str {
+        &self.request
+    }
+
+    /// Where the answer came from.
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The first value of a header, if it is text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// All values of a header that are text.
+    pub(crate) fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
+        let values = self.headers.get_all(name).into_iter();
+        values.filter_map(|value| value.to_str().ok())
+    }
+
+    /// What `Content-Length` says, also in an answer without a body.
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        self.header(http::header::CONTENT_LENGTH.as_str())?
+            .parse()
+            .ok()
+    }
+
+    /// What `Docker-Content-Digest` says. One of another algorithm is as good as none.
+    pub(crate) fn digest(&self) -> Result<Option<BlobDigest>, RegistryError> {
+        match self.header(DIGEST_HEADER) {
+            Some(text) if text.starts_with("sha256:") => {
+                text.parse()
+                    .map(Some)
+                    .map_err(|source| RegistryError::BadDigest {
+                        request: self.request.clone(),
+                        source,
+                    })
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Reads some bytes of the body; none at its end.
+    pub(crate) fn read(&mut self, buf: &mut [u8]) -> Result<usize, RegistryError> {
+        let read = self.body.read(buf);
+        let len = read.map_err(|error| wire_error(&self.request, error.into()))?;
+        count(&self.counters.bytes_in, len);
+        Ok(len)
+    }
+
+    /// Reads the whole body, which may have no more than `limit` bytes.
+    pub(crate) fn read_all(&mut self, what: &str, limit: u64) -> Result<Vec<u8>, RegistryError> {
+        let too_large = || RegistryError::TooLarge {
+            what: what.to_owned(),
+            limit,
+        };
+        if self.content_length().is_some_and(|len| len > limit) {
+            return Err(too_large());
+        }
+        let mut bytes = Vec::new();
+        let read = (&mut self.body).take(limit + 1).read_to_end(&mut bytes);
+        read.map_err(|error| wire_error(&self.request, error.into()))?;
+        count(&self.counters.bytes_in, bytes.len());
+        if bytes.len() as u64 > limit {
+            return Err(too_large());
+        }
+        Ok(bytes)
+    }
+
+    /// Reads what is left of a small body. A large one, or one that breaks, costs its connection and nothing more.
+    pub(crate) fn drain(mut self) {
+        let mut left = Vec::new();
+        let read = (&mut self.body)
+            .take(MAX_DRAIN_BYTES)
+            .read_to_end(&mut left);
+        count(&self.counters.bytes_in, left.len());
+        if let Err(error) = read {
+            tracing::debug!(request = %self.request, %error, "the rest of an answer did not come");
+        }
+    }
+
+    /// The error that this answer is.
+    pub(crate) fn into_error(mut self) -> RegistryError {
+        let retry_after = self.header("retry-after");
+        let retry_after = retry_after.and_then(|v| parse_retry_after(v, SystemTime::now()));
+        // Whatever can't be read explains nothing; the status is what counts.
+        let body = self
+            .read_all("the failure", MAX_FAILURE_BYTES)
+            .unwrap_or_default();
+        let message = failure_text(&body);
+        let request = self.request;
+        match self.status {
+            401 => RegistryError::Unauthorized {
+                request,
+                host: self.url.origin.authority(),
+            },
+            403 => RegistryError::Denied { request, message },
+            404 => RegistryError::NotFound { request, message },
+            429 => RegistryError::TooManyRequests {
+                request,
+                retry_after,
+            },
+            status if status == 408 || status >= 500 => RegistryError::Server {
+                request,
+                status,
+                message,
+                retry_after,
+            },
+            status @ 400..500 => RegistryError::Refused {
+                request,
+                status,
+                message,
+            },
+            status => RegistryError::BadAnswer {
+                request,
+                problem: format!("status {status}"),
+            },
+        }
+    }
+}
