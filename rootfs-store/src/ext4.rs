@@ -6,6 +6,8 @@
 //!
 //! What it has not, on purpose: encryption, case folding, quotas, inline data, shared attribute blocks, and a choice
 //! of block size.
+//!
+//! Also a reader of what guests made of such disks: [`FileSystem`].
 
 mod acl;
 mod allocator;
@@ -24,6 +26,7 @@ mod layout;
 mod metadata;
 mod names;
 mod placement;
+mod read;
 mod render;
 mod resize;
 mod superblock;
@@ -33,3 +36,4 @@ mod xattr;
 pub use error::LayoutError;
 pub use layout::Layout;
 pub(crate) use placement::min_aligned_bytes;
+pub use read::{Content, File, FileId, FileKind, FileSystem, FileTree, ReadAt, ReadError};

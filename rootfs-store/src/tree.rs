@@ -25,12 +25,12 @@ pub use error::{EntryFault, TarFault, TreeError};
 pub use node::{
     Attributes, BLOCK, Content, Device, Directory, Inode, InodeId, Kind, Run, Time, Xattrs,
 };
-pub(crate) use path::{LayerPath, MAX_SYMLINK_HOPS, printable};
+pub(crate) use path::{LayerPath, MAX_NAME_LEN, MAX_PATH_LEN, MAX_SYMLINK_HOPS, printable};
 use pipeline::Budget;
 pub(crate) use sink::{FileChunk, Sink, sink};
 pub(crate) use spool::ELSEWHERE;
 use spool::Spool;
-pub(crate) use tar_stream::{Entries, EntryKind};
+pub(crate) use tar_stream::{Entries, EntryKind, MAX_PAX_BYTES};
 
 /// What an image may cost, over all its layers.
 ///

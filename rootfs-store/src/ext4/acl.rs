@@ -29,5 +29,31 @@ pub(super) fn to_disk(value: &[u8]) -> Option<Vec<u8>> {
     Some(disk)
 }
 
+/// Turns what ext4 stores into the value of `system.posix_acl_access`; nothing if it is malformed.
+pub(super) fn from_disk(stored: &[u8]) -> Option<Vec<u8>> {
+    /// What Linux says where no user or group is named.
+    const NOBODY: u32 = u32::MAX;
+    let (header, mut entries) = stored.split_at_checked(HEADER_BYTES)?;
+    if header != EXT4_VERSION.to_le_bytes() {
+        return None;
+    }
+    let mut value = LINUX_VERSION.to_le_bytes().to_vec();
+    while let Some(tag) = entries.first_chunk() {
+        let tag = u16::from_le_bytes(*tag);
+        let len = match tag {
+            USER | GROUP => ENTRY_BYTES,
+            _ if UNNAMED.contains(&tag) => ENTRY_BYTES / 2,
+            _ => return None,
+        };
+        let (entry, rest) = entries.split_at_checked(len)?;
+        value.extend_from_slice(entry);
+        if len < ENTRY_BYTES {
+            value.extend_from_slice(&NOBODY.to_le_bytes());
+        }
+        entries = rest;
+    }
+    entries.is_empty().then_some(value)
+}
+
 #[cfg(test)]
 mod tests;

@@ -50,9 +50,11 @@ pub(super) mod mode {
 
 /// Flags of an inode.
 pub(super) mod flag {
+    pub(in super::super) const ENCRYPTED: u32 = 0x800;
     pub(in super::super) const INDEX: u32 = 0x1000;
     pub(in super::super) const EXTENTS: u32 = 0x8_0000;
     pub(in super::super) const EA_INODE: u32 = 0x20_0000;
+    pub(in super::super) const INLINE_DATA: u32 = 0x1000_0000;
 }
 
 /// Magic of extended attributes, in an inode and in a block.

@@ -2,6 +2,8 @@
 
 mod compare;
 mod mounted;
+mod read;
+mod small_disk;
 
 use rootfs_store::ext4::{Layout, LayoutError};
 use rootfs_store::tree::Tree;

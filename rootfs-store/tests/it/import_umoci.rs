@@ -11,7 +11,7 @@ use crate::mount::{Found, as_root, mount, run, walk};
 use crate::oci_layout::write_layout;
 
 /// Whether a path is a directory that no layer describes: umoci gives such the time of the day.
-fn implied(path: &[u8]) -> bool {
+pub(crate) fn implied(path: &[u8]) -> bool {
     let deep = path.starts_with(b"etc/d/") && path.ends_with(b"/d");
     deep || [&b"implied"[..], b"implied/deep", b"private/etc", b"etc/d"].contains(&path)
 }
@@ -187,6 +187,11 @@ fn upper() -> Vec<u8> {
     layer.bytes()
 }
 
+/// The layers of the image, lowest first.
+pub(crate) fn layers() -> [Vec<u8>; 4] {
+    [lower(), metadata(), doomed(), upper()]
+}
+
 /// The image on a disk, exported and mounted.
 fn mounted(dir: &Path, image: &Path) -> BTreeMap<Vec<u8>, Found> {
     let store = Store::open(dir.join("store")).unwrap();
@@ -204,12 +209,13 @@ fn mounted(dir: &Path, image: &Path) -> BTreeMap<Vec<u8>, Found> {
     found
 }
 
-fn unpacked(dir: &Path, image: &Path) -> BTreeMap<Vec<u8>, Found> {
+/// What umoci makes of the image tagged `t`, in the new folder `bundle`.
+pub(crate) fn unpacked(bundle: &Path, image: &Path) -> BTreeMap<Vec<u8>, Found> {
     run(Command::new("umoci")
         .args(["unpack", "--image"])
         .arg(format!("{}:t", image.display()))
-        .arg(dir.join("bundle")));
-    walk(&dir.join("bundle/rootfs"))
+        .arg(bundle));
+    walk(&bundle.join("rootfs"))
 }
 
 #[test]
@@ -219,9 +225,9 @@ fn the_exported_disk_is_what_umoci_unpacks_entry_by_entry() {
         || {
             let dir = tempfile::tempdir().unwrap();
             let image = dir.path().join("image");
-            write_layout(&image, &[lower(), metadata(), doomed(), upper()]);
+            write_layout(&image, &layers());
             let actual = mounted(dir.path(), &image);
-            let mut expected = unpacked(dir.path(), &image);
+            let mut expected = unpacked(&dir.path().join("bundle"), &image);
             let paths = |found: &BTreeMap<Vec<u8>, Found>| -> Vec<String> {
                 found.keys().map(|p| p.escape_ascii().to_string()).collect()
             };

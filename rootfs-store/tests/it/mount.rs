@@ -1,6 +1,6 @@
 //! Disks as the kernel that runs the tests sees them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
@@ -93,6 +93,24 @@ pub(crate) fn walk(root: &Path) -> BTreeMap<Vec<u8>, Found> {
         found.insert(path, look(&file, &metadata, same_as));
     }
     found
+}
+
+/// Fails with all that differs between two file systems, if anything does.
+pub(crate) fn assert_same_files(
+    actual: &BTreeMap<Vec<u8>, Found>,
+    expected: &BTreeMap<Vec<u8>, Found>,
+) {
+    let paths: BTreeSet<_> = actual.keys().chain(expected.keys()).collect();
+    let mut different = Vec::new();
+    for path in paths {
+        let (actual, expected) = (actual.get(path), expected.get(path));
+        if actual != expected {
+            let path = path.escape_ascii();
+            different.push(format!("{path}: {actual:?} should be {expected:?}"));
+        }
+    }
+    different.truncate(20);
+    assert!(different.is_empty(), "{}", different.join("\n"));
 }
 
 fn gather(root: &Path, path: &[u8], paths: &mut Vec<Vec<u8>>) {

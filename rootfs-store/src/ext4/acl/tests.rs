@@ -35,3 +35,18 @@ fn malformed_lists_are_refused() {
     assert_eq!(to_disk(&[&[1], &good[1..]].concat()), None);
     assert_eq!(to_disk(&linux(&[(0x03, 1)])), None);
 }
+
+#[test]
+fn what_is_stored_is_what_linux_handed_in() {
+    let mut value = 2u32.to_le_bytes().to_vec();
+    for (tag, id) in [(0x01, u32::MAX), (0x02, 1000), (0x08, 7), (0x20, u32::MAX)] {
+        value.extend_from_slice(&u16::to_le_bytes(tag));
+        value.extend_from_slice(&6u16.to_le_bytes());
+        value.extend_from_slice(&id.to_le_bytes());
+    }
+    let stored = to_disk(&value).unwrap();
+    assert_eq!(from_disk(&stored).unwrap(), value);
+    for len in [0, 3, 5, stored.len() - 1] {
+        assert_eq!(from_disk(&stored[..len]), None, "{len}");
+    }
+}

@@ -96,7 +96,7 @@ fn a_disk_that_the_kernel_wrote_to_stays_clean() {
 }
 
 /// A directory with an index, and an inode whose attributes fill a block.
-fn many() -> Vec<u8> {
+pub(super) fn many() -> Vec<u8> {
     let mut layer = Layer::new();
     for n in 0..5000 {
         layer.file(&format!("many/{n:0>60}"), b"");
@@ -108,7 +108,7 @@ fn many() -> Vec<u8> {
 }
 
 /// Splits leaves, frees and takes blocks, and grows what is there.
-fn change(at: &Path) {
+pub(super) fn change(at: &Path) {
     for n in 0..5000 {
         let file = at.join(format!("many/{n:0>60}"));
         if n % 3 == 0 {

@@ -1,0 +1,114 @@
+//! The image that a snapshot is put upon.
+
+use super::{PublishError, PublishOptions};
+use crate::digest::SnapshotDigest;
+use crate::image::{self, Image, Scratch};
+use crate::import::ImportOptions;
+use crate::leases::Lease;
+use crate::manifest::Snapshot;
+use crate::progress::Progress;
+use crate::reference::ImageReference;
+use crate::store::Store;
+
+/// An image in a layout, and as a snapshot.
+pub(super) struct BaseImage {
+    pub(super) image: Image,
+    pub(super) config: serde_json::Value,
+    pub(super) snapshot: SnapshotDigest,
+    /// Keeps the snapshot.
+    _lease: Option<Lease>,
+}
+
+impl Store {
+    /// Opens the image that a snapshot came from, and finds it as a snapshot or imports it.
+    pub(super) fn base(
+        &self,
+        reference: &ImageReference,
+        snapshot: &Snapshot,
+        options: &PublishOptions,
+        progress: &dyn Progress,
+    ) -> Result<BaseImage, PublishError> {
+        let image_error = |source| PublishError::Image {
+            reference: reference.to_string(),
+            source,
+        };
+        let ImageReference::Oci { dir, tag } = reference else {
+            return Err(PublishError::BaseTransport {
+                reference: reference.to_string(),
+            });
+        };
+        let scratch = Scratch {
+            dir: self.blobs().staging(),
+            limit_bytes: options.limits.unpacked_bytes,
+            progress,
+        };
+        let image = image::open(reference, &options.platform, &scratch).map_err(image_error)?;
+        if let Some(came_from) = &snapshot.image
+            && *came_from != image.manifest_digest
+        {
+            return Err(PublishError::OtherBase {
+                snapshot: snapshot.digest,
+                image: came_from.clone(),
+                reference: reference.to_string(),
+                found: image.manifest_digest,
+            });
+        }
+        let config = image::raw_config(dir, tag.as_deref(), &options.platform, &image);
+        let config = config.map_err(image_error)?;
+        let (lease, snapshot) = match self.imported_ancestor(snapshot, &image.manifest_digest) {
+            Some(found) => found,
+            None => self.import_base(reference, snapshot, options, progress)?,
+        };
+        Ok(BaseImage {
+            image,
+            config,
+            snapshot,
+            _lease: lease,
+        })
+    }
+
+    /// The snapshot that an image became first, if all that were made between it and this one are still there: commits
+    /// and the like keep the image's name, and only an import of it has no parent, or one of another image.
+    fn imported_ancestor(
+        &self,
+        snapshot: &Snapshot,
+        image: &str,
+    ) -> Option<(Option<Lease>, SnapshotDigest)> {
+        let is_of_image = |snapshot: &Snapshot| snapshot.image.as_deref() == Some(image);
+        let (mut lease, mut found) = (None, snapshot.clone());
+        if !is_of_image(&found) {
+            return None;
+        }
+        // Digests can't go in circles.
+        while let Some(parent) = found.parent {
+            let (parent_lease, parent) = self.to_read(&parent).ok()?;
+            if !is_of_image(&parent) {
+                break;
+            }
+            (lease, found) = (parent_lease, parent);
+        }
+        Some((lease, found.digest))
+    }
+
+    fn import_base(
+        &self,
+        reference: &ImageReference,
+        snapshot: &Snapshot,
+        options: &PublishOptions,
+        progress: &dyn Progress,
+    ) -> Result<(Option<Lease>, SnapshotDigest), PublishError> {
+        let options = ImportOptions {
+            platform: options.platform.clone(),
+            // So that chunks can be compared by digest.
+            chunk_bytes: snapshot.chunk_bytes,
+            limits: options.limits.clone(),
+            ..ImportOptions::default()
+        };
+        let imported = self.import(reference, &options, progress);
+        let imported = imported.map_err(|source| PublishError::ImportBase {
+            reference: reference.to_string(),
+            source: Box::new(source),
+        })?;
+        Ok((Some(imported.lease), imported.snapshot))
+    }
+}
