@@ -2,6 +2,8 @@
 //!
 //! Invariant: a cache holds verified content only, so a hit needs no check.
 
+mod packs;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,8 +14,9 @@ use crate::blobs::Blobs;
 use crate::chunk::{self, MAX_CHUNK_BYTES};
 use crate::digest::{BlobDigest, ChunkDigest};
 use crate::index::{Locator, MAX_PAGE_BYTES, PackRef, Page};
-use crate::pack::PackFile;
+use crate::remote::{Kind, Remotes};
 use crate::store::StoreError;
+use packs::OpenPack;
 
 /// Bytes of plain chunks that all disks of a store share in memory.
 const CHUNK_CACHE_BYTES: u64 = 128 << 20;
@@ -29,7 +32,9 @@ const PACK_CACHE_ITEMS: usize = 256;
 /// Where disks read from.
 pub(crate) struct ChunkSource {
     pub(crate) blobs: Blobs,
-    packs: Cache<BlobDigest, Arc<PackFile>>,
+    /// Packs that are not among the blobs.
+    pub(crate) remotes: Remotes,
+    packs: Cache<BlobDigest, OpenPack>,
     /// By pack too, as a page names its own pack without its digest.
     pages: Cache<(BlobDigest, ChunkDigest), Arc<Page>>,
     /// By root page, its pack, the levels below it, and number of the leaf; nothing where all chunks of a leaf are
@@ -48,9 +53,10 @@ impl Weighter<ChunkDigest, Bytes> for ByLength {
 }
 
 impl ChunkSource {
-    pub(crate) fn new(blobs: Blobs) -> Self {
+    pub(crate) fn new(blobs: Blobs, remotes: Remotes) -> Self {
         Self {
             blobs,
+            remotes,
             packs: Cache::new(PACK_CACHE_ITEMS),
             pages: Cache::new(PAGE_CACHE_ITEMS),
             leaves: Cache::new(LEAF_CACHE_ITEMS),
@@ -60,7 +66,7 @@ impl ChunkSource {
 
     /// The plain bytes of a chunk of exactly `chunk_bytes`.
     pub(crate) fn chunk(&self, at: &Locator, chunk_bytes: usize) -> Result<Bytes, StoreError> {
-        let read = || self.plain(at, chunk_bytes).map(Bytes::from);
+        let read = || self.plain(at, Kind::Chunk, chunk_bytes).map(Bytes::from);
         let chunk = self.chunks.get_or_insert_with(&at.digest, read)?;
         check_len(at, chunk.len(), chunk_bytes)?;
         Ok(chunk)
@@ -72,7 +78,7 @@ impl ChunkSource {
         at: &Locator,
         chunk_bytes: usize,
     ) -> Result<Vec<u8>, StoreError> {
-        let chunk = self.plain(at, chunk_bytes)?;
+        let chunk = self.plain(at, Kind::Chunk, chunk_bytes)?;
         check_len(at, chunk.len(), chunk_bytes)?;
         Ok(chunk)
     }
@@ -81,7 +87,7 @@ impl ChunkSource {
     pub(crate) fn page(&self, at: &Locator, level: u8) -> Result<Arc<Page>, StoreError> {
         let pack = complete(at.pack)?;
         let page = self.pages.get_or_insert_with(&(pack, at.digest), || {
-            let bytes = self.plain(at, MAX_PAGE_BYTES)?;
+            let bytes = self.plain(at, Kind::Page, MAX_PAGE_BYTES)?;
             let page = Page::parse(&bytes, pack);
             page.map(Arc::new).map_err(|source| StoreError::Page {
                 digest: at.digest,
@@ -118,9 +124,9 @@ impl ChunkSource {
 
     /// The frame of a chunk of at most the largest size, as it is stored; what is in it was verified.
     pub(crate) fn verified_frame(&self, at: &Locator) -> Result<Vec<u8>, StoreError> {
-        let frame = self.frame(at)?;
-        Self::decode(at, &frame, MAX_CHUNK_BYTES as usize)?;
-        Ok(frame)
+        self.read(at, Kind::Chunk, |frame| {
+            chunk::decode(&at.digest, frame, MAX_CHUNK_BYTES as usize).map(|_| frame.to_vec())
+        })
     }
 
     /// Lets the file of a pack go, which was removed or replaced.
@@ -130,39 +136,12 @@ impl ChunkSource {
 
     /// Length of the plain bytes of a chunk or page, which are verified.
     pub(crate) fn plain_len(&self, at: &Locator) -> Result<u64, StoreError> {
-        let plain = self.plain(at, MAX_CHUNK_BYTES as usize)?;
+        let plain = self.plain(at, Kind::Alone, MAX_CHUNK_BYTES as usize)?;
         Ok(plain.len() as u64)
     }
 
-    /// The frame at `at` as it is stored, not verified.
-    fn frame(&self, at: &Locator) -> Result<Vec<u8>, StoreError> {
-        self.pack(&complete(at.pack)?)?.frame(at.offset, at.len)
-    }
-
-    /// A pack that is open, or is opened now.
-    pub(crate) fn pack(&self, pack: &BlobDigest) -> Result<Arc<PackFile>, StoreError> {
-        self.packs
-            .get_or_insert_with(pack, || PackFile::open(self.blobs.path(pack)).map(Arc::new))
-    }
-
-    fn plain(&self, at: &Locator, limit: usize) -> Result<Vec<u8>, StoreError> {
-        let plain = self
-            .frame(at)
-            .and_then(|frame| Self::decode(at, &frame, limit));
-        if let (Err(_), PackRef::Complete(pack)) = (&plain, at.pack) {
-            // The file may be repaired, which puts another one in its place.
-            self.forget_pack(&pack);
-        }
-        plain
-    }
-
-    fn decode(at: &Locator, frame: &[u8], limit: usize) -> Result<Vec<u8>, StoreError> {
-        let pack = complete(at.pack)?;
-        chunk::decode(&at.digest, frame, limit).map_err(|source| StoreError::Frame {
-            pack,
-            offset: at.offset,
-            source,
-        })
+    fn plain(&self, at: &Locator, kind: Kind, limit: usize) -> Result<Vec<u8>, StoreError> {
+        self.read(at, kind, |frame| chunk::decode(&at.digest, frame, limit))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::disk;
 use crate::index::{self, Index, Locator, PackRef, Page, levels};
 use crate::leases::Lease;
 use crate::live::live_bytes;
-use crate::manifest::{NewSnapshot, Pack, Snapshot};
+use crate::manifest::{NewProfile, NewSnapshot, Pack, Snapshot};
 use crate::pack::{PACK_BYTES, PackSet};
 use crate::progress::{Progress, Stage};
 use crate::reach::{Root, Roots};
@@ -58,7 +58,8 @@ impl Store {
     }
 
     /// Compacts all snapshots that only names lead to which `may_move` allows, and moves these names, each when its
-    /// snapshot is durable. Packs that others need as well are left as they are, as they would stay.
+    /// snapshot is durable. Packs that others need as well are left as they are, as they would stay; so are snapshots
+    /// with packs that are elsewhere, as these take no space.
     ///
     /// # Errors
     /// [`StoreError`]; names that were moved stay moved.
@@ -86,6 +87,9 @@ impl Store {
             let Some(names) = names.filter(|names| names.iter().all(|name| may_move(name))) else {
                 continue;
             };
+            if !self.elsewhere(&digest)?.is_empty() {
+                continue;
+            }
             let mut compacted = self.compact_but(&digest, &shared, progress)?;
             if compacted.snapshot == digest {
                 continue;
@@ -174,6 +178,7 @@ impl Store {
             parent: Some(snapshot.digest),
             machine: snapshot.machine,
             packs,
+            profile: snapshot.profile.map(NewProfile::Same),
             root,
         };
         let (digest, grown) = new.write(self.blobs(), &compacted.lease)?;

@@ -10,6 +10,7 @@ mod lifetime;
 mod live;
 mod map;
 mod overlay;
+mod recording;
 mod stack;
 
 use std::fs::File;
@@ -20,12 +21,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use arc_swap::ArcSwap;
 
 use crate::digest::SnapshotDigest;
+use crate::profile::BootProfile;
 use crate::store::Inner;
 pub use error::DiskError;
 pub(crate) use generations::{allocated_bytes, bases, check};
 use map::BLOCK_LEN;
 pub use map::{BLOCK_BYTES, Header as MapHeader, MapError, open_sector, seal_sector};
 use overlay::Overlay;
+use recording::Recording;
 pub(crate) use stack::{Base, Stack};
 
 /// A writable disk: a snapshot, and the blocks that were written since.
@@ -44,6 +47,9 @@ pub struct WritableDisk {
     writing: RwLock<()>,
     /// Held by a commit.
     committing: Mutex<()>,
+    /// That of the next snapshots, if it was recorded.
+    profile: Mutex<Option<BootProfile>>,
+    recording: Recording,
 }
 
 impl WritableDisk {
@@ -72,6 +78,17 @@ impl WritableDisk {
             .sum()
     }
 
+    /// Sets the boot profile of the snapshots that are made of the disk from now on; without one, they have that of the
+    /// disk's base.
+    pub fn set_boot_profile(&self, profile: BootProfile) {
+        *self.profile.lock().unwrap_or_else(PoisonError::into_inner) = Some(profile);
+    }
+
+    pub(crate) fn boot_profile(&self) -> Option<BootProfile> {
+        let profile = self.profile.lock();
+        profile.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Fills `buf` with the bytes that start at `offset`.
     ///
     /// # Errors
@@ -80,6 +97,9 @@ impl WritableDisk {
         self.check(offset, buf.len() as u64)?;
         let stack = self.stack.load();
         let result = stack.read(&self.store.source, buf, offset);
+        if result.is_ok() {
+            self.record(&stack, offset..offset + buf.len() as u64);
+        }
         match result {
             // A commit may have taken away what lay below meanwhile.
             Err(_) if !Arc::ptr_eq(&stack, &self.stack.load()) => {
@@ -200,7 +220,9 @@ impl WritableDisk {
         for (block, partial) in [(first, first_is_partial), (last, last_is_partial)] {
             if partial && !highest.blocks.get(block) {
                 let mut buffer = [0; BLOCK_LEN];
-                stack.read(&self.store.source, &mut buffer, block * BLOCK_BYTES)?;
+                let start = block * BLOCK_BYTES;
+                stack.read(&self.store.source, &mut buffer, start)?;
+                self.record(stack, start..start + BLOCK_BYTES);
                 highest.write(&buffer, block * BLOCK_BYTES)?;
             }
         }

@@ -19,7 +19,9 @@ use crate::store::{Store, StoreError};
 pub struct Collected {
     /// Blobs that were removed.
     pub removed_blobs: u64,
-    /// Bytes that these took.
+    /// Packs elsewhere that are not known any more.
+    pub removed_remote_packs: u64,
+    /// Bytes that these blobs took, and what was fetched of these packs.
     pub freed_bytes: u64,
     /// Blobs that are needed.
     pub kept_blobs: u64,
@@ -32,7 +34,8 @@ pub struct Collected {
 }
 
 impl Store {
-    /// Removes the blobs that no name, disk or lease leads to and that are older than `grace`.
+    /// Removes the blobs that no name, disk or lease leads to and that are older than `grace`, and likewise what is
+    /// known and was fetched of packs that are elsewhere.
     ///
     /// Others may use the store meanwhile: what an import, a commit, an export, a disk or a [`Lease`](crate::Lease) of
     /// any process needs stays. `grace` is for what knows nothing of leases: tools that wrote into the layout, like
@@ -68,6 +71,10 @@ impl Store {
         if collected.removed_blobs > 0 {
             self.blobs().sync()?;
         }
+        let remotes = &self.inner.source.remotes;
+        let remote = remotes.collect(&needed, grace, self.blobs())?;
+        collected.removed_remote_packs = remote.removed;
+        collected.freed_bytes += remote.freed_bytes;
         // Space comes first: on a disk that is full, `index.json` can't be written before.
         let is_gone =
             |digest: &SnapshotDigest| roots.old_imports.contains(digest) && !self.is_there(digest);

@@ -6,8 +6,12 @@
 )]
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
+use crate::blobs::Blobs;
 use crate::chunk::{DEFAULT_CHUNK_BYTES, Encoder, MIN_CHUNK_BYTES};
+use crate::chunk_source::ChunkSource;
 use crate::digest::{ChunkDigest, SnapshotDigest};
 use crate::files::Files;
 use crate::image::ImageConfig;
@@ -15,12 +19,23 @@ use crate::index::{self, Index, Locator, Page};
 use crate::leases::Lease;
 use crate::manifest::{MAX_DISK_BYTES, NewSnapshot, Pack};
 use crate::pack::{PACK_BYTES, PackSet};
+use crate::registry::{Registries, RegistryOptions};
+use crate::remote::Remotes;
 use crate::seal::{ChunkWriter, Dirty, Known, seal};
 use crate::store::{Store, StoreError};
 
 /// A lease in the store in `root`.
 pub(crate) fn lease(root: &Path) -> Lease {
     Lease::new(&Files::default(), root).unwrap()
+}
+
+/// The chunks of an empty store in `root`.
+pub(crate) fn source_in(root: &Path) -> ChunkSource {
+    let files = Files::default();
+    let blobs = Blobs::open(root, files.clone()).unwrap();
+    let origin = Arc::new(Registries::new(RegistryOptions::default()).unwrap());
+    let remotes = Remotes::new(files, root, blobs.staging(), origin, Duration::ZERO);
+    ChunkSource::new(blobs, remotes)
 }
 
 /// Small enough that a snapshot of a megabyte may need several packs.
@@ -55,6 +70,7 @@ pub(crate) fn snapshot_of(store: &Store, bytes: &[u8]) -> SnapshotDigest {
         parent: None,
         machine: ImageConfig::default(),
         packs: sealed.packs,
+        profile: None,
         root: sealed.root,
     };
     snapshot.write(store.blobs(), &lease).unwrap().0
@@ -114,6 +130,7 @@ pub(crate) fn bomb_of(
             digest: published[0].digest,
             bytes: published[0].bytes,
         }],
+        profile: None,
         root,
     };
     snapshot.write(store.blobs(), &lease).unwrap().0

@@ -20,7 +20,9 @@ pub struct Usage {
     pub disks: Vec<DiskUsage>,
     /// Bytes of all blobs.
     pub blob_bytes: u64,
-    /// Bytes of the blobs that nothing leads to: what a collection frees once they are older than its grace period.
+    /// Bytes that were fetched of packs that are elsewhere.
+    pub cache_bytes: u64,
+    /// Bytes of both that nothing leads to: what a collection frees once they are older than its grace period.
     pub unreachable_bytes: u64,
 }
 
@@ -38,7 +40,10 @@ pub struct SnapshotUsage {
     pub alone_bytes: u64,
     /// Bytes that it shares with others.
     pub shared_bytes: u64,
-    /// Bytes of its packs that its disk really needs; the rest is what later snapshots replaced.
+    /// Bytes of its packs that are elsewhere and were not fetched.
+    pub elsewhere_bytes: u64,
+    /// Bytes of its packs that its disk really needs; the rest is what later snapshots replaced. Nothing if some of its
+    /// packs are elsewhere, with the index that would tell.
     pub live_bytes: Option<u64>,
 }
 
@@ -92,12 +97,17 @@ impl Store {
         leased: &[BlobDigest],
         usage: &mut Usage,
     ) -> Result<(), StoreError> {
-        let sizes: HashMap<_, _> = self
+        let mut sizes: HashMap<_, _> = self
             .blobs()
             .list()?
             .into_iter()
             .map(|blob| (blob.digest, blob.bytes))
             .collect();
+        usage.blob_bytes = sizes.values().sum();
+        for (pack, bytes) in self.inner.source.remotes.cache_files()? {
+            usage.cache_bytes += bytes;
+            *sizes.entry(pack).or_default() += bytes;
+        }
         let mut users: HashMap<BlobDigest, u32> = HashMap::new();
         let mut needs = BTreeMap::new();
         for (digest, (link, roots)) in holders {
@@ -115,7 +125,6 @@ impl Store {
             }
         }
         usage.snapshots.sort_by(|a, b| a.roots.cmp(&b.roots));
-        usage.blob_bytes = sizes.values().sum();
         let used = |digest: &BlobDigest| users.contains_key(digest) || leased.contains(digest);
         let unused = sizes.iter().filter(|(digest, _)| !used(digest));
         usage.unreachable_bytes = unused.map(|(_, bytes)| bytes).sum();
@@ -140,7 +149,9 @@ impl Store {
             which.filter_map(|blob| sizes.get(blob)).sum()
         };
         let known = self.snapshot(&snapshot).ok();
-        let live = known.as_ref().and_then(|known| {
+        let elsewhere = self.elsewhere(&snapshot).unwrap_or_default();
+        let whole = known.as_ref().filter(|_| elsewhere.is_empty());
+        let live = whole.and_then(|known| {
             let live = live_bytes(&self.inner.source, &known.index(), &known.packs).ok()?;
             Some(live.values().sum())
         });
@@ -150,6 +161,10 @@ impl Store {
             disk_bytes: known.map(|known| known.disk_bytes),
             alone_bytes: bytes(true),
             shared_bytes: bytes(false),
+            elsewhere_bytes: elsewhere
+                .iter()
+                .map(|pack| pack.bytes - pack.cached_bytes)
+                .sum(),
             live_bytes: live,
         }
     }

@@ -7,10 +7,11 @@ mod documents;
 mod fault;
 mod indexes;
 mod lengths;
+mod remotes;
 mod report;
 mod tables;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,7 +31,8 @@ pub(crate) use indexes::add_range;
 impl Store {
     /// Reads and verifies all that names, disks and leases lead to.
     ///
-    /// Others may use the store meanwhile; what they add after this began is not looked at.
+    /// Others may use the store meanwhile; what they add after this began is not looked at. Of packs that are
+    /// elsewhere, what was fetched is verified; nothing is fetched.
     ///
     /// # Errors
     /// [`StoreError`] if the store's folder can't be worked with at all, or [`StoreError::TooManyFiles`]. What is wrong
@@ -66,6 +68,8 @@ struct Check<'a> {
     roots: BTreeMap<SnapshotDigest, (Link, Vec<Root>)>,
     needs: BTreeMap<BlobDigest, Need>,
     snapshots: Vec<Snapshot>,
+    /// Packs that are no blobs, but known to be elsewhere.
+    remotes: HashSet<BlobDigest>,
     /// The first file that could not be opened because too many are.
     starved_at: Option<PathBuf>,
 }
@@ -78,6 +82,7 @@ impl<'a> Check<'a> {
             roots: BTreeMap::new(),
             needs: BTreeMap::new(),
             snapshots: Vec::new(),
+            remotes: HashSet::new(),
             starved_at: None,
         }
     }
@@ -185,18 +190,19 @@ impl<'a> Check<'a> {
             Ok(None) => return,
             Err(error) => return self.note_starved(&error, &digest.into()),
         };
-        let (config, packs) = match parse_manifest(&manifest) {
+        let named = match parse_manifest(&manifest) {
             Ok(parsed) => parsed,
             Err(ManifestError::NoDisk { .. }) if may_be_other => return,
             Err(source) => return self.blob_fault(digest.into(), Problem::Manifest { source }),
         };
+        let config = named.config.digest;
         let bytes = match blobs.document(&config) {
             Ok(Some(bytes)) => bytes,
             // It is a fault when all blobs are read.
             Ok(None) => return,
             Err(error) => return self.note_starved(&error, &config),
         };
-        match parse_config(&bytes, digest, packs) {
+        match parse_config(&bytes, digest, named) {
             Ok(snapshot) => self.snapshots.push(snapshot),
             Err(source) => self.blob_fault(config, Problem::Manifest { source }),
         }
@@ -229,7 +235,7 @@ impl<'a> Check<'a> {
             }
         }
         for digest in missing {
-            self.blob_fault(digest, Problem::Missing);
+            self.look_elsewhere(digest);
         }
         let contents = read_all(self.store, &wanted, progress)?;
         let digests = wanted.iter().map(|wanted| wanted.digest);
@@ -249,7 +255,8 @@ impl<'a> Check<'a> {
         let mut lost: BTreeMap<BlobDigest, Vec<Affected>> = BTreeMap::new();
         for snapshot in std::mem::take(&mut self.snapshots) {
             self.verified.snapshots += 1;
-            let followed = indexes::follow(&self.store.inner.source, &snapshot, &packs)?;
+            let source = &self.store.inner.source;
+            let followed = indexes::follow(source, &snapshot, &packs, &self.remotes)?;
             let more = followed.more_ranges;
             self.verified.more_faults |= followed.more_wrong;
             for (pack, ranges) in followed.lost {

@@ -8,14 +8,14 @@ use std::thread::{self, JoinHandle};
 const PART_BYTES: u64 = 32 << 20;
 
 /// A file's way to the disk.
-pub(super) struct Writeback {
+pub(crate) struct Writeback {
     /// Length of the file from which on it is worth it again.
     next: u64,
     running: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Writeback {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             next: PART_BYTES,
             running: None,
@@ -23,7 +23,7 @@ impl Writeback {
     }
 
     /// The file has `len` bytes now. Fails with what went wrong with those before.
-    pub(super) fn advance(&mut self, file: &File, len: u64) -> io::Result<()> {
+    pub(crate) fn advance(&mut self, file: &File, len: u64) -> io::Result<()> {
         let running = self.running.as_ref();
         if len < self.next || running.is_some_and(|running| !running.is_finished()) {
             return Ok(());
@@ -39,7 +39,7 @@ impl Writeback {
     }
 
     /// Waits for what was begun. The system reports an error of a file once, so it must not be lost here.
-    pub(super) fn finish(&mut self) -> io::Result<()> {
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
         let joined = self.running.take().map(JoinHandle::join);
         joined.map_or(Ok(()), |result| {
             result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))

@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use super::generations::{self, lock};
 use super::map::Header;
 use super::overlay::{Number, Overlay, io_error};
+use super::recording::Recording;
 use super::{Base, DiskError, Stack, WritableDisk};
 use crate::blobs::{create_dir, sync_dir};
 use crate::digest::SnapshotDigest;
@@ -107,6 +108,8 @@ impl Store {
             stack: ArcSwap::from_pointee(stack),
             writing: RwLock::default(),
             committing: Mutex::default(),
+            profile: Mutex::default(),
+            recording: Recording::default(),
         }
     }
 

@@ -54,6 +54,22 @@ impl Stack {
         Ok(())
     }
 
+    /// Numbers of the chunks that a read of these bytes takes from the base, ascending.
+    pub(super) fn base_chunks(&self, bytes: Range<u64>) -> Vec<u64> {
+        let chunk_bytes = u64::from(self.base.chunk_bytes);
+        let (mut chunks, mut at) = (Vec::new(), bytes.start);
+        while at < bytes.end {
+            let (holder, end) = self.holder(blocks_over(at..bytes.end));
+            let end = (end * BLOCK_BYTES).min(bytes.end);
+            if holder.is_none() {
+                let from = chunks.last().map_or(0, |last| last + 1);
+                chunks.extend((at / chunk_bytes).max(from)..end.div_ceil(chunk_bytes));
+            }
+            at = end;
+        }
+        chunks
+    }
+
     /// The overlay that the first of `blocks` is read from, if it is not the base, and the end of the run of those
     /// for which that is the same.
     fn holder(&self, blocks: Range<u64>) -> (Option<&Overlay>, u64) {
@@ -108,8 +124,19 @@ impl Base {
         }
     }
 
-    fn read(&self, source: &ChunkSource, buf: &mut [u8], offset: u64) -> Result<(), StoreError> {
+    /// Fills `buf` with the bytes that start at `offset`, which are on the disk.
+    pub(crate) fn read(
+        &self,
+        source: &ChunkSource,
+        buf: &mut [u8],
+        offset: u64,
+    ) -> Result<(), StoreError> {
         let chunk_bytes = u64::from(self.chunk_bytes);
+        let last = (offset + buf.len() as u64).saturating_sub(1) / chunk_bytes;
+        if source.remotes.are_used() && offset / chunk_bytes < last {
+            let chunks = offset / chunk_bytes..=last;
+            source.expect(chunks.map(|chunk| self.index.get(source, chunk)))?;
+        }
         let (mut at, mut rest) = (offset, buf);
         while !rest.is_empty() {
             // Less than a chunk, which fits a usize everywhere.

@@ -280,7 +280,12 @@ impl Model {
         let snapshot = store.snapshot(&digest).unwrap();
         let mut blobs: HashSet<_> = snapshot.packs.iter().map(|pack| pack.digest).collect();
         let manifest = store.blobs().document(&digest.into()).unwrap().unwrap();
-        blobs.insert(crate::manifest::parse_manifest(&manifest).unwrap().0);
+        blobs.insert(
+            crate::manifest::parse_manifest(&manifest)
+                .unwrap()
+                .config
+                .digest,
+        );
         blobs.insert(digest.into());
         self.known.push(digest);
         self.content.insert(digest, content);

@@ -13,6 +13,8 @@ use crate::image::MAX_DOCUMENT_BYTES;
 use crate::index::PageError;
 use crate::manifest::ManifestError;
 use crate::pack::PackError;
+use crate::registry::RegistryError;
+use crate::remote::RemoteError;
 
 /// Why a store could not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -231,6 +233,9 @@ pub enum StoreError {
         /// Chunks that the disk has.
         chunks: u64,
     },
+    /// A pack that is elsewhere could not be read.
+    #[error(transparent)]
+    Remote(Box<RemoteError>),
     /// A defect: something was read from a pack that is not complete.
     #[error("pack {number} was read before it was complete")]
     UnfinishedPack {
@@ -242,6 +247,12 @@ pub enum StoreError {
     Compress {
         /// What zstd said.
         source: io::Error,
+    },
+    /// The options for registries can't be used.
+    #[error("can't use the options for registries")]
+    Registries {
+        /// What is wrong with them.
+        source: RegistryError,
     },
     /// A document could not be written as JSON.
     #[error("could not encode a document")]
@@ -255,6 +266,12 @@ pub enum StoreError {
         /// What the builder said.
         source: oci_spec::OciSpecError,
     },
+}
+
+impl From<RemoteError> for StoreError {
+    fn from(error: RemoteError) -> Self {
+        Self::Remote(Box::new(error))
+    }
 }
 
 impl StoreError {

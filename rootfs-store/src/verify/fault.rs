@@ -29,6 +29,13 @@ pub struct Verified {
     pub unreachable_blobs: u64,
     /// Bytes of these.
     pub unreachable_bytes: u64,
+    /// Packs that are needed and known to be elsewhere. What was fetched of them was verified, but for what could be
+    /// fetched again.
+    pub remote_packs: u64,
+    /// Bytes of these packs.
+    pub remote_bytes: u64,
+    /// Bytes of these packs that are not here.
+    pub missing_bytes: u64,
     /// What is wrong.
     pub faults: Vec<Fault>,
     /// Something is wrong with more packs than are listed: of an index, 1000 packs that it names wrongly are.
@@ -183,7 +190,7 @@ impl Fault {
                     | Problem::Content { .. }
                     | Problem::Unreadable { .. }
                     | Problem::Document {
-                        source: StoreError::BlobDamaged { .. }
+                        source: StoreError::BlobDamaged { .. } | StoreError::Remote(_)
                     }
             )
     }

@@ -38,7 +38,7 @@ const MAX_AGAIN: u64 = 1 << 20;
 /// Frames of packs without tables whose length is remembered.
 const MAX_LENGTHS: usize = 65_536;
 
-/// Follows the index of `snapshot`, whose packs' contents are known.
+/// Follows the index of `snapshot`, whose packs' contents are known, or are elsewhere and read as far as they are here.
 ///
 /// # Errors
 /// [`StoreError::TooManyFiles`]: that says nothing of a pack.
@@ -46,6 +46,7 @@ pub(super) fn follow(
     source: &ChunkSource,
     snapshot: &Snapshot,
     packs: &HashMap<BlobDigest, &Content>,
+    remotes: &HashSet<BlobDigest>,
 ) -> Result<Followed, StoreError> {
     let mut walk = Walk {
         source,
@@ -53,6 +54,7 @@ pub(super) fn follow(
         listed: snapshot.packs.iter().map(|pack| pack.digest).collect(),
         chunks: snapshot.index().chunks,
         packs,
+        remotes,
         tables: Tables::new(source),
         lengths: HashMap::new(),
         starved: None,
@@ -74,6 +76,8 @@ struct Walk<'a> {
     listed: HashSet<BlobDigest>,
     chunks: u64,
     packs: &'a HashMap<BlobDigest, &'a Content>,
+    /// Packs that are elsewhere.
+    remotes: &'a HashSet<BlobDigest>,
     tables: Tables<'a>,
     /// Plain lengths of frames that tables don't tell of; nothing for damaged ones.
     lengths: HashMap<Locator, Option<u64>>,
@@ -95,6 +99,8 @@ enum Frame {
     Whole(u64),
     /// It is damaged or missing, which is a fault of the pack.
     Lost,
+    /// It was not fetched yet.
+    Elsewhere,
     Wrong(Problem),
 }
 
@@ -121,6 +127,8 @@ impl Walk<'_> {
         match self.frame(at) {
             Frame::Whole(_) => {}
             Frame::Lost => return self.lose(at, range),
+            // What hangs on it is not known, nor wrong.
+            Frame::Elsewhere => return Some(1),
             Frame::Wrong(problem) => return self.blame(at, problem, range),
         }
         let page = match self.source.page(at, level) {
@@ -164,6 +172,7 @@ impl Walk<'_> {
         let range = self.bytes(number, 1);
         match self.frame(at) {
             Frame::Whole(len) if len == u64::from(chunk_bytes) => Some(1),
+            Frame::Elsewhere => Some(1),
             Frame::Whole(len) => {
                 let source = StoreError::ChunkLength {
                     digest: at.digest,
@@ -182,6 +191,9 @@ impl Walk<'_> {
         if !self.listed.contains(&pack) {
             return Frame::Wrong(Problem::NotListed);
         }
+        if self.remotes.contains(&pack) {
+            return self.cached_frame(at);
+        }
         let Some(content) = self.packs.get(&pack) else {
             return Frame::Lost;
         };
@@ -197,6 +209,15 @@ impl Walk<'_> {
             Some(Some(None)) => Frame::Lost,
             Some(None) => self.read_frame(at),
             None => Frame::Wrong(Problem::NoSuchFrame { offset: at.offset }),
+        }
+    }
+
+    /// A frame of a pack that is elsewhere.
+    fn cached_frame(&mut self, at: &Locator) -> Frame {
+        match self.source.cached_len(at) {
+            Ok(len) => len.map_or(Frame::Elsewhere, Frame::Whole),
+            // Its record can't be read any more.
+            Err(error) => self.unreadable(error),
         }
     }
 

@@ -36,7 +36,7 @@ impl Check<'_> {
     }
 
     /// A blob that is whole has another size than some document says.
-    fn report_sizes(&mut self, digest: BlobDigest, found: u64) {
+    pub(super) fn report_sizes(&mut self, digest: BlobDigest, found: u64) {
         let sizes = self.needs.get(&digest).map(|need| need.sizes.clone());
         for (expected, users) in sizes.unwrap_or_default() {
             if expected != found {
@@ -75,13 +75,18 @@ impl Check<'_> {
 
     /// A fault of a blob hits all that need it.
     pub(super) fn blob_fault(&mut self, digest: BlobDigest, problem: Problem) {
-        let users = self.needs.get(&digest).map(|need| need.users.clone());
-        let users = users.unwrap_or_default().into_iter();
-        let affected = users
-            .map(|user| self.affected(user, Vec::new(), false))
-            .collect();
+        let affected = self.users(&digest);
         let file = self.store.blobs().path(&digest);
         self.fault(file, Some(digest), problem, affected);
+    }
+
+    /// All that need a blob.
+    pub(super) fn users(&self, digest: &BlobDigest) -> Vec<Affected> {
+        let users = self.needs.get(digest).map(|need| need.users.clone());
+        let users = users.unwrap_or_default().into_iter();
+        users
+            .map(|user| self.affected(user, Vec::new(), false))
+            .collect()
     }
 
     pub(super) fn fault(

@@ -158,7 +158,7 @@ fn every_kind_of_blob_is_looked_at_and_none_keeps_others_from_it() {
     fs::remove_file(store.blobs().path(&lost.digest.into())).unwrap();
     damage(&store, &damaged.digest.into(), 10);
     let manifest = store.blobs().document(&config.digest.into()).unwrap();
-    let (config, _) = parse_manifest(&manifest.unwrap()).unwrap();
+    let config = parse_manifest(&manifest.unwrap()).unwrap().config.digest;
     damage(&store, &config, 10);
     let path = store.blobs().path(&short.packs[0].digest);
     let bytes = fs::read(&path).unwrap();
@@ -307,7 +307,7 @@ fn newer_config_is_named_as_such() {
     let store = Store::open(dir.path()).unwrap();
     let snapshot = named(&store, "web", 1);
     let manifest = fs::read_to_string(store.blobs().path(&snapshot.digest.into())).unwrap();
-    let (old, _) = parse_manifest(manifest.as_bytes()).unwrap();
+    let old = parse_manifest(manifest.as_bytes()).unwrap().config.digest;
     let config = fs::read_to_string(store.blobs().path(&old)).unwrap();
     let config = config.replace("\"version\":1", "\"version\":2");
     let new = BlobDigest::of(config.as_bytes());

@@ -9,16 +9,18 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use rootfs_store::Store;
+use rootfs_store::{Store, StoreError, StoreOptions};
 use tempfile::TempDir;
 
 use facts::Expected;
 use log::{Fault, Log, Step};
 use scenarios::{Act, Scenario};
 use world::{Fate, World};
+
+use crate::remote::origin::{self, Memory};
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
@@ -28,6 +30,17 @@ fn scratch() -> TempDir {
     tempfile::tempdir_in("/dev/shm")
         .or_else(|_| tempfile::tempdir())
         .unwrap()
+}
+
+/// The registry that all of these stores read from; it has what any scenario put there, by digest.
+static ORIGIN: LazyLock<Arc<Memory>> = LazyLock::new(Arc::default);
+
+fn open(root: &Path, watch: Option<Arc<Log>>) -> Result<Store, StoreError> {
+    let options = StoreOptions {
+        watch: watch.map(|watch| watch as _),
+        ..origin::options(&ORIGIN)
+    };
+    Store::open_with(root, options)
 }
 
 /// A folder where a scenario begins, and the changes that led to it.
@@ -75,7 +88,7 @@ fn run(
     let root = dir.join("store");
     let log = Arc::new(Log::new(&root, steps, fault));
     let watch = Arc::clone(&log);
-    let result = Store::open_watched(&root, watch)
+    let result = open(&root, Some(watch))
         .map_err(Into::into)
         .and_then(|store| act(&store, &log, dir));
     (log, result)
@@ -169,7 +182,7 @@ fn check_cut(
         "cut after step {number}, names {names:?}, bytes {bytes:?}: {}",
         brief(step)
     ));
-    let store = Store::open(&root).unwrap();
+    let store = open(&root, None).unwrap();
     expected.check(&store, dir.path());
     expected.check_held(&store, dir.path());
     // A collection takes nothing of what was reported, but for what only the process that died held.
@@ -204,11 +217,11 @@ fn survives_every_fault(scenario: &Scenario, errno: i32, stays: bool, again: boo
         let mut expected = Expected::of(&snapshots);
         log.steps().iter().for_each(|step| expected.follow(step));
         let root = dir.path().join("store");
-        expected.check(&Store::open(&root).unwrap(), dir.path());
+        expected.check(&open(&root, None).unwrap(), dir.path());
         // The folder is good for the whole of it, too.
         fs::remove_dir_all(root.join("disks")).unwrap_or_default();
         let again = Log::new(&root, Vec::new(), None);
-        (scenario.act)(&Store::open(&root).unwrap(), &again, dir.path()).unwrap();
+        (scenario.act)(&open(&root, None).unwrap(), &again, dir.path()).unwrap();
     }
 }
 
@@ -298,6 +311,11 @@ fn every_cut_of_gatherings_leaves_what_was_reported() {
 #[test]
 fn every_cut_of_repairs_leaves_what_was_reported() {
     survives_every_cut(&scenarios::REPAIRS);
+}
+
+#[test]
+fn every_cut_of_packs_that_are_elsewhere_leaves_what_was_reported() {
+    survives_every_cut(&scenarios::REMOTES);
 }
 
 #[test]

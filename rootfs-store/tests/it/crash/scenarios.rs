@@ -1,5 +1,6 @@
 //! What is done to a store while the power fails.
 
+mod remotes;
 mod upkeep;
 
 use std::error::Error;
@@ -13,6 +14,7 @@ use rootfs_store::{ImportOptions, SnapshotDigest, Store, StoreError, WritableDis
 use super::facts::{Fact, REGION, REGION_BYTES, exported_region, region};
 use super::log::Log;
 use crate::sample_image::{self, Sample};
+pub(crate) use remotes::REMOTES;
 pub(crate) use upkeep::{COLLECTIONS, COMPACTIONS, GATHERINGS, REPAIRS};
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -42,7 +44,7 @@ pub(crate) const LIVE_COMMITS: Scenario = Scenario::new("live commits", live_com
 pub(crate) const ONE_LIVE_COMMIT: Scenario = Scenario::new("one live commit", one_live_commit);
 pub(crate) const UNNAMED_COMMITS: Scenario = Scenario::new("unnamed commits", unnamed_commits);
 
-pub(crate) const ALL: [Scenario; 10] = [
+pub(crate) const ALL: [Scenario; 11] = [
     IMPORT_AND_NAME,
     RAW_DISKS,
     GROWTHS,
@@ -53,6 +55,7 @@ pub(crate) const ALL: [Scenario; 10] = [
     COMPACTIONS,
     GATHERINGS,
     REPAIRS,
+    REMOTES,
 ];
 
 const DISK_BYTES: u64 = 16 << 20;

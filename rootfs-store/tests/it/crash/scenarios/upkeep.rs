@@ -142,7 +142,7 @@ fn gatherings(store: &Store, log: &Log, _scratch: &Path) -> Outcome {
 }
 
 /// An image in the store, and in another one.
-fn second_copy(store: &Store, log: &Log, scratch: &Path) -> Outcome {
+pub(super) fn second_copy(store: &Store, log: &Log, scratch: &Path) -> Outcome {
     let digest = base(store, log, scratch)?;
     let copy = Store::open(scratch.join("copy"))?;
     let copied = import(&copy, log, scratch, "base")?;
@@ -157,7 +157,7 @@ fn repairs(store: &Store, log: &Log, scratch: &Path) -> Outcome {
     let digest = store.resolve("base")?;
     let pack = store.snapshot(&digest)?.packs[0].digest;
     let manifest = blob_path(store, &digest.into());
-    let (config, _) = parse_manifest(&fs::read(&manifest)?)?;
+    let config = parse_manifest(&fs::read(&manifest)?)?.config.digest;
     let broken = vec![digest.into(), config, pack];
     log.begun(Fact::Broken(broken.clone(), copy.clone()));
     log.damage(&manifest, 9);

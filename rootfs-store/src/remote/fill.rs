@@ -1,0 +1,256 @@
+//! Fetching the rest of packs, which are blobs then.
+//!
+//! Invariant: a pack gets its name only after all of its bytes were hashed, from the very file that gets it, and nobody
+//! writes to that file from then on.
+
+mod download;
+mod hash;
+mod pace;
+mod publish;
+
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use super::RemoteError;
+use crate::digest::SnapshotDigest;
+use crate::leases::Lease;
+use crate::manifest::Pack;
+use crate::progress::{Progress, Stage};
+use crate::store::{Store, StoreError};
+use pace::Pace;
+
+/// Packs that are fetched at a time.
+const PACKS_AT_ONCE: usize = 4;
+/// How often a pack is fetched: again if its bytes are wrong, and then only what is.
+const ROUNDS: usize = 2;
+
+/// How packs are fetched.
+#[derive(Clone, Copy)]
+pub struct FillOptions<'a> {
+    /// Most bytes that are fetched in a second, for all packs together.
+    pub bytes_per_second: Option<NonZeroU64>,
+    /// Asked now and then whether to end it.
+    pub is_cancelled: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl Default for FillOptions<'_> {
+    fn default() -> Self {
+        Self {
+            bytes_per_second: None,
+            is_cancelled: &|| false,
+        }
+    }
+}
+
+impl std::fmt::Debug for FillOptions<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FillOptions")
+            .field("bytes_per_second", &self.bytes_per_second)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What was fetched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Filled {
+    /// Packs that are blobs of the store now.
+    pub packs: u64,
+    /// Bytes of these.
+    pub bytes: u64,
+    /// Bytes that came from origins.
+    pub fetched_bytes: u64,
+}
+
+impl Store {
+    /// Fetches all of a snapshot's packs that are elsewhere.
+    ///
+    /// Others may read the snapshot meanwhile, which fetches what they need at once. What was fetched before is not
+    /// fetched again, after a crash or an error neither.
+    ///
+    /// # Errors
+    /// [`RemoteError`] in [`StoreError::Remote`], or [`StoreError::Io`] if the disk is full; packs that are complete
+    /// stay, and what was fetched of others.
+    pub fn fill(
+        &self,
+        snapshot: &SnapshotDigest,
+        options: &FillOptions<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Filled, StoreError> {
+        let lease = self.lease()?;
+        let snapshot = self.keep_under(&lease, snapshot)?;
+        self.fill_packs(&snapshot.packs, &lease, options, progress)
+    }
+
+    /// As [`Store::fill`], for packs that `lease` keeps, and will keep from then on.
+    ///
+    /// # Errors
+    /// As [`Store::fill`].
+    pub fn fill_packs(
+        &self,
+        packs: &[Pack],
+        lease: &Lease,
+        options: &FillOptions<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Filled, StoreError> {
+        self.fetch_packs(packs, false, lease, options, progress)
+    }
+
+    /// Fetches packs anew from `origin` that are damaged here, and puts them in the place of those; `lease` keeps them.
+    ///
+    /// # Errors
+    /// As [`Store::fill`]; a pack that could not be fetched is as it was.
+    pub fn refetch_packs(
+        &self,
+        packs: &[Pack],
+        origin: &str,
+        lease: &Lease,
+        options: &FillOptions<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Filled, StoreError> {
+        self.record_origin(packs, origin, lease, |_| true)?;
+        self.fetch_packs(packs, true, lease, options, progress)
+    }
+
+    fn fetch_packs(
+        &self,
+        packs: &[Pack],
+        is_anew: bool,
+        lease: &Lease,
+        options: &FillOptions<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Filled, StoreError> {
+        let mut packs = packs.to_vec();
+        packs.sort_unstable_by_key(|pack| pack.digest);
+        packs.dedup_by_key(|pack| pack.digest);
+        // Large ones first, so that none is left alone at the end.
+        packs.sort_by_key(|pack| std::cmp::Reverse(pack.bytes));
+        let fill = Fill {
+            store: self,
+            is_anew,
+            lease,
+            options,
+            pace: Pace::new(options.bytes_per_second),
+            progress,
+            total: packs.iter().map(|pack| pack.bytes).sum(),
+            done: AtomicU64::new(0),
+            fetched: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
+        };
+        fill.all(&packs)
+    }
+}
+
+/// Fetching of some packs.
+struct Fill<'a> {
+    store: &'a Store,
+    /// Packs are fetched though they are here.
+    is_anew: bool,
+    lease: &'a Lease,
+    options: &'a FillOptions<'a>,
+    pace: Pace,
+    progress: &'a dyn Progress,
+    /// Bytes of all packs.
+    total: u64,
+    /// Bytes of these that are here.
+    done: AtomicU64,
+    fetched: AtomicU64,
+    /// One of them failed, so the others end.
+    is_over: AtomicBool,
+}
+
+impl Fill<'_> {
+    fn all(&self, packs: &[Pack]) -> Result<Filled, StoreError> {
+        let next = AtomicUsize::new(0);
+        let result = Mutex::new(Ok(Filled::default()));
+        let work = || {
+            while let Some(pack) = packs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let filled = self.pack(pack);
+                let mut result = result.lock().unwrap_or_else(PoisonError::into_inner);
+                match (filled, &mut *result) {
+                    (Ok(is_new), Ok(all)) => {
+                        all.packs += u64::from(is_new);
+                        all.bytes += if is_new { pack.bytes } else { 0 };
+                    }
+                    (Err(error), Ok(_)) => {
+                        *result = Err(error);
+                        self.is_over.store(true, Ordering::Relaxed);
+                    }
+                    (_, Err(_)) => {}
+                }
+                if result.is_err() {
+                    return;
+                }
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 1..PACKS_AT_ONCE.min(packs.len()) {
+                let spawned = thread::Builder::new()
+                    .name("fill".to_owned())
+                    .spawn_scoped(scope, work);
+                // If the host gives no more threads, fewer will do.
+                drop(spawned);
+            }
+            work();
+        });
+        let filled = result
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)?;
+        Ok(Filled {
+            fetched_bytes: self.fetched.load(Ordering::Relaxed),
+            ..filled
+        })
+    }
+
+    /// Fetches a pack; whether it was not a blob yet.
+    fn pack(&self, pack: &Pack) -> Result<bool, StoreError> {
+        let source = &self.store.inner.source;
+        let opened = source.remotes.open(&pack.digest)?;
+        let Some(remote) = opened.filter(|remote| remote.bytes == pack.bytes) else {
+            return match source.is_here(pack) {
+                true => Ok(false),
+                false => Err(RemoteError::Unknown { pack: pack.digest }.into()),
+            };
+        };
+        // Waits for another one that fetches it.
+        let _alone = remote
+            .filling
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if !self.is_anew && source.is_here(pack) {
+            // Who made it a blob may have been killed before all of that was durable.
+            self.store.blobs().sync()?;
+            source.remotes.remove_pack(&pack.digest)?;
+            self.add_done(pack.bytes);
+            return Ok(false);
+        }
+        let mut actual = pack.digest;
+        for round in 0..ROUNDS {
+            actual = self.fetch_and_hash(&remote, round)?;
+            if actual == pack.digest {
+                self.publish(&remote)?;
+                return Ok(true);
+            }
+            remote.forget_damaged()?;
+        }
+        Err(RemoteError::Content {
+            pack: pack.digest,
+            origin: remote.origins().into_iter().next().unwrap_or_default(),
+            actual,
+        }
+        .into())
+    }
+
+    fn add_done(&self, bytes: u64) {
+        let before = self.done.fetch_add(bytes, Ordering::Relaxed);
+        // What was wrong is counted again.
+        let done = (before + bytes).min(self.total);
+        self.progress.advance(Stage::Fetch, done, self.total);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed) || (self.options.is_cancelled)()
+    }
+}

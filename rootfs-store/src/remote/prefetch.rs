@@ -1,0 +1,120 @@
+//! Fetching what will be read soon, with few requests.
+
+mod plan;
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use super::RemotePack;
+use crate::digest::{BlobDigest, SnapshotDigest};
+use crate::index::PackRef;
+use crate::progress::{Progress, Stage};
+use crate::store::{Store, StoreError};
+use plan::{Want, plan};
+
+/// Requests that are under way at a time.
+const FETCHES_AT_ONCE: usize = 4;
+
+/// What a prefetch did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Prefetched {
+    /// Chunks that were not here.
+    pub chunks: u64,
+    /// Ranges that were fetched.
+    pub ranges: u64,
+    /// Bytes of these.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// Fetches those of a snapshot's chunks that are not here, given by their numbers, the most urgent first: with few
+    /// requests, of which several are under way at a time.
+    ///
+    /// Numbers past the end of the disk, and of chunks that are all zero, are passed over.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was fetched before stays.
+    pub fn prefetch(
+        &self,
+        snapshot: &SnapshotDigest,
+        chunks: &[u64],
+        progress: &dyn Progress,
+    ) -> Result<Prefetched, StoreError> {
+        let (_lease, snapshot) = self.to_read(snapshot)?;
+        let (index, source) = (snapshot.index(), &self.inner.source);
+        let mut packs: HashMap<BlobDigest, Option<Arc<RemotePack>>> = HashMap::new();
+        let (mut wants, mut prefetched) = (Vec::new(), Prefetched::default());
+        for number in chunks.iter().filter(|number| **number < index.chunks) {
+            let Some(at) = index.get(source, *number)? else {
+                continue;
+            };
+            let PackRef::Complete(digest) = at.pack else {
+                continue;
+            };
+            let pack = match packs.get(&digest) {
+                Some(known) => known.clone(),
+                None => packs
+                    .entry(digest)
+                    .or_insert(source.elsewhere(&digest)?)
+                    .clone(),
+            };
+            let Some(pack) = pack else {
+                continue;
+            };
+            let range = at.offset..at.offset.saturating_add(u64::from(at.len));
+            // What is wrong with other ranges is for their readers to see.
+            if range.end > pack.bytes || pack.is_here(&range) {
+                continue;
+            }
+            prefetched.chunks += 1;
+            wants.push(Want {
+                pack: digest,
+                range,
+            });
+        }
+        let ranges = plan(&wants);
+        let bytes = |range: &Range<u64>| range.end - range.start;
+        prefetched.ranges = ranges.len() as u64;
+        prefetched.bytes = ranges.iter().map(|want| bytes(&want.range)).sum();
+        fetch_all(&ranges, &packs, prefetched.bytes, progress)?;
+        Ok(prefetched)
+    }
+}
+
+fn fetch_all(
+    wants: &[Want],
+    packs: &HashMap<BlobDigest, Option<Arc<RemotePack>>>,
+    total: u64,
+    progress: &dyn Progress,
+) -> Result<(), StoreError> {
+    let next = AtomicUsize::new(0);
+    let state = Mutex::new((0, Ok(())));
+    let work = || {
+        while let Some(want) = wants.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let pack = packs.get(&want.pack).and_then(Option::as_ref);
+            let fetched = pack.map_or(Ok(()), |pack| pack.fetch(&want.range));
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            if state.1.is_ok() {
+                state.1 = fetched.map_err(StoreError::from);
+            }
+            if state.1.is_err() {
+                return;
+            }
+            state.0 += want.range.end - want.range.start;
+            progress.advance(Stage::Fetch, state.0, total);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..FETCHES_AT_ONCE.min(wants.len()) {
+            let thread = thread::Builder::new().name("prefetch".to_owned());
+            // If the host gives no more threads, fewer will do.
+            drop(thread.spawn_scoped(scope, work));
+        }
+        work();
+    });
+    state.into_inner().unwrap_or_else(PoisonError::into_inner).1
+}
