@@ -3,9 +3,13 @@
 //! Invariant: where a digest names a document, nothing of it is used before its bytes were found to have that digest.
 
 mod archive;
+mod documents;
+mod download;
 mod error;
 mod layout;
 mod platform;
+mod raw_config;
+mod registry;
 mod select;
 mod shape;
 
@@ -20,9 +24,15 @@ use serde::{Deserialize, Serialize};
 use crate::progress::Progress;
 use crate::reference::ImageReference;
 pub use archive::ArchiveError;
+pub(crate) use documents::HexDigest;
+use documents::{Documents, read_blob, read_shaped};
+pub use download::Download;
+pub(crate) use download::while_downloading;
 pub use error::ImageError;
-pub(crate) use layout::HexDigest;
+use layout::Layout;
 pub use platform::Platform;
+pub(crate) use raw_config::raw_config;
+pub(crate) use registry::open_in_registry;
 use shape::Shape;
 
 /// Largest JSON document (index, manifest, config) that is read, in bytes: the safe limit of registries.
@@ -48,6 +58,8 @@ pub enum Compression {
 pub enum BlobPlace {
     /// They are a file.
     File(PathBuf),
+    /// They come from a registry.
+    Download(Arc<Download>),
     /// They are a part of an archive.
     Archive {
         /// The archive, or what it was decompressed to.
@@ -65,6 +77,7 @@ impl BlobPlace {
     pub fn path(&self) -> &Path {
         match self {
             Self::File(path) | Self::Archive { path, .. } => path,
+            Self::Download(download) => download.path(),
         }
     }
 }
@@ -161,28 +174,30 @@ pub fn open(
     match reference {
         ImageReference::Oci { dir, tag } => {
             layout::check_version(dir)?;
-            let manifest = select::manifest(dir, tag.as_deref(), platform)?;
-            read_image(dir, &manifest, platform)
+            let chosen = select::in_layout(dir, tag.as_deref(), platform)?;
+            read_image(&Layout(dir), chosen, platform)
         }
         ImageReference::DockerArchive { file, image } => {
             archive::open(file, image.as_deref(), platform, scratch)
         }
-        ImageReference::Docker { .. } => Err(ImageError::UnsupportedTransport {
+        ImageReference::Docker { .. } => Err(ImageError::NoStore {
             reference: reference.to_string(),
         }),
     }
 }
 
+/// Reads the image for `platform` that `chosen` is or has.
 fn read_image(
-    dir: &Path,
-    descriptor: &Descriptor,
+    from: &dyn Documents,
+    chosen: Descriptor,
     platform: &Platform,
 ) -> Result<Image, ImageError> {
+    let descriptor = select::manifest(from, chosen, platform)?;
     let manifest_digest = descriptor.digest().to_string();
-    let manifest: ImageManifest = layout::read_shaped(dir, descriptor, Shape::Manifest)?;
+    let manifest: ImageManifest = read_shaped(from, &descriptor, Shape::Manifest)?;
     check_config_type(manifest.config())?;
-    let config: ImageConfiguration = layout::read_document(dir, manifest.config())?;
-    let find = |descriptor: &Descriptor, diff_id: &str| find_layer(dir, descriptor, diff_id);
+    let config: ImageConfiguration = read_blob(from, manifest.config())?;
+    let find = |descriptor: &Descriptor, diff_id: &str| find_layer(from, descriptor, diff_id);
     assemble(manifest_digest, &config, platform, manifest.layers(), find)
 }
 
@@ -225,7 +240,7 @@ fn assemble<T>(
     let mut found = Vec::with_capacity(diff_ids.len());
     let mut layers_bytes = 0u64;
     for (layer, diff_id) in layers.iter().zip(diff_ids) {
-        if layout::sha256_name(diff_id).is_none() {
+        if documents::sha256_name(diff_id).is_none() {
             return Err(ImageError::UnsupportedDigest {
                 digest: diff_id.clone(),
             });
@@ -247,9 +262,13 @@ fn assemble<T>(
     })
 }
 
-fn find_layer(dir: &Path, descriptor: &Descriptor, diff_id: &str) -> Result<Layer, ImageError> {
+fn find_layer(
+    from: &dyn Documents,
+    descriptor: &Descriptor,
+    diff_id: &str,
+) -> Result<Layer, ImageError> {
     Ok(Layer {
-        place: BlobPlace::File(layout::find_blob(dir, descriptor)?),
+        place: from.layer(descriptor)?,
         compression: compression_of(descriptor)?,
         digest: Some(descriptor.digest().to_string()),
         size: descriptor.size(),

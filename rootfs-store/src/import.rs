@@ -7,7 +7,7 @@ mod steps;
 
 use crate::chunk::{DEFAULT_CHUNK_BYTES, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES};
 use crate::digest::{BlobDigest, SnapshotDigest};
-use crate::image::{self, Image, Platform, Scratch};
+use crate::image::{self, Image, Platform, Scratch, open_in_registry, while_downloading};
 use crate::index::Locator;
 use crate::leases::Lease;
 use crate::manifest::{MAX_DISK_BYTES, NewSnapshot};
@@ -115,7 +115,17 @@ impl Store {
             limit_bytes: options.limits.unpacked_bytes,
             progress,
         };
-        let image = image::open(reference, &options.platform, &scratch).map_err(image_error)?;
+        let image = match reference {
+            ImageReference::Docker { reference } => open_in_registry(
+                self.registries(),
+                reference,
+                &options.platform,
+                self.blobs(),
+                self.dir(),
+            ),
+            reference => image::open(reference, &options.platform, &scratch),
+        };
+        let image = image.map_err(image_error)?;
         let key = import_key(&image, size, options);
         let lease = self.lease()?;
         if !options.again
@@ -162,7 +172,9 @@ impl Store {
             chunk_bytes: options.chunk_bytes,
             progress,
         };
-        let sealed = sealing.seal_image(&image, &options.limits, &mut known);
+        let sealed = while_downloading(&image.layers, self.dir(), self.blobs(), || {
+            sealing.seal_image(&image, &options.limits, &mut known)
+        });
         let sealed =
             sealed
                 .map_err(|fault| fault.of_image(reference))
@@ -184,6 +196,7 @@ impl Store {
             parent: options.parent,
             machine: image.config,
             packs: stored.packs,
+            profile: None,
             root: stored.root,
         };
         let (snapshot, grown) = snapshot.write(self.blobs(), lease)?;
@@ -228,6 +241,10 @@ impl Store {
         let packs = packs.iter().map(|pack| pack.digest);
         let packs: Vec<_> = packs.filter(|pack| theirs.contains(pack)).collect();
         for digest in &packs {
+            // Of a pack that is elsewhere, there is no file that could be damaged.
+            if self.inner.source.elsewhere(digest)?.is_some() {
+                continue;
+            }
             if self.blobs().hash(digest)? != *digest {
                 return Err(StoreError::BlobDamaged {
                     digest: *digest,

@@ -21,7 +21,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{BlobPlace, Compression, Image, ImageError, Layer, MAX_DOCUMENT_BYTES, Platform};
-use super::{Scratch, assemble, layout};
+use super::{Scratch, assemble, documents, layout};
 use crate::progress::{Progress, Stage};
 pub use error::ArchiveError;
 use members::{Extent, Members, read_start};
@@ -104,8 +104,8 @@ impl Archive<'_> {
             });
         }
         let bytes = self.start(name, extent, usize::MAX)?;
-        let value = layout::parse(&document(), &bytes)?;
-        Ok((layout::digest_of(&bytes), value))
+        let value = documents::parse(&document(), &bytes)?;
+        Ok((documents::digest_of(&bytes), value))
     }
 
     fn layer(&self, name: &str, diff_id: &str) -> Result<Layer, ImageError> {
@@ -222,7 +222,7 @@ fn check_config_name(name: &str, actual: &str) -> Result<(), ImageError> {
     let name = name.rsplit('/').next().unwrap_or(name);
     let name = name.strip_suffix(".json").unwrap_or(name);
     let digest = format!("sha256:{}", name.strip_prefix("sha256:").unwrap_or(name));
-    if layout::sha256_name(&digest).is_some() && digest != actual {
+    if documents::sha256_name(&digest).is_some() && digest != actual {
         return Err(ImageError::DigestMismatch {
             digest,
             actual: actual.to_owned(),

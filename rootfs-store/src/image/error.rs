@@ -5,16 +5,15 @@ use std::path::PathBuf;
 
 use super::archive::ArchiveError;
 use super::{MAX_DOCUMENT_BYTES, MAX_LAYERS};
+use crate::registry::RegistryError;
 
 /// Why an image could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageError {
-    /// The reference is understood, but this version reads only `oci:` layouts and `docker-archive:` files.
-    #[error(
-        "this version can't open `{reference}` yet: copy the image to a folder first, for example with `skopeo copy {reference} oci:DIR:TAG`"
-    )]
-    UnsupportedTransport {
+    /// Layers that come from a registry are kept in a store, and there is none.
+    #[error("`{reference}` can only be opened by a store: import it")]
+    NoStore {
         /// The reference as given.
         reference: String,
     },
@@ -26,6 +25,9 @@ pub enum ImageError {
         /// The text as given.
         platform: String,
     },
+    /// The registry can't give the image.
+    #[error("the registry can't give the image")]
+    Registry(#[from] RegistryError),
     /// A file of the layout could not be read.
     #[error("could not read {path}")]
     Io {

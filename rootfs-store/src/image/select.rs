@@ -4,6 +4,7 @@ use std::path::Path;
 
 use oci_spec::image::{Descriptor, ImageIndex, MediaType};
 
+use super::documents::{Documents, read_shaped};
 use super::shape::Shape;
 use super::{ImageError, Platform, layout};
 
@@ -16,19 +17,27 @@ const MAX_LISTED: usize = 20;
 /// Most indexes between the layout's and a manifest; tools write one.
 const MAX_NESTED_INDEXES: usize = 4;
 
-/// Finds the manifest that `tag` (or its absence) and `platform` mean.
-pub(super) fn manifest(
+/// Finds what `tag` (or its absence) and `platform` mean in a layout.
+pub(super) fn in_layout(
     dir: &Path,
     tag: Option<&str>,
     platform: &Platform,
 ) -> Result<Descriptor, ImageError> {
     let index = layout::read_index(dir)?;
-    let mut chosen = by_tag(dir, &index, tag, platform)?.clone();
+    by_tag(dir, &index, tag, platform).cloned()
+}
+
+/// The manifest for `platform`: `chosen` itself, or one in the index that it is.
+pub(super) fn manifest(
+    from: &dyn Documents,
+    mut chosen: Descriptor,
+    platform: &Platform,
+) -> Result<Descriptor, ImageError> {
     for _ in 0..=MAX_NESTED_INDEXES {
         match kind_of(&chosen) {
             Kind::Manifest => return Ok(chosen),
             Kind::Index => {
-                let nested: ImageIndex = layout::read_shaped(dir, &chosen, Shape::Index)?;
+                let nested: ImageIndex = read_shaped(from, &chosen, Shape::Index)?;
                 let document = chosen.digest().to_string();
                 chosen = by_platform(nested.manifests().iter(), platform, document)?.clone();
             }

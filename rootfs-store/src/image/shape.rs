@@ -30,7 +30,7 @@ pub(super) fn check(
     shape: Shape,
     media_type: Option<&str>,
 ) -> Result<(), ImageError> {
-    let fields: Fields = super::layout::parse(document, bytes)?;
+    let fields: Fields = super::documents::parse(document, bytes)?;
     let index = fields.manifests.is_some();
     let manifest = fields.config.is_some() || fields.layers.is_some() || fields.fs_layers.is_some();
     let mixed = match shape {

@@ -15,7 +15,7 @@ use crate::index::Index;
 use crate::progress::Progress;
 use crate::reference::ImageReference;
 use crate::seal::{ChunkWriter, Dirty, Known, Sealed, seal};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::tree::{self, Builder, Limits, Tree, TreeError};
 
 /// Most known packs that an import may name: registries refuse manifests with many layers, some above 500.
@@ -220,6 +220,12 @@ impl Fault {
             Self::Layout(source) => ImportError::Layout { reference, source },
             Self::Import(error) => error,
         }
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::Import(error.into())
     }
 }
 

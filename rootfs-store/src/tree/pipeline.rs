@@ -14,7 +14,7 @@ use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
 use super::error::TreeError;
-use crate::image::{BlobPlace, Compression, HexDigest, Layer};
+use crate::image::{BlobPlace, Compression, Download, HexDigest, Layer};
 use crate::progress::{Progress, Stage};
 
 /// Bytes of one buffer that moves from thread to thread.
@@ -250,25 +250,32 @@ fn read_full(from: &mut dyn Read, buf: &mut [u8]) -> io::Result<usize> {
 
 /// The bytes of a blob, and one more where a file has more than its descriptor says.
 struct BlobBytes {
-    file: Arc<File>,
+    from: Bytes,
     position: u64,
     end: u64,
 }
 
+enum Bytes {
+    File(Arc<File>),
+    Download(Arc<Download>),
+}
+
 impl BlobBytes {
     fn open(layer: &Layer) -> io::Result<Self> {
-        let (file, position, end) = match &layer.place {
-            BlobPlace::File(path) => (Arc::new(File::open(path)?), 0, layer.size.saturating_add(1)),
+        let past = layer.size.saturating_add(1);
+        let (from, position, end) = match &layer.place {
+            BlobPlace::File(path) => (Bytes::File(Arc::new(File::open(path)?)), 0, past),
+            BlobPlace::Download(download) => (Bytes::Download(Arc::clone(download)), 0, past),
             BlobPlace::Archive {
                 archive, offset, ..
             } => (
-                Arc::clone(archive),
+                Bytes::File(Arc::clone(archive)),
                 *offset,
                 offset.saturating_add(layer.size),
             ),
         };
         Ok(Self {
-            file,
+            from,
             position,
             end,
         })
@@ -279,7 +286,11 @@ impl Read for BlobBytes {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
         let wanted = buf.len().min(left);
-        let len = self.file.read_at(&mut buf[..wanted], self.position)?;
+        let buf = &mut buf[..wanted];
+        let len = match &self.from {
+            Bytes::File(file) => file.read_at(buf, self.position)?,
+            Bytes::Download(download) => download.read_at(buf, self.position)?,
+        };
         self.position += len as u64;
         Ok(len)
     }

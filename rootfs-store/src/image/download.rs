@@ -1,0 +1,264 @@
+//! Layers that are read while they come from a registry.
+//!
+//! A layer is kept in a file until its image has become a disk, so that whoever tries again after a failure goes on where
+//! it ended. Its bytes are verified by who reads them.
+//!
+//! Invariant: a download's file only grows, and nobody reads a byte before it is in the file.
+
+use std::fs::TryLockError;
+use std::io::{self, Seek as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use tempfile::TempPath;
+
+use super::{BlobPlace, Layer};
+use crate::blobs::{Blobs, create_dir, hash};
+use crate::digest::BlobDigest;
+use crate::files::StoreFile;
+use crate::registry::{RegistryError, Repository};
+
+/// The folder of a store for layers on their way.
+pub(crate) const DOWNLOADS: &str = "downloads";
+/// Layers that are downloaded at once; the lowest ones come first, as they are needed first.
+const AT_ONCE: usize = 4;
+
+/// A layer that comes from a registry.
+#[derive(Debug)]
+pub struct Download {
+    repository: Repository,
+    digest: BlobDigest,
+    size: u64,
+    /// Where it is kept, unless somebody else downloads it there.
+    path: PathBuf,
+    staging: PathBuf,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    file: Option<Arc<StoreFile>>,
+    /// Its name, if it goes when the download does.
+    temporary: Option<TempPath>,
+    written: u64,
+    /// Nothing more will be written.
+    end: Option<Result<(), Arc<Failure>>>,
+}
+
+/// Why a layer did not come.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("nobody waits for it any more")]
+    Unwanted,
+}
+
+impl Download {
+    /// One that was not begun.
+    pub(super) fn new(
+        repository: Repository,
+        digest: BlobDigest,
+        size: u64,
+        blobs: &Blobs,
+        root: &Path,
+    ) -> Self {
+        Self {
+            repository,
+            digest,
+            size,
+            path: root.join(DOWNLOADS).join(digest.file_name()),
+            staging: blobs.staging().to_owned(),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// The file that messages name.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads from `position` on, as soon as there is something; nothing at the end.
+    pub(crate) fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        let waits = |state: &mut State| state.written <= position && state.end.is_none();
+        let state = self.changed.wait_while(self.state(), waits);
+        let state = state.unwrap_or_else(PoisonError::into_inner);
+        let there = state.written.saturating_sub(position);
+        match (&state.file, &state.end) {
+            (Some(file), _) if there > 0 => {
+                let file = Arc::clone(file);
+                drop(state);
+                let len = buf.len().min(usize::try_from(there).unwrap_or(usize::MAX));
+                file.get().read_at(&mut buf[..len], position)
+            }
+            (_, Some(Err(failure))) => Err(io::Error::other(Arc::clone(failure))),
+            _ => Ok(0),
+        }
+    }
+
+    /// Downloads what is missing, until `is_wanted` says no.
+    fn run(&self, blobs: &Blobs, is_wanted: &AtomicBool) {
+        let outcome = self.open(blobs).and_then(|(file, from)| {
+            let mut at = from;
+            let mut append = |bytes: &[u8]| {
+                if !is_wanted.load(Ordering::Relaxed) {
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
+                file.write_all_at(bytes, at)?;
+                at += bytes.len() as u64;
+                self.state().written = at;
+                self.changed.notify_all();
+                Ok(())
+            };
+            let read = self
+                .repository
+                .read_blob(&self.digest, self.size, from, &mut append);
+            match is_wanted.load(Ordering::Relaxed) {
+                true => read.map_err(Failure::from),
+                false => Err(Failure::Unwanted),
+            }
+        });
+        self.state().end = Some(outcome.map_err(Arc::new));
+        self.changed.notify_all();
+    }
+
+    /// Opens the file, and says how much of the layer is in it already.
+    fn open(&self, blobs: &Blobs) -> Result<(Arc<StoreFile>, u64), Failure> {
+        let files = blobs.files();
+        let opened = match files.open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => files.create(&self.path),
+            opened => opened,
+        };
+        let (file, temporary) = match opened {
+            Ok(file) => match file.get().try_lock() {
+                Ok(()) => (file, None),
+                Err(TryLockError::Error(error)) => return Err(error.into()),
+                Err(TryLockError::WouldBlock) => stage(blobs, &self.staging)?,
+            },
+            // Another process was faster to make it.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                stage(blobs, &self.staging)?
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let mut there = file.get().metadata()?.len();
+        if there > self.size {
+            file.set_len(0)?;
+            there = 0;
+        }
+        let file = Arc::new(file);
+        let mut state = self.state();
+        state.file = Some(Arc::clone(&file));
+        state.temporary = temporary;
+        state.written = there;
+        drop(state);
+        self.changed.notify_all();
+        Ok((file, there))
+    }
+
+    /// Whether it ended early for another reason than that nobody wanted it any more.
+    fn has_failed(&self) -> bool {
+        let state = self.state();
+        let failure = state.end.as_ref().and_then(|end| end.as_ref().err());
+        failure.is_some_and(|failure| !matches!(**failure, Failure::Unwanted))
+    }
+
+    /// Whether what came is of use to the next try: a part, or all of it if that is right.
+    fn is_of_use(&self) -> bool {
+        let state = self.state();
+        let (Some(file), Some(Ok(()))) = (&state.file, &state.end) else {
+            return true;
+        };
+        let mut file = file.get();
+        let hashed = file.rewind().and_then(|()| hash(file));
+        hashed.is_ok_and(|digest| digest == self.digest)
+    }
+
+    /// Forgets what was downloaded, which is of no more use.
+    fn remove(&self, blobs: &Blobs) {
+        let mut state = self.state();
+        if state.file.take().is_none() || state.temporary.is_some() {
+            return;
+        }
+        if let Err(error) = blobs.files().remove_file(&self.path) {
+            tracing::debug!(path = %self.path.display(), %error, "could not remove a layer");
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn stage(blobs: &Blobs, staging: &Path) -> Result<(StoreFile, Option<TempPath>), Failure> {
+    let (file, path) = blobs.files().stage(staging)?.into_parts();
+    Ok((file, Some(path)))
+}
+
+/// Does `work`, which reads the layers, while they are downloaded.
+///
+/// If a layer did not come, what came of all is kept for the next time. If `work` failed for another reason, the image
+/// is at fault, and nothing is kept.
+pub(crate) fn while_downloading<T, E>(
+    layers: &[Layer],
+    root: &Path,
+    blobs: &Blobs,
+    work: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E>
+where
+    E: From<crate::store::StoreError>,
+{
+    let mut downloads: Vec<&Arc<Download>> = Vec::new();
+    for layer in layers {
+        if let BlobPlace::Download(download) = &layer.place
+            && !downloads.iter().any(|known| Arc::ptr_eq(known, download))
+        {
+            downloads.push(download);
+        }
+    }
+    if downloads.is_empty() {
+        return work();
+    }
+    create_dir(blobs.files(), root, DOWNLOADS)?;
+    let (next, is_wanted) = (AtomicUsize::new(0), AtomicBool::new(true));
+    let run = || {
+        while let Some(download) = downloads.get(next.fetch_add(1, Ordering::Relaxed)) {
+            download.run(blobs, &is_wanted);
+        }
+    };
+    let done = thread::scope(|scope| {
+        let spawned = (0..AT_ONCE.min(downloads.len())).filter(|_| {
+            let thread = thread::Builder::new().name("download".to_owned());
+            thread.spawn_scoped(scope, run).is_ok()
+        });
+        if spawned.count() == 0 {
+            // The host gives no thread: one after the other will do.
+            run();
+        }
+        let _stops = Unwanted(&is_wanted);
+        work()
+    });
+    let is_worth_another_try = downloads.iter().any(|download| download.has_failed());
+    for download in downloads {
+        if done.is_ok() || !is_worth_another_try || !download.is_of_use() {
+            download.remove(blobs);
+        }
+    }
+    done
+}
+
+/// Stops downloads when the work is done, by a panic, too.
+struct Unwanted<'a>(&'a AtomicBool);
+
+impl Drop for Unwanted<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
