@@ -21,6 +21,7 @@ use crate::image::MAX_DOCUMENT_BYTES;
 use crate::leases::Lease;
 use crate::store::StoreError;
 pub(crate) use write::{NewBlob, StagedBlob};
+pub(crate) use writeback::Writeback;
 
 /// Where an OCI image layout keeps its blobs.
 pub(crate) const BLOBS: &str = "blobs/sha256";
@@ -48,6 +49,13 @@ pub(crate) struct Published {
     pub(crate) bytes: u64,
     /// Whether the store did not have it before.
     pub(crate) new: bool,
+}
+
+impl Published {
+    /// Bytes that the store grew by.
+    pub(crate) fn grown(&self) -> u64 {
+        if self.new { self.bytes } else { 0 }
+    }
 }
 
 /// A blob that is there.
@@ -149,6 +157,12 @@ impl Blobs {
         Ok(found)
     }
 
+    /// Whether a blob of this size is there.
+    pub(crate) fn has(&self, digest: &BlobDigest, bytes: u64) -> bool {
+        let metadata = self.path(digest).metadata();
+        metadata.is_ok_and(|metadata| metadata.len() == bytes)
+    }
+
     /// Whether the blob is there and was written, or touched, within `grace`.
     pub(crate) fn is_young(
         &self,
@@ -175,20 +189,8 @@ impl Blobs {
     /// The digest of the bytes that the blob has now.
     pub(crate) fn hash(&self, digest: &BlobDigest) -> Result<BlobDigest, StoreError> {
         let path = self.path(digest);
-        let mut buffer = vec![0; BUFFER_BYTES];
-        let mut hash = || -> io::Result<_> {
-            let ((mut file, _), mut hasher) = (open_blob(&path)?, Sha256::new());
-            loop {
-                match file.read(&mut buffer) {
-                    Ok(0) => return Ok(hasher.finalize()),
-                    Ok(count) => hasher.update(&buffer[..count]),
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        };
-        let hash = hash().map_err(io_error("read", &path))?;
-        Ok(BlobDigest::from_bytes(hash.into()))
+        let hash = open_blob(&path).and_then(|(file, _)| hash(file));
+        hash.map_err(io_error("read", &path))
     }
 
     /// Reads and verifies a JSON document; nothing if there is no such blob.
@@ -263,8 +265,21 @@ pub(crate) fn open_blob(path: &Path) -> io::Result<(File, u64)> {
     }
 }
 
+/// The digest of all that can be read.
+pub(crate) fn hash(mut bytes: impl Read) -> io::Result<BlobDigest> {
+    let (mut buffer, mut hasher) = (vec![0; BUFFER_BYTES], Sha256::new());
+    loop {
+        match bytes.read(&mut buffer) {
+            Ok(0) => return Ok(BlobDigest::from_bytes(hasher.finalize().into())),
+            Ok(count) => hasher.update(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// Since the file was written; zero if that lies in the future, as after the clock was set back.
-fn age(metadata: &fs::Metadata) -> Duration {
+pub(crate) fn age(metadata: &fs::Metadata) -> Duration {
     let modified = metadata.modified().ok();
     let elapsed = modified.and_then(|time| time.elapsed().ok());
     elapsed.unwrap_or_default()

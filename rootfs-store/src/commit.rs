@@ -8,8 +8,9 @@ use crate::disk::{Base, DiskError, Stack, WritableDisk};
 use crate::index::{Index, Root};
 use crate::leases::Lease;
 use crate::live::live_bytes;
-use crate::manifest::{NewSnapshot, Pack, Snapshot};
+use crate::manifest::{NewProfile, NewSnapshot, Pack, Snapshot};
 use crate::pack::PACK_BYTES;
+use crate::profile::BootProfile;
 use crate::progress::Progress;
 use crate::seal::{ChunkWriter, Dirty, Known, seal};
 use crate::store::{Store, StoreError};
@@ -71,7 +72,7 @@ impl Store {
     ) -> Result<Committed, CommitError> {
         let _alone = disk.commit_alone();
         disk.flush()?;
-        self.commit_stack(&disk.stack(), progress)
+        self.commit_stack(&disk.stack(), disk.boot_profile(), progress)
     }
 
     /// Makes a snapshot of what a disk holds at this moment, while it goes on being read and written.
@@ -89,7 +90,7 @@ impl Store {
     ) -> Result<Committed, CommitError> {
         let _alone = disk.commit_alone();
         let frozen = disk.freeze()?;
-        let committed = self.commit_stack(&frozen, progress)?;
+        let committed = self.commit_stack(&frozen, disk.boot_profile(), progress)?;
         if !frozen.is_base_alone() {
             let base = self.snapshot(&committed.snapshot)?;
             disk.rebase(&frozen, Base::of(&base))?;
@@ -100,6 +101,7 @@ impl Store {
     fn commit_stack(
         &self,
         stack: &Stack,
+        profile: Option<BootProfile>,
         progress: &dyn Progress,
     ) -> Result<Committed, CommitError> {
         let lease = self.lease()?;
@@ -148,8 +150,10 @@ impl Store {
             committed.stored_bytes += gathered.stored_bytes;
             (sealed.root, packs) = (gathered.root, gathered.packs);
         }
-        let (snapshot, grown) =
-            new_snapshot(base, packs, sealed.root).write(self.blobs(), &lease)?;
+        let inherited = base.profile.map(NewProfile::Same);
+        let profile = profile.map(NewProfile::Recorded).or(inherited);
+        let snapshot = new_snapshot(base, packs, profile, sealed.root);
+        let (snapshot, grown) = snapshot.write(self.blobs(), &lease)?;
         committed.snapshot = snapshot;
         committed.stored_bytes += grown;
         Ok(committed)
@@ -233,7 +237,12 @@ impl Committed {
     }
 }
 
-fn new_snapshot(base: Snapshot, packs: Vec<Pack>, root: Option<Root>) -> NewSnapshot {
+fn new_snapshot(
+    base: Snapshot,
+    packs: Vec<Pack>,
+    profile: Option<NewProfile>,
+    root: Option<Root>,
+) -> NewSnapshot {
     NewSnapshot {
         disk_bytes: base.disk_bytes,
         chunk_bytes: base.chunk_bytes,
@@ -241,6 +250,7 @@ fn new_snapshot(base: Snapshot, packs: Vec<Pack>, root: Option<Root>) -> NewSnap
         parent: Some(base.digest),
         machine: base.machine,
         packs,
+        profile,
         root,
     }
 }

@@ -5,7 +5,7 @@ use crate::digest::SnapshotDigest;
 use crate::import::round_up;
 use crate::index::{Index, Root, levels, raise};
 use crate::leases::Lease;
-use crate::manifest::{MAX_DISK_BYTES, NewSnapshot, Pack, Snapshot};
+use crate::manifest::{MAX_DISK_BYTES, NewProfile, NewSnapshot, Pack, Snapshot};
 use crate::pack::{PACK_BYTES, PackSet};
 use crate::seal::new_encoder;
 use crate::store::{Store, StoreError};
@@ -75,6 +75,7 @@ impl Store {
             parent: Some(*digest),
             machine: snapshot.machine,
             packs: snapshot.packs.into_iter().chain(more).collect(),
+            profile: snapshot.profile.map(NewProfile::Same),
             root,
         };
         let (snapshot, _) = grown.write(self.blobs(), &lease)?;

@@ -94,6 +94,7 @@ impl Store {
             parent: None,
             machine: ImageConfig::default(),
             packs: sealed.packs,
+            profile: None,
             root: sealed.root,
         };
         let (snapshot, grown) = snapshot.write(self.blobs(), &lease)?;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod blobs;
+mod boot_pack;
 mod chunk;
 mod chunk_source;
 mod commit;
@@ -23,10 +24,17 @@ mod live;
 mod manifest;
 mod ordered;
 mod pack;
+mod places;
+mod profile;
 mod progress;
+mod publish;
+mod pull;
+mod push;
 mod reach;
 mod reference;
 mod references;
+mod registry;
+mod remote;
 mod repair;
 mod seal;
 mod store;
@@ -40,10 +48,13 @@ mod verify;
 pub mod formats {
     pub use crate::disk::{MapHeader, open_sector, seal_sector};
     pub use crate::index::{Locator, PackRef, Page};
-    pub use crate::manifest::{parse_config, parse_manifest};
+    pub use crate::manifest::{Manifest, parse_config, parse_manifest};
     pub use crate::pack::{Table, TableEntry};
+    pub use crate::registry::{Challenge, parse_challenges};
+    pub use crate::remote::{RemoteRecord, RemoteRecordError};
 }
 
+pub use boot_pack::BootPacked;
 pub use chunk::{DEFAULT_CHUNK_BYTES, FrameError};
 pub use commit::{CommitError, Committed};
 pub use compact::Compacted;
@@ -58,13 +69,27 @@ pub use import::{ImportError, ImportOptions, Imported};
 pub use import_disk::ImportDiskError;
 pub use index::PageError;
 pub use leases::Lease;
-pub use manifest::{ManifestError, Pack, Snapshot};
+pub use manifest::{ManifestError, NamedBlob, Pack, Snapshot};
 pub use pack::PackError;
+pub use profile::{BootProfile, ProfileError};
 pub use progress::{Progress, Stage};
+pub use publish::{
+    LayerSummary, PublishError, PublishOptions, PublishedImage, PublishedLayer, write_plain_layer,
+};
+pub use pull::{PullError, PullOptions, Pulled};
+pub use push::{PushError, Pushed};
 pub use reach::{Root, RootError};
 pub use reference::{ImageReference, ReferenceError};
 pub use references::NamedSnapshot;
+pub use registry::{
+    Credential, Credentials, ProxySetting, Registries, RegistryError, RegistryMetrics,
+    RegistryOptions, RegistryReference, RetryPolicy, Secret,
+};
+pub use remote::{
+    Elsewhere, FillOptions, Filled, MAX_READ_BYTES, Origin, OriginError, Part, Prefetched,
+    RemoteError, RemoteStats, Sink, Stop,
+};
 pub use repair::{NotRepaired, RepairError, Repaired};
-pub use store::{Store, StoreError};
+pub use store::{Store, StoreError, StoreOptions};
 pub use usage::{DiskUsage, SnapshotUsage, Usage};
 pub use verify::{Affected, Fault, Problem, Verified};

@@ -11,20 +11,22 @@
 //! | `index` | root page of the index: `digest`, `pack`, `offset`, `length`; null if the disk is all zero |
 //! | `machine` | what the image's config says about running it |
 //!
+//! Behind the packs, the layers may name a boot profile: see [`BootProfile`](crate::BootProfile).
+//!
 //! Invariant: the layers name every pack that the index needs, so a registry that keeps the manifest keeps the disk.
 
+mod parse;
 mod write;
 
-use oci_spec::image::{Descriptor, ImageManifest};
 use serde::{Deserialize, Serialize};
 
-use crate::blobs::Blobs;
-use crate::chunk::{MAX_CHUNK_BYTES, MIN_CHUNK_BYTES};
+use crate::chunk_source::ChunkSource;
 use crate::digest::{BlobDigest, SnapshotDigest};
 use crate::image::ImageConfig;
 use crate::index::{Index, Root};
 use crate::store::StoreError;
-pub(crate) use write::NewSnapshot;
+pub use parse::{Manifest, parse_config, parse_manifest};
+pub(crate) use write::{NewProfile, NewSnapshot};
 
 /// The artifact type of a snapshot's manifest.
 pub(crate) const ARTIFACT_TYPE: &str = "application/vnd.vm-sessions.disk.v1+json";
@@ -32,6 +34,8 @@ pub(crate) const ARTIFACT_TYPE: &str = "application/vnd.vm-sessions.disk.v1+json
 pub(crate) const CONFIG_TYPE: &str = "application/vnd.vm-sessions.disk.config.v1+json";
 /// The media type of a pack.
 pub(crate) const PACK_TYPE: &str = "application/vnd.vm-sessions.pack.v1";
+/// The media type of a boot profile.
+pub(crate) const PROFILE_TYPE: &str = "application/vnd.vm-sessions.boot-profile.v1";
 /// The version of configs that is written and read here.
 pub(crate) const CONFIG_VERSION: u32 = 1;
 /// Largest disk, in bytes: what ext4 can hold in blocks of 4 KiB without special means.
@@ -56,7 +60,18 @@ pub struct Snapshot {
     pub machine: ImageConfig,
     /// The packs that hold the disk's content, oldest first.
     pub packs: Vec<Pack>,
+    /// The blob of its boot profile.
+    pub profile: Option<NamedBlob>,
     pub(crate) root: Option<Root>,
+}
+
+/// A small blob, as a manifest names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NamedBlob {
+    /// Its name.
+    pub digest: BlobDigest,
+    /// Its size in bytes.
+    pub bytes: u64,
 }
 
 /// A pack, as a manifest names it.
@@ -134,27 +149,24 @@ impl Snapshot {
         }
     }
 
-    /// Reads the snapshot `digest`, whose packs must be there.
-    pub(crate) fn read(blobs: &Blobs, digest: SnapshotDigest) -> Result<Self, StoreError> {
+    /// Reads the snapshot `digest`, whose packs must be there, or known to be elsewhere.
+    pub(crate) fn read(source: &ChunkSource, digest: SnapshotDigest) -> Result<Self, StoreError> {
+        let blobs = &source.blobs;
         let missing = || StoreError::NotFound {
             text: digest.to_string(),
         };
         let manifest = blobs.document(&digest.into())?.ok_or_else(missing)?;
         let fault = |source| StoreError::Manifest { digest, source };
-        let (config_digest, packs) = parse_manifest(&manifest).map_err(fault)?;
+        let manifest = parse_manifest(&manifest).map_err(fault)?;
         let config = blobs
-            .document(&config_digest)?
+            .document(&manifest.config.digest)?
             .ok_or(StoreError::BlobMissing {
                 snapshot: digest,
-                digest: config_digest,
+                digest: manifest.config.digest,
             })?;
-        let snapshot = parse_config(&config, digest, packs).map_err(fault)?;
+        let snapshot = parse_config(&config, digest, manifest).map_err(fault)?;
         for pack in &snapshot.packs {
-            if !blobs
-                .path(&pack.digest)
-                .metadata()
-                .is_ok_and(|metadata| metadata.len() == pack.bytes)
-            {
+            if !source.has(pack)? {
                 return Err(StoreError::BlobMissing {
                     snapshot: digest,
                     digest: pack.digest,
@@ -163,101 +175,6 @@ impl Snapshot {
         }
         Ok(snapshot)
     }
-}
-
-/// The config's digest and the packs that a manifest names.
-///
-/// # Errors
-/// Any [`ManifestError`].
-pub fn parse_manifest(bytes: &[u8]) -> Result<(BlobDigest, Vec<Pack>), ManifestError> {
-    let json = |source| ManifestError::Json {
-        document: "manifest",
-        source,
-    };
-    let manifest: ImageManifest = serde_json::from_slice(bytes).map_err(json)?;
-    let config_type = manifest.config().media_type().to_string();
-    let artifact_type = manifest
-        .artifact_type()
-        .as_ref()
-        .map_or(config_type.clone(), ToString::to_string);
-    if artifact_type != ARTIFACT_TYPE || config_type != CONFIG_TYPE {
-        return Err(ManifestError::NoDisk { artifact_type });
-    }
-    if manifest.layers().len() > MAX_PACKS {
-        return Err(ManifestError::Bounds {
-            what: "number of packs",
-        });
-    }
-    let pack = |layer: &Descriptor| {
-        if layer.media_type().to_string() != PACK_TYPE {
-            return Err(ManifestError::Bounds {
-                what: "layers' media type",
-            });
-        }
-        Ok(Pack {
-            digest: blob_digest(layer)?,
-            bytes: layer.size(),
-        })
-    };
-    let packs = manifest
-        .layers()
-        .iter()
-        .map(pack)
-        .collect::<Result<_, _>>()?;
-    Ok((blob_digest(manifest.config())?, packs))
-}
-
-fn blob_digest(descriptor: &Descriptor) -> Result<BlobDigest, ManifestError> {
-    let digest = descriptor.digest().to_string().parse();
-    digest.map_err(|_| ManifestError::Bounds {
-        what: "digest algorithm",
-    })
-}
-
-/// Reads the config of the snapshot `digest`, which keeps its content in `packs`.
-///
-/// # Errors
-/// Any [`ManifestError`].
-pub fn parse_config(
-    bytes: &[u8],
-    digest: SnapshotDigest,
-    packs: Vec<Pack>,
-) -> Result<Snapshot, ManifestError> {
-    let json = |source| ManifestError::Json {
-        document: "config",
-        source,
-    };
-    let ConfigVersion { version } = serde_json::from_slice(bytes).map_err(json)?;
-    if version != CONFIG_VERSION {
-        return Err(ManifestError::Version { found: version });
-    }
-    let config: Config = serde_json::from_slice(bytes).map_err(json)?;
-    let chunk = config.chunk_bytes;
-    if !chunk.is_power_of_two() || !(MIN_CHUNK_BYTES..=MAX_CHUNK_BYTES).contains(&chunk) {
-        return Err(ManifestError::Bounds { what: "chunk size" });
-    }
-    let whole = config.disk_bytes.is_multiple_of(u64::from(chunk));
-    if config.disk_bytes == 0 || config.disk_bytes > MAX_DISK_BYTES || !whole {
-        return Err(ManifestError::Bounds { what: "disk size" });
-    }
-    if config
-        .index
-        .is_some_and(|root| packs.iter().all(|pack| pack.digest != root.pack))
-    {
-        return Err(ManifestError::Bounds {
-            what: "index root's pack",
-        });
-    }
-    Ok(Snapshot {
-        digest,
-        disk_bytes: config.disk_bytes,
-        chunk_bytes: chunk,
-        image: config.image,
-        parent: config.parent,
-        machine: config.machine,
-        packs,
-        root: config.index,
-    })
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ where
     ordered_on(threads.min(IN_FLIGHT), items, state, work, consume)
 }
 
-fn ordered_on<I, S, O, E>(
+pub(crate) fn ordered_on<I, S, O, E>(
     threads: usize,
     items: impl Iterator<Item = I> + Send,
     state: impl Fn() -> Result<S, E> + Sync,

@@ -18,6 +18,12 @@ pub enum Stage {
     Verify,
     /// Bytes of sparse packs that are written anew.
     Compact,
+    /// Bytes of blobs that a registry has by now.
+    Push,
+    /// Bytes of packs that are here, of those that are fetched.
+    Fetch,
+    /// Bytes of files written to a layer.
+    Publish,
 }
 
 /// Told how far a call has come, from whichever thread does the work.

@@ -2,6 +2,7 @@
 
 mod error;
 mod lock;
+mod options;
 
 use std::fs;
 use std::io;
@@ -16,8 +17,11 @@ use crate::image::MAX_DOCUMENT_BYTES;
 use crate::leases::Lease;
 use crate::manifest::{Snapshot, parse_manifest};
 use crate::references::{NamedSnapshot, References, is_name};
+use crate::registry::{Registries, RegistryOptions};
+use crate::remote::Remotes;
 pub use error::StoreError;
 pub(crate) use lock::StoreLock;
+pub use options::StoreOptions;
 
 /// Fewest digits of a digest that stand for a snapshot.
 pub(crate) const MIN_PREFIX_DIGITS: usize = 6;
@@ -32,6 +36,7 @@ pub(crate) const MIN_PREFIX_DIGITS: usize = 6;
 /// | `oci-layout`, `index.json`, `blobs/sha256/` | an OCI image layout: snapshots, and the names of some |
 /// | `disks/ID/` | a writable disk |
 /// | `staging/` | what is being written; left-overs of a crash are removed by a later [`Store::open`] |
+/// | `remote/`, `cache/` | where packs are to be had that are not blobs yet, and what was fetched of these |
 /// | `leases/` | what processes at work need, see [`Lease`] |
 /// | `lock` | held while `index.json` and leases change, and during [`Store::gc`] |
 #[derive(Debug, Clone)]
@@ -42,6 +47,7 @@ pub struct Store {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) root: PathBuf,
+    pub(crate) registries: Registries,
     pub(crate) source: ChunkSource,
     pub(crate) references: References,
 }
@@ -52,7 +58,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`] if the folder can't be read or written.
     pub fn open(root: impl AsRef<Path>) -> Result<Self, StoreError> {
-        Self::open_files(root.as_ref(), Files::default())
+        Self::open_with(root, StoreOptions::default())
     }
 
     /// As [`Self::open`], for tests: `watch` is told of every change to the folder beforehand, and may refuse it.
@@ -60,16 +66,40 @@ impl Store {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_watched(root: impl AsRef<Path>, watch: Arc<dyn Watch>) -> Result<Self, StoreError> {
-        Self::open_files(root.as_ref(), Files::watched_by(watch))
+        let watch = Some(watch);
+        Self::open_with(
+            root,
+            StoreOptions {
+                watch,
+                ..StoreOptions::default()
+            },
+        )
     }
 
-    fn open_files(root: &Path, files: Files) -> Result<Self, StoreError> {
+    /// As [`Self::open`], with what it should do differently.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and [`StoreError::Registries`] if there is something wrong with the default options for them.
+    pub fn open_with(root: impl AsRef<Path>, options: StoreOptions) -> Result<Self, StoreError> {
+        let root = root.as_ref();
+        let registries = match options.registries {
+            Some(registries) => registries,
+            None => Registries::new(RegistryOptions::default())
+                .map_err(|source| StoreError::Registries { source })?,
+        };
+        let origin = options
+            .origin
+            .unwrap_or_else(|| Arc::new(registries.clone()));
+        let files = options.watch.map(Files::watched_by).unwrap_or_default();
         create_dirs(&files, root)?;
         let blobs = Blobs::open(root, files.clone())?;
+        let patience = options.read_patience;
+        let remotes = Remotes::new(files.clone(), root, blobs.staging(), origin, patience);
         let references = References::open(root, blobs.staging(), files)?;
         let inner = Inner {
             root: root.to_owned(),
-            source: ChunkSource::new(blobs),
+            registries,
+            source: ChunkSource::new(blobs, remotes),
             references,
         };
         Ok(Self {
@@ -83,16 +113,23 @@ impl Store {
         &self.inner.root
     }
 
+    /// The registries that images and snapshots come from and go to.
+    #[must_use]
+    pub fn registries(&self) -> &Registries {
+        &self.inner.registries
+    }
+
     pub(crate) fn blobs(&self) -> &Blobs {
         &self.inner.source.blobs
     }
 
-    /// Describes a snapshot and makes sure that all of its blobs are there.
+    /// Describes a snapshot and makes sure that all of its blobs are there, or known to be
+    /// [elsewhere](Self::elsewhere).
     ///
     /// # Errors
     /// [`StoreError::NotFound`] if there is no such snapshot; others if it is not whole.
     pub fn snapshot(&self, digest: &SnapshotDigest) -> Result<Snapshot, StoreError> {
-        Snapshot::read(self.blobs(), *digest)
+        Snapshot::read(&self.inner.source, *digest)
     }
 
     /// Keeps a snapshot whole for as long as the lease is held, whatever [`Store::gc`] is asked for meanwhile.
@@ -134,7 +171,10 @@ impl Store {
     }
 
     /// A lease on nothing yet.
-    pub(crate) fn lease(&self) -> Result<Lease, StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn lease(&self) -> Result<Lease, StoreError> {
         Lease::new(self.blobs().files(), self.dir())
     }
 

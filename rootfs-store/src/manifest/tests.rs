@@ -1,7 +1,7 @@
 use super::*;
 use crate::digest::ChunkDigest;
-use crate::files::Files;
-use crate::testing::lease;
+use crate::profile::BootProfile;
+use crate::testing::{lease, source_in};
 
 const PACK: BlobDigest = BlobDigest::from_bytes([5; 32]);
 
@@ -20,6 +20,7 @@ fn new_snapshot() -> NewSnapshot {
             digest: PACK,
             bytes: 3,
         }],
+        profile: None,
         root: Some(Root {
             digest: ChunkDigest::from_bytes([2; 32]),
             pack: PACK,
@@ -33,25 +34,22 @@ fn config(change: impl FnOnce(&mut serde_json::Value)) -> Result<Snapshot, Manif
     let golden = include_bytes!("../../golden/config-v1.json").trim_ascii_end();
     let mut json: serde_json::Value = serde_json::from_slice(golden).unwrap();
     change(&mut json);
-    let packs = vec![Pack {
-        digest: PACK,
-        bytes: 3,
-    }];
+    let golden = include_bytes!("../../golden/manifest-v1.json");
     parse_config(
         json.to_string().as_bytes(),
         SnapshotDigest::from_bytes([0; 32]),
-        packs,
+        parse_manifest(golden).unwrap(),
     )
 }
 
 #[test]
 fn documents_have_not_changed() {
     let dir = tempfile::tempdir().unwrap();
-    let blobs = Blobs::open(dir.path(), Files::default()).unwrap();
+    let blobs = source_in(dir.path()).blobs;
     let (digest, grown) = new_snapshot().write(&blobs, &lease(dir.path())).unwrap();
     let manifest = blobs.document(&digest.into()).unwrap().unwrap();
-    let (config, packs) = parse_manifest(&manifest).unwrap();
-    let config = blobs.document(&config).unwrap().unwrap();
+    let named = parse_manifest(&manifest).unwrap();
+    let config = blobs.document(&named.config.digest).unwrap().unwrap();
     assert_eq!(grown, (manifest.len() + config.len()) as u64);
     let golden = include_bytes!("../../golden/manifest-v1.json").trim_ascii_end();
     assert_eq!(
@@ -63,7 +61,7 @@ fn documents_have_not_changed() {
         str::from_utf8(&config).unwrap(),
         str::from_utf8(golden).unwrap()
     );
-    let read = parse_config(&config, digest, packs).unwrap();
+    let read = parse_config(&config, digest, named).unwrap();
     let written = new_snapshot();
     assert_eq!(
         (read.disk_bytes, read.chunk_bytes),
@@ -79,20 +77,21 @@ fn documents_have_not_changed() {
 #[test]
 fn snapshot_without_one_of_its_packs_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let blobs = Blobs::open(dir.path(), Files::default()).unwrap();
-    let (digest, _) = new_snapshot().write(&blobs, &lease(dir.path())).unwrap();
-    let result = Snapshot::read(&blobs, digest);
+    let source = source_in(dir.path());
+    let blobs = &source.blobs;
+    let (digest, _) = new_snapshot().write(blobs, &lease(dir.path())).unwrap();
+    let result = Snapshot::read(&source, digest);
     assert!(matches!(
         result,
         Err(StoreError::BlobMissing { digest: PACK, .. })
     ));
     std::fs::write(blobs.path(&PACK), b"12").unwrap();
     assert!(matches!(
-        Snapshot::read(&blobs, digest),
+        Snapshot::read(&source, digest),
         Err(StoreError::BlobMissing { .. })
     ));
     std::fs::write(blobs.path(&PACK), b"123").unwrap();
-    Snapshot::read(&blobs, digest).unwrap();
+    Snapshot::read(&source, digest).unwrap();
 }
 
 #[test]
@@ -126,6 +125,31 @@ fn newer_version_is_named_even_with_unknown_members() {
     assert!(matches!(result, Err(ManifestError::Version { found: 2 })));
     let result = config(|json| json["novelty"] = true.into());
     assert!(matches!(result, Err(ManifestError::Json { .. })));
+}
+
+#[test]
+fn boot_profile_is_the_last_layer() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = source_in(dir.path()).blobs;
+    let profile = BootProfile::of([3, 1, 2]);
+    let snapshot = NewSnapshot {
+        profile: Some(NewProfile::Recorded(profile.clone())),
+        ..new_snapshot()
+    };
+    let (digest, _) = snapshot.write(&blobs, &lease(dir.path())).unwrap();
+    let manifest = blobs.document(&digest.into()).unwrap().unwrap();
+    let named = parse_manifest(&manifest).unwrap();
+    assert_eq!(named.packs, new_snapshot().packs);
+    let blob = blobs.document(&named.profile.unwrap().digest).unwrap();
+    assert_eq!(BootProfile::parse(&blob.unwrap()).unwrap(), profile);
+    // Nothing may follow it.
+    let text = String::from_utf8(manifest).unwrap();
+    let (before, layers) = text.split_once("\"layers\":[").unwrap();
+    let (pack, rest) = layers.split_once("},").unwrap();
+    let profile = rest.strip_suffix("]}").unwrap();
+    let swapped = format!("{before}\"layers\":[{profile},{pack}}}]}}");
+    let error = parse_manifest(swapped.as_bytes()).unwrap_err();
+    assert!(matches!(error, ManifestError::Bounds { .. }));
 }
 
 #[test]

@@ -4,12 +4,16 @@ use oci_spec::image::{
     Descriptor, DescriptorBuilder, ImageManifestBuilder, MediaType, Sha256Digest,
 };
 
-use super::{ARTIFACT_TYPE, CONFIG_TYPE, CONFIG_VERSION, Config, MAX_PACKS, PACK_TYPE, Pack};
+use super::{
+    ARTIFACT_TYPE, CONFIG_TYPE, CONFIG_VERSION, Config, MAX_PACKS, NamedBlob, PACK_TYPE,
+    PROFILE_TYPE, Pack,
+};
 use crate::blobs::{Blobs, Published};
 use crate::digest::{BlobDigest, SnapshotDigest};
 use crate::image::{ImageConfig, MAX_DOCUMENT_BYTES};
 use crate::index::Root;
 use crate::leases::Lease;
+use crate::profile::BootProfile;
 use crate::store::StoreError;
 
 /// What a new snapshot's documents say.
@@ -20,7 +24,16 @@ pub(crate) struct NewSnapshot {
     pub(crate) parent: Option<SnapshotDigest>,
     pub(crate) machine: ImageConfig,
     pub(crate) packs: Vec<Pack>,
+    pub(crate) profile: Option<NewProfile>,
     pub(crate) root: Option<Root>,
+}
+
+/// The boot profile of a new snapshot.
+pub(crate) enum NewProfile {
+    /// That of the snapshot before, whose blob is there.
+    Same(NamedBlob),
+    /// One that was recorded since.
+    Recorded(BootProfile),
 }
 
 impl NewSnapshot {
@@ -48,10 +61,23 @@ impl NewSnapshot {
         };
         let json = |source| StoreError::Encode { source };
         let config = put_document(blobs, &serde_json::to_vec(&config).map_err(json)?, lease)?;
-        let layers = self
-            .packs
-            .iter()
-            .map(|pack| descriptor(PACK_TYPE, &pack.digest, pack.bytes));
+        let mut grown = config.grown();
+        let profile = match self.profile {
+            None => None,
+            Some(NewProfile::Same(blob)) => Some(blob),
+            Some(NewProfile::Recorded(profile)) => {
+                let blob = put_document(blobs, &profile.to_bytes(), lease)?;
+                grown += blob.grown();
+                Some(NamedBlob {
+                    digest: blob.digest,
+                    bytes: blob.bytes,
+                })
+            }
+        };
+        let packs = self.packs.iter();
+        let packs = packs.map(|pack| descriptor(PACK_TYPE, &pack.digest, pack.bytes));
+        let profile = profile.map(|blob| descriptor(PROFILE_TYPE, &blob.digest, blob.bytes));
+        let layers = packs.chain(profile);
         let manifest = ImageManifestBuilder::default()
             .schema_version(2u32)
             .media_type(MediaType::ImageManifest)
@@ -67,12 +93,7 @@ impl NewSnapshot {
         lease.add_snapshot(&digest)?;
         let manifest = put_document(blobs, &manifest, lease)?;
         blobs.sync()?;
-        let grown = [config, manifest]
-            .iter()
-            .filter(|blob| blob.new)
-            .map(|blob| blob.bytes)
-            .sum();
-        Ok((digest, grown))
+        Ok((digest, grown + manifest.grown()))
     }
 }
 

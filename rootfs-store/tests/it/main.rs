@@ -17,5 +17,8 @@ mod import_versions;
 mod layer;
 mod mount;
 mod oci_layout;
+mod publish;
+mod registry;
+mod remote;
 mod sample_image;
 mod tree;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use session::RegistryOptions;
+
 use crate::duration;
 use crate::failure::Failure;
 use crate::size;
@@ -19,6 +21,8 @@ pub(crate) struct Cli {
     /// Print one JSON object
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) registries: RegistryArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -44,6 +48,19 @@ pub(crate) enum Command {
         /// The session's id
         session: String,
     },
+    /// Push a snapshot to a registry: only what is missing there
+    Push {
+        /// A digest, a unique prefix of one, a name, or the id of a session that is shut down
+        snapshot: String,
+        /// Where to, as HOST/REPOSITORY[:TAG]
+        #[arg(value_name = "REF")]
+        reference: String,
+        /// First put what the last start read into one pack, so that a start elsewhere takes few requests
+        #[arg(long)]
+        boot_pack: bool,
+    },
+    /// Pull a snapshot from a registry
+    Pull(PullArgs),
     /// Remove what no name, no session and no operation under way needs
     Gc {
         /// Spare what is younger, as 90s, 10min, 1h or 2d
@@ -69,6 +86,42 @@ pub(crate) enum Command {
     Disk(DiskCommand),
 }
 
+/// How registries are reached. Credentials are those of `docker login`, or of `$DOCKER_CONFIG`.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Registries")]
+pub(crate) struct RegistryArgs {
+    /// Speak to this registry without TLS; may be given several times
+    #[arg(long, global = true, value_name = "HOST[:PORT]")]
+    pub(crate) plain_http: Vec<String>,
+    /// Trust the certificates in this PEM file, too; may be given several times
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) registry_ca: Vec<PathBuf>,
+    /// Ask this mirror of a registry first; may be given several times
+    #[arg(long, global = true, value_name = "HOST=MIRROR", value_parser = mirror)]
+    pub(crate) mirror: Vec<(String, String)>,
+}
+
+impl RegistryArgs {
+    pub(crate) fn options(self) -> RegistryOptions {
+        let mut options = RegistryOptions::default();
+        options.plain_http.extend(self.plain_http);
+        options.ca_files = self.registry_ca;
+        for (host, mirror) in self.mirror {
+            options.mirrors.entry(host).or_default().push(mirror);
+        }
+        options
+    }
+}
+
+fn mirror(text: &str) -> Result<(String, String), &'static str> {
+    match text.split_once('=') {
+        Some((host, mirror)) if !host.is_empty() && !mirror.is_empty() => {
+            Ok((host.to_owned(), mirror.to_owned()))
+        }
+        _ => Err("write it as HOST=MIRROR"),
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageCommand {
     /// Make a snapshot of a container image
@@ -89,7 +142,7 @@ pub(crate) enum ImageCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
-    /// `oci:DIR[:TAG]` or `docker-archive:FILE[:NAME:TAG]`
+    /// `docker://NAME[:TAG|@DIGEST]`, `oci:DIR[:TAG]` or `docker-archive:FILE[:NAME:TAG]`
     #[arg(value_name = "REF")]
     pub(crate) reference: String,
     /// Name the snapshot
@@ -107,6 +160,19 @@ pub(crate) struct ImportArgs {
     /// The machine that the image is for
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PullArgs {
+    /// Where from, as HOST/REPOSITORY[:TAG][@DIGEST]
+    #[arg(value_name = "REF")]
+    pub(crate) reference: String,
+    /// Leave what is on the disk in the registry until it is read; a pull without this fetches the rest
+    #[arg(long)]
+    pub(crate) lazy: bool,
+    /// Name the snapshot
+    #[arg(long)]
+    pub(crate) name: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -139,7 +205,8 @@ pub(crate) struct MachineArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// A snapshot (its digest, a unique prefix, a name, a session's id), or an image: `oci:DIR` or `oci:DIR:TAG`
+    /// A snapshot (its digest, a unique prefix, a name, a session's id), an image (`docker://NAME:TAG`, `oci:DIR:TAG`), or
+    /// a snapshot in a registry (`docker://HOST/NAME:TAG`)
     #[arg(value_name = "SNAPSHOT|NAME|REF")]
     pub(crate) from: String,
     /// The session's id

@@ -12,6 +12,7 @@ mod housekeeping;
 mod image;
 mod interrupt;
 mod progress;
+mod registry;
 mod report;
 mod run;
 mod sessions;
@@ -21,7 +22,7 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::Parser;
-use session::Store;
+use session::{Registries, Store, StoreOptions};
 
 use cli::{Cli, Command, DiskCommand, ImageCommand};
 use failure::Failure;
@@ -38,7 +39,12 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
-    let store = Store::open(cli.store.map_or_else(cli::default_store, Ok)?)?;
+    let registries = Registries::new(cli.registries.options()).map_err(session::Error::from)?;
+    let options = StoreOptions {
+        registries: Some(registries),
+        ..StoreOptions::default()
+    };
+    let store = Store::open_with(cli.store.map_or_else(cli::default_store, Ok)?, options)?;
     let report = Report::new(cli.json);
     match cli.command {
         Command::Image(ImageCommand::Import(args)) => image::import(&store, report, args)?,
@@ -49,6 +55,12 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         }
         Command::Run(args) => return run::run(&store, report, args),
         Command::Resume(args) => return run::resume(&store, report, args),
+        Command::Push {
+            snapshot,
+            reference,
+            boot_pack,
+        } => registry::push(&store, report, &snapshot, reference, boot_pack)?,
+        Command::Pull(args) => registry::pull(&store, report, args)?,
         Command::Gc { grace, compact } => housekeeping::gc(&store, report, grace, compact)?,
         Command::Verify { from: None, .. } => return verify::verify(&store, report),
         Command::Verify {

@@ -58,6 +58,9 @@ fn bar(stage: Stage, total: u64) -> ProgressBar {
         Stage::Collect => "deciding",
         Stage::Verify => "reading",
         Stage::Compact => "copying",
+        Stage::Push => "sending",
+        Stage::Fetch => "fetching",
+        Stage::Publish => "writing",
         _ => "working",
     };
     let style = ProgressStyle::with_template(TEMPLATE);

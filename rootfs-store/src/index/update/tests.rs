@@ -3,14 +3,12 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::blobs::Blobs;
-use crate::files::Files;
 use crate::index::{PackRef, Root};
 use crate::pack::PACK_BYTES;
-use crate::testing::lease;
+use crate::testing::{lease, source_in};
 
 fn source(dir: &tempfile::TempDir) -> ChunkSource {
-    ChunkSource::new(Blobs::open(dir.path(), Files::default()).unwrap())
+    source_in(dir.path())
 }
 
 /// Writes each chunk of `changes` with its number and a seed as its content, or takes it away.
