@@ -5,17 +5,26 @@
 
 use std::io;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use rootfs_store::{DiskError, WritableDisk};
+use rootfs_store::{BootProfile, DiskError, WritableDisk};
 use vmm_core::BlockBackend;
 
 use crate::error::one_line;
+
+/// How long after a guest is ready its reads still belong to its start, unless a command ends before.
+const START_TAIL: Duration = Duration::from_secs(10);
 
 /// The root disk of a session, as its virtio-blk device sees it.
 #[derive(Debug)]
 pub(crate) struct RootDisk {
     disk: WritableDisk,
     failure: OnceLock<Failure>,
+    /// Whether reads are recorded for the next start.
+    records: AtomicBool,
+    /// Since when the guest takes commands.
+    ready: OnceLock<Instant>,
 }
 
 /// The first change that the host could not make.
@@ -30,7 +39,34 @@ impl RootDisk {
         Self {
             disk,
             failure: OnceLock::new(),
+            records: AtomicBool::new(false),
+            ready: OnceLock::new(),
         }
+    }
+
+    /// Records from now on what the guest reads while it starts, for the boot profile of the disk's next snapshots.
+    pub(crate) fn record_start(&self) {
+        self.disk.start_recording();
+        self.records.store(true, Ordering::Relaxed);
+    }
+
+    /// The guest takes commands; its start ends soon.
+    pub(crate) fn is_ready(&self) {
+        let _ = self.ready.set(Instant::now());
+    }
+
+    /// Ends the recording of the start, if there is one.
+    pub(crate) fn end_recording(&self) {
+        if self.records.swap(false, Ordering::Relaxed) {
+            let profile = BootProfile::of(self.disk.take_recording());
+            self.disk.set_boot_profile(profile);
+        }
+    }
+
+    fn has_started(&self) -> bool {
+        self.ready
+            .get()
+            .is_some_and(|ready| ready.elapsed() > START_TAIL)
     }
 
     /// The disk itself, for when nobody writes to it any more.
@@ -59,6 +95,9 @@ impl BlockBackend for RootDisk {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        if self.records.load(Ordering::Relaxed) && self.has_started() {
+            self.end_recording();
+        }
         self.disk
             .read_at(buf, offset)
             .inspect_err(|error| tracing::error!(message = one_line(error), "a read failed"))

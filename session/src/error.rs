@@ -1,5 +1,6 @@
 //! The one error of this crate.
 
+mod kinds;
 mod repr;
 
 use std::fmt;
@@ -21,6 +22,8 @@ pub enum ErrorKind {
     Busy,
     /// The container image is missing, damaged or breaks the rules.
     Image,
+    /// The registry can't be reached, refuses, or does not give what it should.
+    Registry,
     /// The kernel or its modules are missing or not usable.
     Kernel,
     /// The host has no KVM, or does not let this process use it.

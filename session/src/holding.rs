@@ -94,11 +94,14 @@ impl Holding {
         let disk = match self.record.state {
             RecordState::Stopped => {
                 self.store.remove_disk(id)?;
-                self.store.create_disk(id, &self.record.snapshot)?
+                let disk = self.store.create_disk(id, &self.record.snapshot)?;
+                let disk = RootDisk::new(disk);
+                disk.record_start();
+                disk
             }
-            RecordState::Open => self.store.open_disk(id)?,
+            RecordState::Open => RootDisk::new(self.store.open_disk(id)?),
         };
-        let disk = Arc::new(RootDisk::new(disk));
+        let disk = Arc::new(disk);
         self.disk = Some(Arc::clone(&disk));
         self.folder.set_state(&mut self.record, RecordState::Open)?;
         self.lease = None;
@@ -146,6 +149,7 @@ impl Holding {
             }
             .into());
         }
+        disk.end_recording();
         disk.writable().flush()?;
         let disk_bytes = disk.writable().size();
         let committed = self.store.commit(disk.writable(), progress)?;

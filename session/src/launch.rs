@@ -5,6 +5,8 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 use agent::protocol::{Config, Root};
@@ -12,7 +14,7 @@ use rootfs_store::{Lease, SnapshotDigest};
 use vmm_core::{MAX_VCPUS, MIN_MEMORY_MIB, StartError};
 
 use crate::builder::{SessionBuilder, Settings, Source};
-use crate::error::Error;
+use crate::error::{Error, one_line};
 use crate::holding::Holding;
 use crate::id;
 use crate::initramfs;
@@ -52,9 +54,15 @@ pub(crate) fn launch(builder: SessionBuilder) -> Result<Session, Error> {
             import.check()?;
             kernel_for_new(&store, &settings)?;
             let begun = Instant::now();
-            let imported = import.run()?;
+            let (snapshot, _until_it_is_named) = match import.pull()? {
+                Some(pulled) => pulled,
+                None => {
+                    let imported = import.run()?;
+                    (imported.snapshot, imported.lease)
+                }
+            };
             timings.import = Some(begun.elapsed());
-            create(&store, imported.snapshot, &settings)?
+            create(&store, snapshot, &settings)?
         }
     };
     match boot(&store, &mut holding, &settings, &mut timings) {
@@ -187,6 +195,8 @@ fn boot(
     let config = guest_config(store, holding)?;
     let console = holding.folder().console()?;
     let disk = holding.open_disk()?;
+    fetch_ahead(store, &holding.record().snapshot);
+    let started = Arc::clone(&disk);
     let spec = Spec {
         kernel,
         initramfs,
@@ -199,8 +209,35 @@ fn boot(
     };
     timings.prepare = Some(begun.elapsed());
     let (machine, times): (Machine, BootTimes) = Machine::boot(spec)?;
+    started.is_ready();
     timings.set_boot(times);
     Ok(machine)
+}
+
+/// Begins to fetch what the last start from a snapshot read, if that is not in the store. It ends by itself, and if it
+/// fails, reads fetch what they need.
+fn fetch_ahead(store: &Store, snapshot: &SnapshotDigest) {
+    let (store, snapshot) = (store.inner().clone(), *snapshot);
+    let is_here = store
+        .elsewhere(&snapshot)
+        .is_ok_and(|packs| packs.is_empty());
+    let Ok(Some(profile)) = store.boot_profile(&snapshot) else {
+        return;
+    };
+    if is_here {
+        return;
+    }
+    let fetch = move || {
+        let chunks: Vec<_> = profile.chunks().collect();
+        match store.prefetch(&snapshot, &chunks, &()) {
+            Ok(fetched) => tracing::debug!(?fetched, "fetched what a start reads"),
+            Err(error) => tracing::warn!(message = one_line(&error), "could not fetch ahead"),
+        }
+    };
+    let thread = thread::Builder::new().name("fetch-ahead".to_owned());
+    if let Err(error) = thread.spawn(fetch) {
+        tracing::warn!(%error, "could not fetch ahead");
+    }
 }
 
 /// What the guest shall be, by the image's config and the session's record.

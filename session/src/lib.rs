@@ -32,8 +32,8 @@
 //! # Limits
 //!
 //! x86-64 Linux with KVM; guests with a stock Linux kernel of 5.10 or later whose virtio drivers are built in or modules.
-//! Images come from OCI layouts (`oci:DIR:TAG`) and Docker archives (`docker-archive:FILE`); a `docker://` name is
-//! understood, but not fetched yet.
+//! Images come from registries (`docker://NAME:TAG`), OCI layouts (`oci:DIR:TAG`) and Docker archives
+//! (`docker-archive:FILE`); snapshots go to registries and come back.
 //! No network, no terminal, and no memory snapshots yet: a resumed session boots.
 #![forbid(unsafe_code)]
 
@@ -68,9 +68,11 @@ pub use kernel::Kernel;
 pub use op::Op;
 pub use rootfs_store::image::ImageConfig;
 pub use rootfs_store::{
-    Affected, BlobDigest, Collected, Compacted, Diff, DiskUsage, Exported, Fault, Imported,
-    NamedSnapshot, NotRepaired, Problem, Progress, Repaired, Root, Snapshot as SnapshotInfo,
-    SnapshotDigest, SnapshotUsage, Stage, Usage, Verified,
+    Affected, BlobDigest, BootPacked, Collected, Compacted, Credential, Credentials, Diff,
+    DiskUsage, Elsewhere, Exported, Fault, Filled, Imported, NamedSnapshot, NotRepaired, Problem,
+    Progress, ProxySetting, Pulled, Pushed, Registries, RegistryError, RegistryMetrics,
+    RegistryOptions, RemoteStats, Repaired, RetryPolicy, Root, Secret, Snapshot as SnapshotInfo,
+    SnapshotDigest, SnapshotUsage, Stage, StoreOptions, Usage, Verified,
 };
 pub use session::{Session, Status};
 pub use snapshot::Snapshot;

@@ -149,6 +149,11 @@ impl Machine {
         ))
     }
 
+    /// What the guest reads from now on does not belong to its start any more.
+    pub(crate) fn has_started(&self) {
+        self.disk.end_recording();
+    }
+
     /// Where commands connect to.
     pub(crate) fn vsock(&self) -> VsockHost {
         self.vsock.clone()
@@ -164,6 +169,7 @@ impl Machine {
 
     /// Shuts the guest down, and ends it by force if that takes longer than `timeout`.
     pub(crate) fn power_off(&self, timeout: Duration) -> Ended {
+        self.has_started();
         // A time that the clock can't express is as good as never.
         let deadline = Instant::now().checked_add(timeout);
         let left = || {

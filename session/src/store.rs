@@ -4,11 +4,12 @@ mod chore;
 mod export;
 mod housekeeping;
 mod import;
+mod registry;
 mod sessions;
 
 use std::path::Path;
 
-use rootfs_store::{NamedSnapshot, SnapshotDigest, StoreError};
+use rootfs_store::{NamedSnapshot, SnapshotDigest, StoreError, StoreOptions};
 
 use crate::error::{Error, Repr};
 
@@ -35,7 +36,15 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the folder can't be made, read or written.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, Error> {
-        let inner = rootfs_store::Store::open(dir)?;
+        Self::open_with(dir, StoreOptions::default())
+    }
+
+    /// As [`Store::open`], with options: how registries are reached, for example.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with(dir: impl AsRef<Path>, options: StoreOptions) -> Result<Self, Error> {
+        let inner = rootfs_store::Store::open_with(dir, options)?;
         sessions::sweep(&inner);
         Ok(Self { inner })
     }
@@ -46,8 +55,8 @@ impl Store {
         self.inner.dir()
     }
 
-    /// Makes a snapshot of a container image, named `oci:DIR[:TAG]` or `docker-archive:FILE[:NAME:TAG]`. An
-    /// image that was imported before is found again. Nothing happens before [`Import::start`].
+    /// Makes a snapshot of a container image, named `docker://NAME[:TAG]`, `oci:DIR[:TAG]` or
+    /// `docker-archive:FILE[:NAME:TAG]`. An image that was imported before is found again. Nothing happens before [`Import::start`].
     pub fn import(&self, reference: impl Into<String>) -> Import {
         Import::new(self.inner.clone(), reference.into())
     }

@@ -12,6 +12,9 @@ pub(crate) trait Guest: fmt::Debug + Send + Sync {
     /// A new connection to the agent's command port.
     fn connect(&self) -> Result<Box<dyn Connection>, Error>;
 
+    /// Is told when a command has ended.
+    fn has_answered(&self) {}
+
     /// The better error for a connection that failed with `error`: that the guest is gone, if it is.
     fn explain(&self, error: Error) -> Error;
 }

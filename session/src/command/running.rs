@@ -111,6 +111,7 @@ impl Running {
             Ok(Some(Frame::Stderr(bytes))) => Ok(Event::Stderr(bytes)),
             Ok(Some(Frame::Exit(status))) => {
                 self.connection.hang_up();
+                self.guest.has_answered();
                 Ok(Event::End(status.into()))
             }
             Ok(Some(Frame::Failed(failure))) => Err(self.refused(failure)),

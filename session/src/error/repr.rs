@@ -4,15 +4,17 @@ use std::io;
 use std::path::PathBuf;
 
 use agent::protocol::{FailureKind, ProtocolError};
-use rootfs_store::ext4::LayoutError;
-use rootfs_store::tree::TreeError;
 use rootfs_store::{
     CommitError, DiffError, DiskError, ExportError, GrowError, ImportDiskError, ImportError,
-    ReferenceError, RepairError, RootError, StoreError,
+    PullError, PushError, ReferenceError, RegistryError, RepairError, RootError, StoreError,
 };
 use vmm_core::StartError;
 
 use super::ErrorKind;
+use super::kinds::{
+    diff_kind, disk_kind, export_kind, import_disk_kind, import_kind, pull_kind, push_kind,
+    registry_kind, repair_kind, start_kind, store_kind,
+};
 
 /// Every way to fail.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +37,12 @@ pub(crate) enum Repr {
     Repair(#[from] RepairError),
     #[error(transparent)]
     ImportDisk(#[from] ImportDiskError),
+    #[error(transparent)]
+    Registries(#[from] RegistryError),
+    #[error(transparent)]
+    Push(#[from] PushError),
+    #[error(transparent)]
+    Pull(#[from] PullError),
     #[error(transparent)]
     Diff(#[from] DiffError),
     #[error(transparent)]
@@ -179,6 +187,9 @@ impl Repr {
             Self::Commit(_) | Self::Roots(_) => ErrorKind::Storage,
             Self::Repair(error) => repair_kind(error),
             Self::ImportDisk(error) => import_disk_kind(error),
+            Self::Registries(error) => registry_kind(error),
+            Self::Push(error) => push_kind(error),
+            Self::Pull(error) => pull_kind(error),
             Self::Diff(error) => diff_kind(error),
             Self::Export(error) => export_kind(error),
             Self::Start(error) => start_kind(error),
@@ -222,87 +233,5 @@ impl Repr {
             Self::Thread { .. } => ErrorKind::Host,
             Self::Panicked { .. } => ErrorKind::Internal,
         }
-    }
-}
-
-fn store_kind(error: &StoreError) -> ErrorKind {
-    match error {
-        StoreError::NotFound { .. } => ErrorKind::NotFound,
-        StoreError::AmbiguousPrefix { .. } | StoreError::BadName { .. } => ErrorKind::InvalidInput,
-        _ => ErrorKind::Storage,
-    }
-}
-
-fn import_kind(error: &ImportError) -> ErrorKind {
-    match error {
-        ImportError::DiskSize { .. }
-        | ImportError::ChunkSize { .. }
-        | ImportError::ParentChunkSize { .. }
-        | ImportError::Layout {
-            source: LayoutError::DiskTooSmall { .. },
-            ..
-        } => ErrorKind::InvalidInput,
-        ImportError::Spool { .. }
-        | ImportError::ParentDamaged { .. }
-        | ImportError::Tree {
-            source: TreeError::Spool { .. },
-            ..
-        } => ErrorKind::Storage,
-        ImportError::Store(error) => store_kind(error),
-        _ => ErrorKind::Image,
-    }
-}
-
-fn disk_kind(error: &DiskError) -> ErrorKind {
-    match error {
-        DiskError::InUse { .. } => ErrorKind::Busy,
-        DiskError::Store(error) => store_kind(error),
-        _ => ErrorKind::Storage,
-    }
-}
-
-fn export_kind(error: &ExportError) -> ErrorKind {
-    match error {
-        ExportError::Exists { .. } => ErrorKind::InvalidInput,
-        ExportError::Store(error) => store_kind(error),
-        _ => ErrorKind::Storage,
-    }
-}
-
-fn repair_kind(error: &RepairError) -> ErrorKind {
-    match error {
-        RepairError::NoLayout { .. } => ErrorKind::InvalidInput,
-        RepairError::Store(error) => store_kind(error),
-        _ => ErrorKind::Storage,
-    }
-}
-
-fn import_disk_kind(error: &ImportDiskError) -> ErrorKind {
-    match error {
-        ImportDiskError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-            ErrorKind::NotFound
-        }
-        ImportDiskError::NoDisk { .. } | ImportDiskError::Size { .. } => ErrorKind::InvalidInput,
-        ImportDiskError::Store(error) => store_kind(error),
-        _ => ErrorKind::Storage,
-    }
-}
-
-fn diff_kind(error: &DiffError) -> ErrorKind {
-    match error {
-        DiffError::ChunkSizes { .. } => ErrorKind::InvalidInput,
-        DiffError::Store(error) => store_kind(error),
-        _ => ErrorKind::Storage,
-    }
-}
-
-fn start_kind(error: &StartError) -> ErrorKind {
-    match error {
-        StartError::NoKvm { .. } | StartError::KvmPermission { .. } | StartError::Kvm { .. } => {
-            ErrorKind::Kvm
-        }
-        StartError::ReadKernel { .. } | StartError::Kernel { .. } => ErrorKind::Kernel,
-        StartError::MapMemory { .. } | StartError::Host { .. } => ErrorKind::Host,
-        _ => ErrorKind::InvalidInput,
     }
 }

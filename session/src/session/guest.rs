@@ -69,6 +69,14 @@ impl Guest for GuestLink {
         }
     }
 
+    fn has_answered(&self) {
+        if let Some(shared) = self.0.upgrade()
+            && let Phase::Running(live) = &*shared.phase()
+        {
+            live.machine.has_started();
+        }
+    }
+
     fn explain(&self, error: Error) -> Error {
         self.gone(GONE_PATIENCE).unwrap_or(error)
     }

@@ -3,7 +3,10 @@
 use std::fmt;
 
 use rootfs_store::image::Platform;
-use rootfs_store::{ImageReference, ImportOptions, Imported, Progress, SnapshotDigest};
+use rootfs_store::{
+    ImageReference, ImportOptions, Imported, Lease, Progress, PullError, PullOptions,
+    SnapshotDigest,
+};
 
 use super::check_name;
 use crate::error::Error;
@@ -89,6 +92,21 @@ impl Import {
         options.parent = self.parent;
         options.again = self.again;
         Ok((self.reference.parse()?, options))
+    }
+
+    /// The snapshot that the reference names in a registry, pulled lazily, with what keeps it; nothing if it names an
+    /// image there, or names something elsewhere.
+    pub(crate) fn pull(&self) -> Result<Option<(SnapshotDigest, Lease)>, Error> {
+        let (ImageReference::Docker { reference }, _) = self.check()? else {
+            return Ok(None);
+        };
+        let mut options = PullOptions::default();
+        options.lazy = true;
+        match self.store.pull(&reference, &options, &*self.progress) {
+            Ok(pulled) => Ok(Some((pulled.snapshot, pulled.lease))),
+            Err(PullError::NoSnapshot { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     pub(crate) fn run(self) -> Result<Imported, Error> {

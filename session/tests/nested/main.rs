@@ -15,5 +15,6 @@ mod bed;
 mod commands;
 mod endings;
 mod full_disk;
+mod registries;
 mod round_trip;
 mod siblings;

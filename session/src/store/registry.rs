@@ -1,0 +1,101 @@
+//! Snapshots that go to registries and come from them.
+
+use std::num::NonZeroU64;
+
+use rootfs_store::{
+    BootPacked, Elsewhere, FillOptions, Filled, PullOptions, Pulled, Pushed, RegistryReference,
+    RemoteStats, SnapshotDigest,
+};
+
+use super::chore::Chore;
+use super::{Store, check_name};
+use crate::error::Error;
+
+/// What names of images and snapshots in registries may begin with.
+const TRANSPORT: &str = "docker://";
+
+impl Store {
+    /// Pushes a snapshot to a registry, as `[docker://]HOST/REPOSITORY[:TAG]`: what is missing there, and nothing else.
+    /// Nothing happens before [`Chore::start`].
+    pub fn push(
+        &self,
+        snapshot: impl Into<SnapshotDigest>,
+        to: impl Into<String>,
+    ) -> Chore<Pushed> {
+        let (snapshot, to) = (snapshot.into(), to.into());
+        Chore::new("push", self.inner(), move |store, progress| {
+            Ok(store.push(&snapshot, &parse(&to)?, progress)?)
+        })
+    }
+
+    /// Makes a snapshot of the same disk that has what its last start read in one pack, so that a start elsewhere takes
+    /// few requests; see [`SnapshotInfo::profile`](crate::SnapshotInfo::profile). It has no name, but is kept until
+    /// [`BootPacked::lease`] is dropped. Nothing happens before [`Chore::start`].
+    pub fn with_boot_pack(&self, snapshot: impl Into<SnapshotDigest>) -> Chore<BootPacked> {
+        let snapshot = snapshot.into();
+        Chore::new("boot pack", self.inner(), move |store, progress| {
+            Ok(store.with_boot_pack(&snapshot, progress)?)
+        })
+    }
+
+    /// Pulls a snapshot from a registry, `[docker://]HOST/REPOSITORY[:TAG][@DIGEST]`, and names it if there is a name.
+    /// Nothing happens before [`Chore::start`].
+    pub fn pull(&self, from: impl Into<String>, name: Option<&str>) -> Chore<Pulled> {
+        self.pull_with(from.into(), name, false)
+    }
+
+    /// As [`pull`](Self::pull), but what is on the disk stays in the registry until it is read, or until
+    /// [`fill`](Self::fill). Nothing happens before [`Chore::start`].
+    pub fn pull_lazily(&self, from: impl Into<String>, name: Option<&str>) -> Chore<Pulled> {
+        self.pull_with(from.into(), name, true)
+    }
+
+    fn pull_with(&self, from: String, name: Option<&str>, lazy: bool) -> Chore<Pulled> {
+        let name = name.map(str::to_owned);
+        Chore::new("pull", self.inner(), move |store, progress| {
+            name.as_deref().map_or(Ok(()), check_name)?;
+            let mut options = PullOptions::default();
+            options.lazy = lazy;
+            let pulled = store.pull(&parse(&from)?, &options, progress)?;
+            if let Some(name) = &name {
+                store.set_name(name, &pulled.snapshot)?;
+            }
+            Ok(pulled)
+        })
+    }
+
+    /// The packs of a snapshot that are in a registry only, and how much of each is here.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the store doesn't hold the snapshot.
+    pub fn elsewhere(&self, snapshot: impl Into<SnapshotDigest>) -> Result<Vec<Elsewhere>, Error> {
+        Ok(self.inner().elsewhere(&snapshot.into())?)
+    }
+
+    /// What was fetched of packs that are in a registry since the store was opened.
+    #[must_use]
+    pub fn remote_stats(&self) -> RemoteStats {
+        self.inner().remote_stats()
+    }
+
+    /// Fetches the rest of a snapshot that was pulled lazily, at so many bytes per second at most if a limit is given.
+    /// Sessions may run from it meanwhile. Nothing happens before [`Chore::start`].
+    pub fn fill(
+        &self,
+        snapshot: impl Into<SnapshotDigest>,
+        bytes_per_second: Option<NonZeroU64>,
+    ) -> Chore<Filled> {
+        let snapshot = snapshot.into();
+        Chore::new("fill", self.inner(), move |store, progress| {
+            let options = FillOptions {
+                bytes_per_second,
+                ..FillOptions::default()
+            };
+            Ok(store.fill(&snapshot, &options, progress)?)
+        })
+    }
+}
+
+fn parse(text: &str) -> Result<RegistryReference, Error> {
+    Ok(text.strip_prefix(TRANSPORT).unwrap_or(text).parse()?)
+}
