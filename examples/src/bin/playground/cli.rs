@@ -52,7 +52,7 @@ pub(crate) enum Command {
     Push {
         /// A digest, a unique prefix of one, a name, or the id of a session that is shut down
         snapshot: String,
-        /// Where to, as HOST/REPOSITORY[:TAG]
+        /// Where to, as `HOST/REPOSITORY[:TAG]`
         #[arg(value_name = "REF")]
         reference: String,
         /// First put what the last start read into one pack, so that a start elsewhere takes few requests
@@ -164,7 +164,7 @@ pub(crate) struct ImportArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PullArgs {
-    /// Where from, as HOST/REPOSITORY[:TAG][@DIGEST]
+    /// Where from, as `HOST/REPOSITORY[:TAG][@DIGEST]`
     #[arg(value_name = "REF")]
     pub(crate) reference: String,
     /// Leave what is on the disk in the registry until it is read; a pull without this fetches the rest
