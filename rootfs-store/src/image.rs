@@ -31,8 +31,8 @@ pub(crate) use download::while_downloading;
 pub use error::ImageError;
 use layout::Layout;
 pub use platform::Platform;
-pub(crate) use raw_config::raw_config;
-pub(crate) use registry::open_in_registry;
+pub(crate) use raw_config::raw_config_in_layout;
+pub(crate) use registry::{open_in_registry, raw_config_in_registry};
 use shape::Shape;
 
 /// Largest JSON document (index, manifest, config) that is read, in bytes: the safe limit of registries.

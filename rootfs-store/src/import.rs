@@ -126,6 +126,10 @@ impl Store {
             reference => image::open(reference, &options.platform, &scratch),
         };
         let image = image.map_err(image_error)?;
+        if let ImageReference::Docker { reference } = reference {
+            let (host, repository) = (reference.host(), reference.repository());
+            self.remember_image(host, repository, &image.manifest_digest);
+        }
         let key = import_key(&image, size, options);
         let lease = self.lease()?;
         if !options.again

@@ -14,6 +14,7 @@ mod layer;
 mod layout;
 mod links;
 mod pairs;
+mod registry;
 mod snapshot_disk;
 mod tar;
 mod time;
@@ -23,7 +24,7 @@ use std::path::Path;
 
 use crate::digest::{BlobDigest, SnapshotDigest};
 use crate::ext4::ReadAt;
-use crate::image::{Compression, Platform};
+use crate::image::{Compression, Layer, Platform};
 use crate::manifest::Snapshot;
 use crate::progress::Progress;
 use crate::reference::ImageReference;
@@ -36,14 +37,14 @@ use documents::{Base, Documents, NewLayer};
 use error::Fault;
 pub use error::PublishError;
 pub use layer::LayerSummary;
-use layout::LayoutDir;
+use layout::{LayoutDir, Written};
 use pairs::Excluded;
 use snapshot_disk::SnapshotDisk;
 
 /// How a snapshot becomes an image.
 #[derive(Debug, Clone)]
 pub struct PublishOptions {
-    /// The image that the snapshot came from, in an OCI layout. What differs from it becomes one more layer; without
+    /// The image that the snapshot came from, in an OCI layout; in a registry only for what goes to a registry. What differs from it becomes one more layer; without
     /// it, everything becomes one layer.
     pub base: Option<ImageReference>,
     /// The machine that the image is for; `linux/amd64` by default.
@@ -96,6 +97,16 @@ pub struct PublishedLayer {
     pub summary: LayerSummary,
 }
 
+/// An image whose new layer and documents are in a layout.
+struct Made {
+    published: PublishedImage,
+    config: Written,
+    manifest: Written,
+    manifest_bytes: Vec<u8>,
+    /// The layers below the new one, lowest first.
+    below: Vec<Layer>,
+}
+
 impl Store {
     /// Writes the tar stream of what differs between the files of two snapshots, or of all files, to `out`.
     ///
@@ -144,16 +155,29 @@ impl Store {
         progress: &dyn Progress,
     ) -> Result<PublishedImage, PublishError> {
         layout::check_tag(tag)?;
+        let layout = LayoutDir::open(dir, self.dir())?;
+        let made = self.make_image(snapshot, &layout, options, progress)?;
+        for layer in &made.below {
+            layout.copy(layer)?;
+        }
+        layout.tag(tag, &made.manifest)?;
+        Ok(made.published)
+    }
+
+    /// Writes the new layer and the documents of an image to a layout; what is below the layer is not copied there.
+    fn make_image(
+        &self,
+        snapshot: &SnapshotDigest,
+        layout: &LayoutDir,
+        options: &PublishOptions,
+        progress: &dyn Progress,
+    ) -> Result<Made, PublishError> {
         let (_lease, found) = self.to_read(snapshot)?;
         let base = match &options.base {
             Some(reference) => Some(self.base(reference, &found, options, progress)?),
             None => None,
         };
-        let layout = LayoutDir::open(dir, self.dir())?;
-        let layer = self.layer_blob(base.as_ref(), snapshot, &layout, options, progress)?;
-        for layer in base.iter().flat_map(|base| &base.image.layers) {
-            layout.copy(layer)?;
-        }
+        let layer = self.layer_blob(base.as_ref(), snapshot, layout, options, progress)?;
         let documents = Documents {
             base: base.as_ref().map(|base| Base {
                 image: &base.image,
@@ -169,13 +193,20 @@ impl Store {
             platform: &options.platform,
         };
         let config = layout.put(&documents.config()?)?;
-        let manifest = layout.put(&documents.manifest(&config)?)?;
-        layout.tag(tag, &manifest)?;
-        Ok(PublishedImage {
+        let manifest_bytes = documents.manifest(&config)?;
+        let manifest = layout.put(&manifest_bytes)?;
+        let published = PublishedImage {
             manifest: manifest.digest,
             config: config.digest,
             layers: documents.layers().len(),
             layer,
+        };
+        Ok(Made {
+            published,
+            config,
+            manifest,
+            manifest_bytes,
+            below: base.map_or_else(Vec::new, |base| base.image.layers),
         })
     }
 

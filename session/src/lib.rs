@@ -76,5 +76,5 @@ pub use rootfs_store::{
 };
 pub use session::{Session, Status};
 pub use snapshot::Snapshot;
-pub use store::{Chore, Export, Import, SessionInfo, SessionState, Store, UnreadableSession};
+pub use store::{Base, Chore, Export, Import, SessionInfo, SessionState, Store, UnreadableSession};
 pub use timings::Timings;

@@ -16,6 +16,7 @@ use crate::error::{Error, Repr};
 pub use chore::Chore;
 pub use export::Export;
 pub use import::Import;
+pub use registry::Base;
 pub use sessions::{SessionInfo, SessionState, UnreadableSession};
 pub(crate) use sessions::{discard as discard_session, remove as remove_session};
 

@@ -2,24 +2,33 @@
 
 use std::path::Path;
 
-use oci_spec::image::ImageManifest;
+use oci_spec::image::{Descriptor, ImageManifest};
 use serde_json::Value;
 
-use super::documents::{read_blob, read_shaped};
+use super::documents::{Documents, read_blob, read_shaped};
 use super::layout::Layout;
 use super::shape::Shape;
 use super::{Image, ImageError, Platform, select};
 
 /// Reads the config of an image that was opened in the layout in `dir`.
-pub(crate) fn raw_config(
+pub(crate) fn raw_config_in_layout(
     dir: &Path,
     tag: Option<&str>,
     platform: &Platform,
     image: &Image,
 ) -> Result<Value, ImageError> {
-    let documents = Layout(dir);
     let chosen = select::in_layout(dir, tag, platform)?;
-    let descriptor = select::manifest(&documents, chosen, platform)?;
+    raw_config(&Layout(dir), chosen, platform, image)
+}
+
+/// Reads the config of an image that was found at `chosen`.
+pub(super) fn raw_config(
+    from: &dyn Documents,
+    chosen: Descriptor,
+    platform: &Platform,
+    image: &Image,
+) -> Result<Value, ImageError> {
+    let descriptor = select::manifest(from, chosen, platform)?;
     let digest = descriptor.digest().to_string();
     if digest != image.manifest_digest {
         // The tag was moved since.
@@ -28,6 +37,6 @@ pub(crate) fn raw_config(
             actual: digest,
         });
     }
-    let manifest: ImageManifest = read_shaped(&documents, &descriptor, Shape::Manifest)?;
-    read_blob(&documents, manifest.config())
+    let manifest: ImageManifest = read_shaped(from, &descriptor, Shape::Manifest)?;
+    read_blob(from, manifest.config())
 }

@@ -9,6 +9,7 @@ use oci_spec::image::{Descriptor, DescriptorBuilder, MediaType, Sha256Digest};
 
 use super::documents::Documents;
 use super::download::Download;
+use super::raw_config::raw_config;
 use super::{BlobPlace, Image, ImageError, Platform, read_image};
 use crate::blobs::Blobs;
 use crate::digest::BlobDigest;
@@ -23,17 +24,21 @@ pub(crate) fn open_in_registry(
     blobs: &Blobs,
     root: &Path,
 ) -> Result<Image, ImageError> {
-    let repository = registries.repository(reference.host(), reference.repository());
-    let top = repository.manifest(&reference.manifest())?;
-    let chosen = descriptor(&top)?;
-    let documents = InRegistry {
-        repository,
-        top,
-        layers: RefCell::default(),
-        blobs,
-        root,
-    };
+    let (documents, chosen) = InRegistry::find(registries, reference, blobs, root)?;
     read_image(&documents, chosen, platform)
+}
+
+/// Reads the config of an image that was opened in a registry.
+pub(crate) fn raw_config_in_registry(
+    registries: &Registries,
+    reference: &RegistryReference,
+    platform: &Platform,
+    blobs: &Blobs,
+    root: &Path,
+    image: &Image,
+) -> Result<serde_json::Value, ImageError> {
+    let (documents, chosen) = InRegistry::find(registries, reference, blobs, root)?;
+    raw_config(&documents, chosen, platform, image)
 }
 
 fn descriptor(fetched: &Fetched) -> Result<Descriptor, ImageError> {
@@ -57,6 +62,28 @@ struct InRegistry<'a> {
     layers: RefCell<HashMap<BlobDigest, Arc<Download>>>,
     blobs: &'a Blobs,
     root: &'a Path,
+}
+
+impl<'a> InRegistry<'a> {
+    /// Fetches what `reference` names, and says what that is.
+    fn find(
+        registries: &Registries,
+        reference: &RegistryReference,
+        blobs: &'a Blobs,
+        root: &'a Path,
+    ) -> Result<(Self, Descriptor), ImageError> {
+        let repository = registries.repository(reference.host(), reference.repository());
+        let top = repository.manifest(&reference.manifest())?;
+        let chosen = descriptor(&top)?;
+        let documents = Self {
+            repository,
+            top,
+            layers: RefCell::default(),
+            blobs,
+            root,
+        };
+        Ok((documents, chosen))
+    }
 }
 
 impl Documents for InRegistry<'_> {

@@ -2,7 +2,9 @@
 
 use super::{PublishError, PublishOptions};
 use crate::digest::SnapshotDigest;
-use crate::image::{self, Image, Scratch};
+use crate::image::{
+    self, Image, Scratch, open_in_registry, raw_config_in_layout, raw_config_in_registry,
+};
 use crate::import::ImportOptions;
 use crate::leases::Lease;
 use crate::manifest::Snapshot;
@@ -28,21 +30,7 @@ impl Store {
         options: &PublishOptions,
         progress: &dyn Progress,
     ) -> Result<BaseImage, PublishError> {
-        let image_error = |source| PublishError::Image {
-            reference: reference.to_string(),
-            source,
-        };
-        let ImageReference::Oci { dir, tag } = reference else {
-            return Err(PublishError::BaseTransport {
-                reference: reference.to_string(),
-            });
-        };
-        let scratch = Scratch {
-            dir: self.blobs().staging(),
-            limit_bytes: options.limits.unpacked_bytes,
-            progress,
-        };
-        let image = image::open(reference, &options.platform, &scratch).map_err(image_error)?;
+        let (image, config) = self.open_base(reference, options, progress)?;
         if let Some(came_from) = &snapshot.image
             && *came_from != image.manifest_digest
         {
@@ -53,8 +41,6 @@ impl Store {
                 found: image.manifest_digest,
             });
         }
-        let config = image::raw_config(dir, tag.as_deref(), &options.platform, &image);
-        let config = config.map_err(image_error)?;
         let (lease, snapshot) = match self.imported_ancestor(snapshot, &image.manifest_digest) {
             Some(found) => found,
             None => self.import_base(reference, snapshot, options, progress)?,
@@ -64,6 +50,47 @@ impl Store {
             config,
             snapshot,
             _lease: lease,
+        })
+    }
+
+    /// The image, and its config.
+    fn open_base(
+        &self,
+        reference: &ImageReference,
+        options: &PublishOptions,
+        progress: &dyn Progress,
+    ) -> Result<(Image, serde_json::Value), PublishError> {
+        let platform = &options.platform;
+        let opened = match reference {
+            ImageReference::Oci { dir, tag } => {
+                let scratch = Scratch {
+                    dir: self.blobs().staging(),
+                    limit_bytes: options.limits.unpacked_bytes,
+                    progress,
+                };
+                image::open(reference, platform, &scratch).and_then(|image| {
+                    let config = raw_config_in_layout(dir, tag.as_deref(), platform, &image)?;
+                    Ok((image, config))
+                })
+            }
+            ImageReference::Docker { reference } => {
+                let (registries, blobs, root) = (self.registries(), self.blobs(), self.dir());
+                open_in_registry(registries, reference, platform, blobs, root).and_then(|image| {
+                    let config = raw_config_in_registry(
+                        registries, reference, platform, blobs, root, &image,
+                    )?;
+                    Ok((image, config))
+                })
+            }
+            ImageReference::DockerArchive { .. } => {
+                return Err(PublishError::BaseTransport {
+                    reference: reference.to_string(),
+                });
+            }
+        };
+        opened.map_err(|source| PublishError::Image {
+            reference: reference.to_string(),
+            source,
         })
     }
 

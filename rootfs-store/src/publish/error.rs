@@ -7,6 +7,7 @@ use crate::digest::SnapshotDigest;
 use crate::ext4::ReadError;
 use crate::image::ImageError;
 use crate::import::ImportError;
+use crate::registry::RegistryError;
 use crate::store::StoreError;
 
 /// Why a snapshot does not become an image.
@@ -36,9 +37,7 @@ pub enum PublishError {
         source: ImageError,
     },
     /// The base is not where layers can be copied from.
-    #[error(
-        "{reference} can't be the base of an image: name an image in an OCI layout (`oci:DIR:TAG`)"
-    )]
+    #[error("{reference} can't be the base of this image: its layers can't be copied from there")]
     BaseTransport {
         /// The image.
         reference: String,
@@ -174,6 +173,22 @@ pub enum PublishError {
         path: PathBuf,
         /// What the operating system said.
         source: io::Error,
+    },
+    /// Nobody knows where the image is that the snapshot came from.
+    #[error(
+        "it is not known where the image is that snapshot {snapshot} came from: name it as the base, or squash"
+    )]
+    NoBase {
+        /// The snapshot.
+        snapshot: SnapshotDigest,
+    },
+    /// A registry did not give a layer of the base, or did not take the image.
+    #[error("could not publish to {reference}")]
+    Registry {
+        /// Where the image should go.
+        reference: String,
+        /// What went wrong.
+        source: RegistryError,
     },
     /// The store failed.
     #[error(transparent)]

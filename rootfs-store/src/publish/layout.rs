@@ -177,7 +177,8 @@ impl LayoutDir {
         sync_dir(&self.dir)
     }
 
-    fn path(&self, digest: &BlobDigest) -> PathBuf {
+    /// The file of a blob.
+    pub(super) fn path(&self, digest: &BlobDigest) -> PathBuf {
         self.dir.join(BLOBS).join(digest.file_name())
     }
 }

@@ -1,6 +1,7 @@
 //! Images and snapshots in a real registry, reached straight and through a front that misbehaves.
 
 mod images;
+mod publish;
 mod snapshots;
 
 use std::path::Path;

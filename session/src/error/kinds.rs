@@ -6,8 +6,8 @@ use rootfs_store::ext4::LayoutError;
 use rootfs_store::image::ImageError;
 use rootfs_store::tree::TreeError;
 use rootfs_store::{
-    DiffError, DiskError, ExportError, ImportDiskError, ImportError, PullError, PushError,
-    RegistryError, RepairError, StoreError,
+    DiffError, DiskError, ExportError, ImportDiskError, ImportError, PublishError, PullError,
+    PushError, RegistryError, RepairError, StoreError,
 };
 use vmm_core::StartError;
 
@@ -101,6 +101,16 @@ pub(super) fn push_kind(error: &PushError) -> ErrorKind {
         PushError::OtherDigest { .. } => ErrorKind::InvalidInput,
         PushError::Store(error) => store_kind(error),
         _ => ErrorKind::Registry,
+    }
+}
+
+pub(super) fn publish_kind(error: &PublishError) -> ErrorKind {
+    match error {
+        PublishError::Registry { source, .. } => registry_kind(source),
+        PublishError::Image { source, .. } => image_kind(source),
+        PublishError::Files { .. } | PublishError::Io { .. } => ErrorKind::Storage,
+        PublishError::Store(error) => store_kind(error),
+        _ => ErrorKind::InvalidInput,
     }
 }
 

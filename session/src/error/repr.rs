@@ -6,14 +6,15 @@ use std::path::PathBuf;
 use agent::protocol::{FailureKind, ProtocolError};
 use rootfs_store::{
     CommitError, DiffError, DiskError, ExportError, GrowError, ImportDiskError, ImportError,
-    PullError, PushError, ReferenceError, RegistryError, RepairError, RootError, StoreError,
+    PublishError, PullError, PushError, ReferenceError, RegistryError, RepairError, RootError,
+    StoreError,
 };
 use vmm_core::StartError;
 
 use super::ErrorKind;
 use super::kinds::{
-    diff_kind, disk_kind, export_kind, import_disk_kind, import_kind, pull_kind, push_kind,
-    registry_kind, repair_kind, start_kind, store_kind,
+    diff_kind, disk_kind, export_kind, import_disk_kind, import_kind, publish_kind, pull_kind,
+    push_kind, registry_kind, repair_kind, start_kind, store_kind,
 };
 
 /// Every way to fail.
@@ -43,6 +44,8 @@ pub(crate) enum Repr {
     Push(#[from] PushError),
     #[error(transparent)]
     Pull(#[from] PullError),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
     #[error(transparent)]
     Diff(#[from] DiffError),
     #[error(transparent)]
@@ -190,6 +193,7 @@ impl Repr {
             Self::Registries(error) => registry_kind(error),
             Self::Push(error) => push_kind(error),
             Self::Pull(error) => pull_kind(error),
+            Self::Publish(error) => publish_kind(error),
             Self::Diff(error) => diff_kind(error),
             Self::Export(error) => export_kind(error),
             Self::Start(error) => start_kind(error),

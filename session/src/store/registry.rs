@@ -3,8 +3,8 @@
 use std::num::NonZeroU64;
 
 use rootfs_store::{
-    BootPacked, Elsewhere, FillOptions, Filled, PullOptions, Pulled, Pushed, RegistryReference,
-    RemoteStats, SnapshotDigest,
+    BootPacked, Elsewhere, FillOptions, Filled, PublishOptions, PublishedImage, PullOptions,
+    Pulled, Pushed, RegistryReference, RemoteStats, SnapshotDigest,
 };
 
 use super::chore::Chore;
@@ -13,6 +13,18 @@ use crate::error::Error;
 
 /// What names of images and snapshots in registries may begin with.
 const TRANSPORT: &str = "docker://";
+
+/// What an image is published upon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Base {
+    /// The image that the snapshot came from, in the registry that it was imported from.
+    Origin,
+    /// That image, where this says: `docker://NAME` or `oci:DIR:TAG`.
+    Image(String),
+    /// Nothing: all files become one layer.
+    Nothing,
+}
 
 impl Store {
     /// Pushes a snapshot to a registry, as `[docker://]HOST/REPOSITORY[:TAG]`: what is missing there, and nothing else.
@@ -76,6 +88,29 @@ impl Store {
     #[must_use]
     pub fn remote_stats(&self) -> RemoteStats {
         self.inner().remote_stats()
+    }
+
+    /// Publishes a snapshot's files as an ordinary image in a registry: as one more layer on the image that it came from,
+    /// which is found by itself if it was imported from a registry. Nothing happens before [`Chore::start`].
+    pub fn publish(
+        &self,
+        snapshot: impl Into<SnapshotDigest>,
+        to: impl Into<String>,
+        base: Base,
+    ) -> Chore<PublishedImage> {
+        let (snapshot, to) = (snapshot.into(), to.into());
+        Chore::new("publish", self.inner(), move |store, progress| {
+            let base = match base {
+                Base::Origin => Some(store.base_of(&snapshot)?),
+                Base::Image(reference) => Some(reference.parse()?),
+                Base::Nothing => None,
+            };
+            let options = PublishOptions {
+                base,
+                ..PublishOptions::default()
+            };
+            Ok(store.publish(&snapshot, &parse(&to)?, &options, progress)?)
+        })
     }
 
     /// Fetches the rest of a snapshot that was pulled lazily, at so many bytes per second at most if a limit is given.

@@ -61,6 +61,20 @@ pub(crate) enum Command {
     },
     /// Pull a snapshot from a registry
     Pull(PullArgs),
+    /// Publish a snapshot's files as an ordinary image in a registry, as one more layer on the image that it came from
+    Publish {
+        /// A digest, a unique prefix of one, a name, or the id of a session that is shut down
+        snapshot: String,
+        /// Where to, as `HOST/REPOSITORY[:TAG]`
+        #[arg(value_name = "REF")]
+        reference: String,
+        /// Where the image is that it came from, if it was not imported from a registry: `docker://NAME` or `oci:DIR:TAG`
+        #[arg(long, value_name = "IMAGE")]
+        base: Option<String>,
+        /// Make one layer of all files
+        #[arg(long, conflicts_with = "base")]
+        squash: bool,
+    },
     /// Remove what no name, no session and no operation under way needs
     Gc {
         /// Spare what is younger, as 90s, 10min, 1h or 2d

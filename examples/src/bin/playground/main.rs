@@ -60,6 +60,15 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             reference,
             boot_pack,
         } => registry::push(&store, report, &snapshot, reference, boot_pack)?,
+        Command::Publish {
+            snapshot,
+            reference,
+            base,
+            squash,
+        } => {
+            let base = registry::base(base, squash);
+            registry::publish(&store, report, &snapshot, reference, base)?;
+        }
         Command::Pull(args) => registry::pull(&store, report, args)?,
         Command::Gc { grace, compact } => housekeeping::gc(&store, report, grace, compact)?,
         Command::Verify { from: None, .. } => return verify::verify(&store, report),

@@ -1,9 +1,9 @@
-//! `playground push` and `playground pull`
+//! `playground push`, `pull` and `publish`
 
 use std::time::Instant;
 
 use serde_json::json;
-use session::Store;
+use session::{Base, Store};
 
 use crate::cli::PullArgs;
 use crate::failure::Failure;
@@ -72,6 +72,47 @@ pub(crate) fn pull(store: &Store, report: Report, args: PullArgs) -> Result<(), 
             size::show(pulled.disk_bytes),
             size::show(pulled.fetched_bytes),
             size::show(pulled.packs_bytes),
+        )
+    })
+}
+
+/// What an image shall be published upon.
+pub(crate) fn base(image: Option<String>, squash: bool) -> Base {
+    match image {
+        _ if squash => Base::Nothing,
+        Some(image) => Base::Image(image),
+        None => Base::Origin,
+    }
+}
+
+pub(crate) fn publish(
+    store: &Store,
+    report: Report,
+    snapshot: &str,
+    reference: String,
+    base: Base,
+) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let snapshot = store.resolve(snapshot)?;
+    let publish = store.publish(snapshot, reference, base);
+    let image = publish.on_progress(Bar::default()).start().wait()?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let layer = image.layer.as_ref();
+    let value = json!({
+        "snapshot": snapshot,
+        "image": image.manifest,
+        "layers": image.layers,
+        "layer": layer.map(|layer| layer.digest),
+        "layer_bytes": layer.map(|layer| layer.bytes),
+        "seconds": seconds,
+    });
+    report.print(&value, || {
+        let bytes = layer.map_or(0, |layer| layer.bytes);
+        format!(
+            "{}\n{} layers, the new one of {}; {seconds:.1} s",
+            image.manifest,
+            image.layers,
+            size::show(bytes),
         )
     })
 }

@@ -237,13 +237,11 @@ fn what_can_not_be_done_is_refused() {
         base: Some(base.parse().unwrap()),
         ..PublishOptions::default()
     };
-    for base in ["docker-archive:/some/file", "docker://alpine:3"] {
-        let error = publish(&dir, "t", &with_base(base));
-        assert!(
-            matches!(error, PublishError::BaseTransport { .. }),
-            "{error}"
-        );
-    }
+    let error = publish(&dir, "t", &with_base("docker-archive:/some/file"));
+    assert!(
+        matches!(error, PublishError::BaseTransport { .. }),
+        "{error}"
+    );
     let foreign = World::new(&[Layer::new().file("x", b"").bytes()]);
     let error = publish(&dir, "t", &with_base(&foreign.reference.to_string()));
     assert!(matches!(error, PublishError::OtherBase { .. }), "{error}");
