@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rootfs_store::image::ImageError;
 use rootfs_store::{
-    CommitError, DiskError, ExportError, ImportDiskError, ImportError, PackError, ReferenceError,
-    StoreError,
+    CommitError, DiskError, ExportError, ImportDiskError, ImportError, PackError, PullError,
+    PushError, ReferenceError, RegistryError, StoreError,
 };
 
 /// A measurement that could not be taken.
@@ -77,6 +77,18 @@ pub enum MeasureError {
     /// A disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// A push failed.
+    #[error(transparent)]
+    Push(Box<PushError>),
+    /// A pull failed.
+    #[error(transparent)]
+    Pull(Box<PullError>),
+    /// The options for registries can't be used.
+    #[error(transparent)]
+    Registries(Box<RegistryError>),
+    /// A registry to test against could not be started.
+    #[error(transparent)]
+    Bed(Box<testbed::BedError>),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -106,5 +118,29 @@ impl From<ImageError> for MeasureError {
 impl From<ImportError> for MeasureError {
     fn from(error: ImportError) -> Self {
         Self::Import(Box::new(error))
+    }
+}
+
+impl From<PushError> for MeasureError {
+    fn from(error: PushError) -> Self {
+        Self::Push(Box::new(error))
+    }
+}
+
+impl From<PullError> for MeasureError {
+    fn from(error: PullError) -> Self {
+        Self::Pull(Box::new(error))
+    }
+}
+
+impl From<RegistryError> for MeasureError {
+    fn from(error: RegistryError) -> Self {
+        Self::Registries(Box::new(error))
+    }
+}
+
+impl From<testbed::BedError> for MeasureError {
+    fn from(error: testbed::BedError) -> Self {
+        Self::Bed(Box::new(error))
     }
 }

@@ -19,6 +19,7 @@ mod commit;
 mod dedup;
 mod import;
 mod read;
+mod registry;
 
 pub(super) use dedup::CHUNK_KIBS;
 
@@ -43,6 +44,8 @@ enum Part {
     Read,
     /// What a later version of an image adds.
     Dedup,
+    /// To a registry and back.
+    Registry,
 }
 
 /// What all parts work with.
@@ -100,6 +103,7 @@ impl Part {
             Self::Commit => "Commit of a changed disk of 8 GiB",
             Self::Read => "Reads through a disk",
             Self::Dedup => "What a later version of the image adds",
+            Self::Registry => "A snapshot to a registry and back",
         }
     }
 
@@ -109,6 +113,7 @@ impl Part {
             Self::Commit => commit::run(bed),
             Self::Read => read::run(bed),
             Self::Dedup => dedup::run(bed),
+            Self::Registry => registry::run(bed),
         }
     }
 }

@@ -151,6 +151,23 @@ impl Measure {
         command
     }
 
+    /// Serves a registry until its input ends.
+    pub(super) fn registry(&self) -> Command {
+        self.verb("registry")
+    }
+
+    pub(super) fn push(&self, store: &Path, snapshot: &str, reference: &str) -> Command {
+        let mut command = self.verb("push");
+        command.arg(store).args([snapshot, reference]);
+        command
+    }
+
+    pub(super) fn pull(&self, store: &Path, reference: &str) -> Command {
+        let mut command = self.verb("pull");
+        command.arg(store).arg(reference);
+        command
+    }
+
     /// One of the verbs that read a snapshot, and a file with the same bytes.
     pub(super) fn read(&self, verb: &str, store: &Path, snapshot: &str, file: &Path) -> Command {
         let mut command = self.verb(verb);

@@ -11,7 +11,15 @@ use crate::command;
 use crate::images;
 
 /// Debian packages of all of them.
-pub(super) const PACKAGES: [&str; 5] = ["umoci", "e2fsprogs", "casync", "restic", "borgbackup"];
+pub(super) const PACKAGES: [&str; 7] = [
+    "umoci",
+    "e2fsprogs",
+    "casync",
+    "restic",
+    "borgbackup",
+    "skopeo",
+    "docker-registry",
+];
 
 /// Unpacks the image in the layout `image` to `bundle/rootfs`.
 pub(super) fn umoci_unpack(image: &Path, bundle: &Path) -> Command {
@@ -48,6 +56,19 @@ pub(super) fn casync_extract(store: &Path, index: &Path, disk: &Path) -> Command
         .arg("extract")
         .arg(format!("--store={}", store.display()));
     command.arg(index).arg(disk);
+    command
+}
+
+/// Copies an image or an artifact; `from` and `to` are named as skopeo names them, registries have no TLS.
+pub(super) fn skopeo_copy(from: &str, to: &str) -> Command {
+    let mut command = Command::new("skopeo");
+    command.args(["--insecure-policy", "copy", "--quiet", "--all"]);
+    command.args([
+        "--src-tls-verify=false",
+        "--dest-tls-verify=false",
+        from,
+        to,
+    ]);
     command
 }
 

@@ -8,12 +8,13 @@ use std::process::ExitCode;
 
 use benches::{Changes, MeasureError};
 use clap::Parser;
-use rootfs_store::{DEFAULT_CHUNK_BYTES, ImageReference, SnapshotDigest};
+use rootfs_store::{DEFAULT_CHUNK_BYTES, ImageReference, RegistryReference, SnapshotDigest};
 use serde_json::{Value, json};
 
 mod disks;
 mod images;
 mod reads;
+mod registries;
 
 /// One step of a measurement; `cargo xtask bench` calls it.
 #[derive(Debug, Parser)]
@@ -86,6 +87,19 @@ enum Verb {
         /// Takes the store out of the operating system's page cache, too.
         #[arg(long)]
         from_device: bool,
+    },
+    /// Starts an empty registry without TLS, says where it is, and stops it when its input ends.
+    Registry,
+    /// Pushes a snapshot to a registry without TLS.
+    Push {
+        store: PathBuf,
+        snapshot: SnapshotDigest,
+        reference: RegistryReference,
+    },
+    /// Pulls a snapshot from a registry without TLS.
+    Pull {
+        store: PathBuf,
+        reference: RegistryReference,
     },
     /// Counts what a scattered set of reads makes the store read.
     Fetched {
@@ -186,6 +200,13 @@ fn run(verb: &Verb) -> Result<Value, MeasureError> {
             bytes,
             from_device,
         } => reads::cold(store, snapshot, file, *bytes, *from_device),
+        Verb::Registry => registries::serve(),
+        Verb::Push {
+            store,
+            snapshot,
+            reference,
+        } => registries::push(store, snapshot, reference),
+        Verb::Pull { store, reference } => registries::pull(store, reference),
         Verb::Fetched {
             store,
             snapshot,
