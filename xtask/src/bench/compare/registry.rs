@@ -1,7 +1,7 @@
 //! A whole snapshot to a registry and back: beside skopeo, which copies the same bytes to and from a folder.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use super::super::measure::{Measure, Report};
 use super::super::peers;
@@ -84,6 +84,8 @@ struct Serving {
     child: Child,
     /// The registry ends when it is closed.
     input: Option<ChildStdin>,
+    /// Where it says a last word.
+    _output: Option<BufReader<ChildStdout>>,
 }
 
 impl Serving {
@@ -96,15 +98,19 @@ impl Serving {
             .stdout(Stdio::piped())
             .spawn()
             .map_err(failed())?;
+        let mut output = child.stdout.take().map(BufReader::new);
         let mut line = String::new();
-        if let Some(output) = child.stdout.take() {
-            BufReader::new(output)
-                .read_line(&mut line)
-                .map_err(failed())?;
+        if let Some(output) = &mut output {
+            output.read_line(&mut line).map_err(failed())?;
         }
         let input = child.stdin.take();
         let host = Report::parse(&serve, line.as_bytes())?.text("/host")?;
-        Ok(Self { host, child, input })
+        Ok(Self {
+            host,
+            child,
+            input,
+            _output: output,
+        })
     }
 
     fn reference(&self) -> String {
