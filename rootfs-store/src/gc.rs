@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::blobs::{io_error, sync_dir};
 use crate::digest::{BlobDigest, SnapshotDigest};
+use crate::image::remove_old_downloads;
 use crate::progress::{Progress, Stage};
 use crate::reach::{RootError, Roots};
 use crate::store::{Store, StoreError};
@@ -80,6 +81,8 @@ impl Store {
             |digest: &SnapshotDigest| roots.old_imports.contains(digest) && !self.is_there(digest);
         self.inner.references.forget_imports(&lock, is_gone)?;
         drop(lock);
+        let freed = remove_old_downloads(self.blobs(), self.dir(), grace);
+        collected.freed_bytes += freed.map_err(io_error("clean", self.dir()))?;
         self.blobs()
             .remove_leftovers()
             .map_err(io_error("clean", self.blobs().staging()))?;

@@ -27,7 +27,7 @@ pub use archive::ArchiveError;
 pub(crate) use documents::HexDigest;
 use documents::{Documents, read_blob, read_shaped};
 pub use download::Download;
-pub(crate) use download::while_downloading;
+pub(crate) use download::{remove_old_downloads, while_downloading};
 pub use error::ImageError;
 use layout::Layout;
 pub use platform::Platform;

@@ -16,7 +16,7 @@ use crate::progress::Progress;
 use crate::reference::ImageReference;
 use crate::seal::{Known, Used};
 use crate::store::{Store, StoreError};
-use crate::tree::Limits;
+use crate::tree::{Limits, TreeError};
 pub use error::ImportError;
 use sealing::Sealing;
 
@@ -129,6 +129,16 @@ impl Store {
         if let ImageReference::Docker { reference } = reference {
             let (host, repository) = (reference.host(), reference.repository());
             self.remember_image(host, repository, &image.manifest_digest);
+            let limit = options.limits.unpacked_bytes;
+            if image.layers_bytes > limit {
+                return Err(ImportError::Tree {
+                    reference: reference.to_string(),
+                    source: TreeError::TooManyBytes {
+                        layer: image.manifest_digest,
+                        limit,
+                    },
+                });
+            }
         }
         let key = import_key(&image, size, options);
         let lease = self.lease()?;

@@ -30,11 +30,29 @@ where
     E: Send,
 {
     let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    ordered_on(threads.min(IN_FLIGHT), items, state, work, consume)
+    let threads = threads.min(IN_FLIGHT);
+    let batch = (IN_FLIGHT / BATCHES / threads.max(1)).clamp(1, MAX_BATCH);
+    in_batches(threads, batch, items, state, work, consume)
 }
 
+/// As [`ordered`], on so many threads, which take one item at a time: for items that take long, whatever the cores do.
 pub(crate) fn ordered_on<I, S, O, E>(
     threads: usize,
+    items: impl Iterator<Item = I> + Send,
+    state: impl Fn() -> Result<S, E> + Sync,
+    work: impl Fn(&mut S, I) -> Result<O, E> + Sync,
+    consume: impl FnMut(O) -> Result<(), E>,
+) -> Result<(), E>
+where
+    O: Send,
+    E: Send,
+{
+    in_batches(threads, 1, items, state, work, consume)
+}
+
+fn in_batches<I, S, O, E>(
+    threads: usize,
+    batch: usize,
     items: impl Iterator<Item = I> + Send,
     state: impl Fn() -> Result<S, E> + Sync,
     work: impl Fn(&mut S, I) -> Result<O, E> + Sync,
@@ -44,7 +62,6 @@ where
     O: Send,
     E: Send,
 {
-    let batch = (IN_FLIGHT / BATCHES / threads.max(1)).clamp(1, MAX_BATCH);
     let queue = Queue::new(items, batch);
     let (results, arriving) = channel();
     thread::scope(|scope| {

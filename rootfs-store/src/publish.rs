@@ -155,8 +155,11 @@ impl Store {
         progress: &dyn Progress,
     ) -> Result<PublishedImage, PublishError> {
         layout::check_tag(tag)?;
+        let (_lease, found) = self.to_read(snapshot)?;
+        let base = self.base_for(&found, options, progress)?;
+        // What can be wrong with these leaves no folder.
         let layout = LayoutDir::open(dir, self.dir())?;
-        let made = self.make_image(snapshot, &layout, options, progress)?;
+        let made = self.make_image(&found, base, &layout, options, progress)?;
         for layer in &made.below {
             layout.copy(layer)?;
         }
@@ -167,16 +170,13 @@ impl Store {
     /// Writes the new layer and the documents of an image to a layout; what is below the layer is not copied there.
     fn make_image(
         &self,
-        snapshot: &SnapshotDigest,
+        found: &Snapshot,
+        base: Option<BaseImage>,
         layout: &LayoutDir,
         options: &PublishOptions,
         progress: &dyn Progress,
     ) -> Result<Made, PublishError> {
-        let (_lease, found) = self.to_read(snapshot)?;
-        let base = match &options.base {
-            Some(reference) => Some(self.base(reference, &found, options, progress)?),
-            None => None,
-        };
+        let snapshot = &found.digest;
         let layer = self.layer_blob(base.as_ref(), snapshot, layout, options, progress)?;
         let documents = Documents {
             base: base.as_ref().map(|base| Base {

@@ -170,25 +170,29 @@ impl Remotes {
     /// Records durably that a pack is to be had from `origin`, besides where it was before. The caller has a lease on
     /// it, and has made the folder.
     fn add(&self, pack: &Pack, origin: &str) -> Result<(), StoreError> {
-        let mut record = RemoteRecord {
-            pack: pack.digest,
-            bytes: pack.bytes,
-            origins: Vec::new(),
-        };
-        // What can't be read is written anew.
-        if let Ok(Some(known)) = self.record(&pack.digest)
-            && known.bytes == pack.bytes
-        {
-            record = known;
-        }
-        if !record.add_origin(origin) {
-            return self.sync_names();
-        }
-        record.check().map_err(|what| RemoteError::Bounds {
+        let bounds = |what| RemoteError::Bounds {
             pack: pack.digest,
             origin: origin.to_owned(),
             what,
-        })?;
+        };
+        let mut record = match self.record(&pack.digest) {
+            Ok(Some(known)) if known.bytes == pack.bytes => known,
+            // One of the two lies, and others may rely on the first.
+            Ok(Some(_)) => {
+                return Err(bounds("size, as another snapshot has it with another size").into());
+            }
+            Err(error) if !is_of_damage(&error) => return Err(error),
+            // What is damaged is written anew.
+            Ok(None) | Err(_) => RemoteRecord {
+                pack: pack.digest,
+                bytes: pack.bytes,
+                origins: Vec::new(),
+            },
+        };
+        if !record.add_origin(origin) {
+            return self.sync_names();
+        }
+        record.check().map_err(bounds)?;
         let bytes = record.to_bytes();
         let bytes = bytes.map_err(|source| StoreError::Encode { source })?;
         let name = record_name(&pack.digest);
@@ -222,6 +226,10 @@ impl Access {
         }
         CacheFile::open(&self.files, path, bytes)
     }
+}
+
+fn is_of_damage(error: &StoreError) -> bool {
+    matches!(error, StoreError::Remote(error) if matches!(**error, RemoteError::Record { .. }))
 }
 
 fn record_name(pack: &BlobDigest) -> String {

@@ -35,6 +35,8 @@ pub(crate) const MIN_PREFIX_DIGITS: usize = 6;
 /// |---|---|
 /// | `oci-layout`, `index.json`, `blobs/sha256/` | an OCI image layout: snapshots, and the names of some |
 /// | `disks/ID/` | a writable disk |
+/// | `downloads/` | layers of images on their way from registries, until these are imported |
+/// | `places.json` | hints which repositories have which snapshots and images |
 /// | `staging/` | what is being written; left-overs of a crash are removed by a later [`Store::open`] |
 /// | `remote/`, `cache/` | where packs are to be had that are not blobs yet, and what was fetched of these |
 /// | `leases/` | what processes at work need, see [`Lease`] |

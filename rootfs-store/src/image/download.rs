@@ -5,24 +5,25 @@
 //!
 //! Invariant: a download's file only grows, and nobody reads a byte before it is in the file.
 
-use std::fs::TryLockError;
+use std::fs::{self, TryLockError};
 use std::io::{self, Seek as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use tempfile::TempPath;
 
 use super::{BlobPlace, Layer};
-use crate::blobs::{Blobs, create_dir, hash};
+use crate::blobs::{Blobs, create_dir, hash, open_blob};
 use crate::digest::BlobDigest;
 use crate::files::StoreFile;
 use crate::registry::{RegistryError, Repository};
 
 /// The folder of a store for layers on their way.
-pub(crate) const DOWNLOADS: &str = "downloads";
+const DOWNLOADS: &str = "downloads";
 /// Layers that are downloaded at once; the lowest ones come first, as they are needed first.
 const AT_ONCE: usize = 4;
 
@@ -229,7 +230,9 @@ where
     create_dir(blobs.files(), root, DOWNLOADS)?;
     let (next, is_wanted) = (AtomicUsize::new(0), AtomicBool::new(true));
     let run = || {
-        while let Some(download) = downloads.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while is_wanted.load(Ordering::Relaxed)
+            && let Some(download) = downloads.get(next.fetch_add(1, Ordering::Relaxed))
+        {
             download.run(blobs, &is_wanted);
         }
     };
@@ -252,6 +255,29 @@ where
         }
     }
     done
+}
+
+/// Removes what failed imports left of layers, if it is older than `grace` and nobody is at it.
+pub(crate) fn remove_old_downloads(blobs: &Blobs, root: &Path, grace: Duration) -> io::Result<u64> {
+    let entries = match fs::read_dir(root.join(DOWNLOADS)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    let mut freed = 0;
+    for entry in entries {
+        let entry = entry?;
+        if BlobDigest::of_file_name(&entry.file_name()).is_none() {
+            continue;
+        }
+        let (file, bytes) = open_blob(&entry.path())?;
+        let age = file.metadata()?.modified()?.elapsed().unwrap_or_default();
+        if age < grace || file.try_lock().is_err() {
+            continue;
+        }
+        blobs.files().remove_file(&entry.path())?;
+        freed += bytes;
+    }
+    Ok(freed)
 }
 
 /// Stops downloads when the work is done, by a panic, too.

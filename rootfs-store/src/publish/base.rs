@@ -22,8 +22,20 @@ pub(super) struct BaseImage {
 }
 
 impl Store {
+    /// The image that a snapshot came from, if the options name it.
+    pub(super) fn base_for(
+        &self,
+        snapshot: &Snapshot,
+        options: &PublishOptions,
+        progress: &dyn Progress,
+    ) -> Result<Option<BaseImage>, PublishError> {
+        let base = options.base.as_ref();
+        let base = base.map(|reference| self.base(reference, snapshot, options, progress));
+        base.transpose()
+    }
+
     /// Opens the image that a snapshot came from, and finds it as a snapshot or imports it.
-    pub(super) fn base(
+    fn base(
         &self,
         reference: &ImageReference,
         snapshot: &Snapshot,

@@ -45,11 +45,13 @@ impl Store {
         options: &PublishOptions,
         progress: &dyn Progress,
     ) -> Result<PublishedImage, PublishError> {
+        let (_lease, found) = self.to_read(snapshot)?;
+        let base = self.base_for(&found, options, progress)?;
         let dir = self.blobs().staged_dir()?;
         // Whoever clears away what crashes left passes over what is locked.
         let _held = lock(dir.path())?;
         let layout = LayoutDir::open(dir.path(), self.dir())?;
-        let made = self.make_image(snapshot, &layout, options, progress)?;
+        let made = self.make_image(&found, base, &layout, options, progress)?;
         let target = Target {
             store: self,
             to,

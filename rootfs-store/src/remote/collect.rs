@@ -31,6 +31,7 @@ impl Remotes {
         blobs: &Blobs,
     ) -> Result<CollectedRemotes, StoreError> {
         let (mut collected, mut removed) = (CollectedRemotes::default(), 0);
+        let mut are_synced = false;
         let mut kept = HashSet::new();
         for name in names(&self.dir)? {
             let digits = name.strip_suffix(SUFFIX).unwrap_or_default();
@@ -44,9 +45,10 @@ impl Remotes {
                 kept.insert(pack);
                 continue;
             }
-            if is_needed && removed == 0 {
+            if is_needed && !are_synced {
                 // Who made blobs of them may have been killed before that was durable.
                 blobs.sync()?;
+                are_synced = true;
             }
             self.remove(&path)?;
             removed += 1;

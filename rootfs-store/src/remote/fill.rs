@@ -210,7 +210,10 @@ impl Fill<'_> {
         let opened = source.remotes.open(&pack.digest)?;
         let Some(remote) = opened.filter(|remote| remote.bytes == pack.bytes) else {
             return match source.is_here(pack) {
-                true => Ok(false),
+                true => {
+                    self.add_done(pack.bytes);
+                    Ok(false)
+                }
                 false => Err(RemoteError::Unknown { pack: pack.digest }.into()),
             };
         };
@@ -228,9 +231,9 @@ impl Fill<'_> {
         }
         let mut actual = pack.digest;
         for round in 0..ROUNDS {
+            let landed = remote.landed();
             actual = self.fetch_and_hash(&remote, round)?;
-            if actual == pack.digest {
-                self.publish(&remote)?;
+            if actual == pack.digest && self.publish(&remote, landed)? {
                 return Ok(true);
             }
             remote.forget_damaged()?;

@@ -62,6 +62,8 @@ struct State {
     unasked: Ranges,
     ahead: ReadAhead,
     flights: Vec<Arc<Flight>>,
+    /// How many of them have written to the cache file.
+    landed: u64,
     /// The whole pack is being streamed, from an origin that knows no ranges.
     is_spooling: bool,
     /// The cache file is a blob by now, so nobody writes to it.
@@ -80,6 +82,7 @@ impl RemotePack {
             unasked: Ranges::default(),
             ahead: ReadAhead::default(),
             flights: Vec::new(),
+            landed: 0,
             is_spooling: false,
             is_sealed: false,
             arrived: Instant::now(),

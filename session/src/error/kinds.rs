@@ -7,7 +7,7 @@ use rootfs_store::image::ImageError;
 use rootfs_store::tree::TreeError;
 use rootfs_store::{
     DiffError, DiskError, ExportError, ImportDiskError, ImportError, PublishError, PullError,
-    PushError, RegistryError, RepairError, StoreError,
+    PushError, RegistryError, RemoteError, RepairError, StoreError,
 };
 use vmm_core::StartError;
 
@@ -16,6 +16,7 @@ use super::ErrorKind;
 pub(super) fn store_kind(error: &StoreError) -> ErrorKind {
     match error {
         StoreError::NotFound { .. } => ErrorKind::NotFound,
+        StoreError::Remote(error) => remote_kind(error),
         StoreError::AmbiguousPrefix { .. } | StoreError::BadName { .. } => ErrorKind::InvalidInput,
         _ => ErrorKind::Storage,
     }
@@ -100,6 +101,15 @@ pub(super) fn push_kind(error: &PushError) -> ErrorKind {
     match error {
         PushError::OtherDigest { .. } => ErrorKind::InvalidInput,
         PushError::Store(error) => store_kind(error),
+        _ => ErrorKind::Registry,
+    }
+}
+
+fn remote_kind(error: &RemoteError) -> ErrorKind {
+    match error {
+        RemoteError::Record { .. }
+        | RemoteError::RecordVersion { .. }
+        | RemoteError::Bounds { .. } => ErrorKind::Storage,
         _ => ErrorKind::Registry,
     }
 }

@@ -1,31 +1,49 @@
 //! From the cache file of a pack, which is complete, to a blob.
 
-use std::io;
+use std::io::{self, Seek as _};
 
 use super::super::cache::CacheFile;
 use super::super::pack::RemotePack;
 use super::Fill;
-use crate::blobs::{io_error, sync_dir};
+use crate::blobs::{hash, io_error, sync_dir};
 use crate::store::StoreError;
 
 /// Bytes that are copied at a time.
 const PIECE_BYTES: u64 = 1 << 20;
 
 impl Fill<'_> {
-    /// Makes a blob of a pack all of whose bytes were hashed.
-    pub(super) fn publish(&self, remote: &RemotePack) -> Result<(), StoreError> {
+    /// Makes a blob of a pack all of whose bytes were hashed since so many reads had `landed`; says no if one that landed
+    /// later has damaged them.
+    pub(super) fn publish(&self, remote: &RemotePack, landed: u64) -> Result<bool, StoreError> {
         let source = &self.store.inner.source;
         self.lease.add_blob(remote.digest)?;
         let cache = remote.seal()?;
-        let placed = self.place(remote, &cache);
-        if placed.is_err() {
+        let placed = match Self::is_whole(remote, &cache, landed) {
+            Ok(true) => self.place(remote, &cache).map(|()| true),
+            damaged => damaged,
+        };
+        if !matches!(placed, Ok(true)) {
             remote.unseal(&cache);
         }
-        placed?;
+        if !placed? {
+            return Ok(false);
+        }
         self.store.blobs().sync()?;
         sync_dir(self.store.blobs().files(), &remote.access.cache_dir)?;
         source.forget_pack(&remote.digest);
-        source.remotes.remove_pack(&remote.digest)
+        source.remotes.remove_pack(&remote.digest)?;
+        Ok(true)
+    }
+
+    /// Whether the bytes of a sealed file are those that were hashed.
+    fn is_whole(remote: &RemotePack, cache: &CacheFile, landed: u64) -> Result<bool, StoreError> {
+        if remote.landed() == landed {
+            return Ok(true);
+        }
+        let mut file = cache.get();
+        let hashed = file.rewind().and_then(|()| hash(file));
+        let hashed = hashed.map_err(|error| remote.cache_error("read", error))?;
+        Ok(hashed == remote.digest)
     }
 
     /// Gives the file its name among the blobs, or copies it if another process has it open.

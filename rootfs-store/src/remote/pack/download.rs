@@ -238,6 +238,7 @@ impl RemotePack {
             let _ = flight.failure.set(failure.clone());
         }
         let mut state = self.lock();
+        state.landed += u64::from(cache.is_some());
         state.failed = match &got {
             Err(failure) if !failure.is_final => Some(Instant::now()),
             _ => None,

@@ -18,6 +18,11 @@ impl RemotePack {
         self.lock().here.clone()
     }
 
+    /// How many reads have written to the cache file.
+    pub(in super::super) fn landed(&self) -> u64 {
+        self.lock().landed
+    }
+
     /// Counts bytes as here that were written to the cache file, and lets those go on who wait for them.
     pub(in super::super) fn arrive(&self, range: Range<u64>) {
         let mut state = self.lock();
