@@ -279,7 +279,13 @@ fn import_starts_before_the_last_layer_is_in() {
     let last = last_layer(&bed.path("tar"));
     front.set_plan(move |_, request| {
         if request.method == "GET" && request.path.ends_with(&last) {
-            std::thread::sleep(std::time::Duration::from_millis(500));
+            // It is kept back until the others were applied, or clearly wait for it.
+            for _ in 0..400 {
+                if seen.0.load(Ordering::Relaxed) > 300_000 {
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
             noted.store(seen.0.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         None
