@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use rootfs_store::{
     Credential, Credentials, ImageReference, ImportOptions, Progress, RegistryOptions, Secret,
@@ -258,12 +259,13 @@ fn last_layer(layout: &Path) -> String {
 /// The first layer is applied before the last one has begun to come.
 #[test]
 fn import_starts_before_the_last_layer_is_in() {
+    /// When most of the first layer was read.
     #[derive(Default)]
-    struct Seen(AtomicU64);
-    impl Progress for Seen {
+    struct Early(OnceLock<Instant>);
+    impl Progress for Early {
         fn advance(&self, stage: Stage, done: u64, _total: u64) {
-            if stage == Stage::Layers {
-                self.0.fetch_max(done, Ordering::Relaxed);
+            if stage == Stage::Layers && done > 300_000 {
+                self.0.get_or_init(Instant::now);
             }
         }
     }
@@ -273,26 +275,21 @@ fn import_starts_before_the_last_layer_is_in() {
     let front = Front::start(bed.registry.host()).unwrap();
     let reference = docker(front.host(), "labs/app:v1");
     let store = bed.store("store", &[front.host()]);
-    let progress = Arc::new(Seen::default());
-    let (seen, early) = (Arc::clone(&progress), Arc::new(AtomicU64::new(0)));
-    let noted = Arc::clone(&early);
     let last = last_layer(&bed.path("tar"));
     front.set_plan(move |_, request| {
-        if request.method == "GET" && request.path.ends_with(&last) {
-            // It is kept back until the others were applied, or clearly wait for it.
-            for _ in 0..400 {
-                if seen.0.load(Ordering::Relaxed) > 300_000 {
-                    break;
-                }
-                std::thread::sleep(std::time::Duration::from_millis(50));
-            }
-            noted.store(seen.0.load(Ordering::Relaxed), Ordering::Relaxed);
-        }
-        None
+        let is_last = request.method == "GET" && request.path.ends_with(&last);
+        is_last.then_some(Fault::Stall(Duration::from_secs(3)))
     });
-    let imported = store.import(&reference, &ImportOptions::default(), &*progress);
-    imported.unwrap();
-    assert!(early.load(Ordering::Relaxed) > 300_000);
+    let (begun, early) = (Instant::now(), Early::default());
+    store
+        .import(&reference, &ImportOptions::default(), &early)
+        .unwrap();
+    let ended = begun.elapsed();
+    let early = early.0.get().unwrap().duration_since(begun);
+    assert!(
+        ended > Duration::from_secs(3) && early < Duration::from_secs(3),
+        "{early:?}"
+    );
 }
 
 #[test]
