@@ -87,16 +87,16 @@ impl Store {
         progress: &dyn Progress,
     ) -> Result<Vec<Change>, StoreError> {
         let source = &self.inner.source;
-        let (mut changes, total) = (Vec::new(), profile.chunks().len() as u64);
-        for (done, chunk) in profile.chunks().enumerate() {
-            progress.advance(Stage::Compact, done as u64, total);
-            if chunk >= index.chunks {
-                continue;
-            }
-            let Some(at) = index.get(source, chunk)? else {
-                continue;
-            };
+        let mut found = Vec::new();
+        for chunk in profile.chunks().filter(|chunk| *chunk < index.chunks) {
+            found.extend(index.get(source, chunk)?.map(|at| (chunk, at)));
+        }
+        let total = found.iter().map(|(_, at)| u64::from(at.len)).sum();
+        let (mut changes, mut done) = (Vec::new(), 0);
+        for (chunk, at) in found {
             let frame = source.verified_frame(&at)?;
+            done += u64::from(at.len);
+            progress.advance(Stage::Compact, done, total);
             let to = Some(packs.add_chunk(at.digest, &frame)?);
             changes.push(Change { chunk, to });
         }

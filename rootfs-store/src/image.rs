@@ -8,7 +8,6 @@ mod download;
 mod error;
 mod layout;
 mod platform;
-mod raw_config;
 mod registry;
 mod select;
 mod shape;
@@ -31,8 +30,7 @@ pub(crate) use download::{remove_old_downloads, while_downloading};
 pub use error::ImageError;
 use layout::Layout;
 pub use platform::Platform;
-pub(crate) use raw_config::raw_config_in_layout;
-pub(crate) use registry::{open_in_registry, raw_config_in_registry};
+pub(crate) use registry::open_in_registry;
 use shape::Shape;
 
 /// Largest JSON document (index, manifest, config) that is read, in bytes: the safe limit of registries.
@@ -133,6 +131,8 @@ pub struct Image {
     pub manifest_digest: String,
     /// What to run in it.
     pub config: ImageConfig,
+    /// The JSON of its config, with all that nothing here knows.
+    pub raw_config: Vec<u8>,
     /// The layers, lowest first.
     pub layers: Vec<Layer>,
     /// Total size of the layer blobs, in bytes.
@@ -196,12 +196,17 @@ fn read_image(
     let manifest_digest = descriptor.digest().to_string();
     let manifest: ImageManifest = read_shaped(from, &descriptor, Shape::Manifest)?;
     check_config_type(manifest.config())?;
-    let config: ImageConfiguration = read_blob(from, manifest.config())?;
+    let raw_config = read_blob(from, manifest.config())?;
+    let config = documents::parse(manifest.config().digest().as_ref(), &raw_config)?;
     let find = |descriptor: &Descriptor, diff_id: &str| find_layer(from, descriptor, diff_id);
-    assemble(manifest_digest, &config, platform, manifest.layers(), find)
+    let image = assemble(manifest_digest, &config, platform, manifest.layers(), find)?;
+    Ok(Image {
+        raw_config,
+        ..image
+    })
 }
 
-/// Checks that config and layers belong together and to `platform`, and finds the layers.
+/// Checks that config and layers belong together and to `platform`, and finds the layers; the caller adds the raw config.
 fn assemble<T>(
     manifest_digest: String,
     config: &ImageConfiguration,
@@ -257,6 +262,7 @@ fn assemble<T>(
     Ok(Image {
         manifest_digest,
         config: defaults_of(config),
+        raw_config: Vec::new(),
         layers: found,
         layers_bytes,
     })

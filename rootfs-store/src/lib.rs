@@ -10,6 +10,7 @@ mod compact;
 mod diff;
 mod digest;
 mod disk;
+mod envelope;
 mod export;
 pub mod ext4;
 mod files;
@@ -47,11 +48,12 @@ mod verify;
 /// The formats on disk and in registries, read from bytes that nobody vouches for.
 pub mod formats {
     pub use crate::disk::{MapHeader, open_sector, seal_sector};
+    pub use crate::envelope::{EnvelopeError, open_envelope, seal_envelope};
     pub use crate::index::{Locator, PackRef, Page};
     pub use crate::manifest::{Manifest, parse_config, parse_manifest};
     pub use crate::pack::{Table, TableEntry};
     pub use crate::registry::{Challenge, parse_challenges};
-    pub use crate::remote::{RemoteRecord, RemoteRecordError};
+    pub use crate::remote::RemoteRecord;
 }
 
 pub use boot_pack::BootPacked;

@@ -16,7 +16,7 @@ pub enum Stage {
     Collect,
     /// Bytes of blobs read and hashed.
     Verify,
-    /// Bytes of sparse packs that are written anew.
+    /// Bytes of frames that are copied to new packs.
     Compact,
     /// Bytes of blobs that a registry has by now.
     Push,

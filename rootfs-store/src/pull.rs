@@ -185,14 +185,8 @@ impl Pull<'_> {
         if let Ok(Some(bytes)) = self.store.blobs().document(&blob.digest) {
             return Ok(bytes);
         }
-        let mut bytes = Vec::new();
-        let mut append = |piece: &[u8]| {
-            bytes.extend_from_slice(piece);
-            Ok(())
-        };
-        self.repository
-            .read_blob(&blob.digest, blob.bytes, 0, &mut append)
-            .map_err(|source| self.failed(source))?;
+        let read = self.repository.blob(&blob.digest, blob.bytes);
+        let bytes = read.map_err(|source| self.failed(source))?;
         let actual = BlobDigest::of(&bytes);
         match actual == blob.digest {
             true => Ok(bytes),

@@ -2,8 +2,9 @@
 //!
 //! Invariant: a manifest is sent only after the registry said of each blob that it has it.
 
+mod sending;
+
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::blobs::{io_error, open_blob};
 use crate::digest::{BlobDigest, SnapshotDigest};
@@ -11,15 +12,14 @@ use crate::leases::Lease;
 use crate::manifest::{Manifest, Pack, parse_manifest};
 use crate::ordered::ordered_on;
 use crate::places::Mounts;
-use crate::progress::{Progress, Stage};
-use crate::registry::{RegistryError, RegistryReference, Repository};
+use crate::progress::Progress;
+use crate::registry::{OCI_MANIFEST, RegistryError, RegistryReference};
 use crate::remote::FillOptions;
 use crate::store::{Store, StoreError};
+pub(crate) use sending::Sending;
 
 /// Blobs that are looked up and sent at once.
 const AT_ONCE: usize = 4;
-/// What the manifests of snapshots are to a registry.
-const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// What a push did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -99,11 +99,12 @@ impl Store {
             snapshot: *snapshot,
             to,
             lease: &lease,
-            repository: self.registries().repository(to.host(), to.repository()),
+            sending: Sending::new(
+                self.registries().repository(to.host(), to.repository()),
+                blobs(&manifest).map(|(_, bytes)| bytes).sum(),
+                progress,
+            ),
             mounts: self.mounts(to.host(), to.repository()),
-            done: AtomicU64::new(0),
-            total: blobs(&manifest).map(|(_, bytes)| bytes).sum(),
-            progress,
         };
         let pushed = push.blobs(&manifest)?;
         push.manifest(&bytes)?;
@@ -126,11 +127,8 @@ struct Push<'a> {
     snapshot: SnapshotDigest,
     to: &'a RegistryReference,
     lease: &'a Lease,
-    repository: Repository,
+    sending: Sending<'a>,
     mounts: Mounts,
-    done: AtomicU64,
-    total: u64,
-    progress: &'a dyn Progress,
 }
 
 /// How the registry came by a blob.
@@ -168,31 +166,16 @@ impl Push<'_> {
     }
 
     fn blob(&self, digest: &BlobDigest, bytes: u64) -> Result<Way, PushError> {
-        let way = match self.repository.blob_size(digest).map_err(self.failed())? {
-            Some(found) if found == bytes => Way::Found,
-            _ if self.mount(digest)? => Way::Mounted,
-            _ => {
-                self.send(digest, bytes)?;
-                return Ok(Way::Sent);
-            }
-        };
-        self.advance(bytes);
-        Ok(way)
-    }
-
-    fn mount(&self, digest: &BlobDigest) -> Result<bool, PushError> {
+        if self.sending.has(digest, bytes).map_err(self.failed())? {
+            return Ok(Way::Found);
+        }
         for from in self.mounts.get(digest).into_iter().flatten() {
-            match self.repository.mount(digest, from) {
-                Ok(true) => return Ok(true),
-                Ok(false) => {}
-                // The registry may not let us read there any more; that is no reason not to send it.
-                Err(error) if !error.is_transient() => {
-                    tracing::debug!(%digest, from, %error, "could not mount a blob");
-                }
-                Err(error) => return Err(self.failed()(error)),
+            let mounted = self.sending.mount(digest, bytes, from);
+            if mounted.map_err(self.failed())? {
+                return Ok(Way::Mounted);
             }
         }
-        Ok(false)
+        self.send(digest, bytes).map(|()| Way::Sent)
     }
 
     fn send(&self, digest: &BlobDigest, bytes: u64) -> Result<(), PushError> {
@@ -211,19 +194,15 @@ impl Push<'_> {
         };
         let (file, _) = file.map_err(io_error("open", &path))?;
         let read_at = |offset, buf: &mut [u8]| file.read_exact_at(buf, offset);
-        let mut sent = 0;
-        let mut advance = |total: u64| {
-            self.advance(total.saturating_sub(sent));
-            sent = sent.max(total);
-        };
-        let uploaded = self
-            .repository
-            .upload(digest, bytes, &read_at, &mut advance);
+        let uploaded = self.sending.send(digest, bytes, &read_at);
         uploaded.map_err(|error| self.blame(error, digest))
     }
 
     /// What is really at fault if the registry did not take a blob: maybe the blob.
     fn blame(&self, error: RegistryError, digest: &BlobDigest) -> PushError {
+        if error.is_transient() {
+            return self.failed()(error);
+        }
         match self.store.blobs().hash(digest) {
             Ok(actual) if actual != *digest => PushError::Store(StoreError::BlobDamaged {
                 digest: *digest,
@@ -236,20 +215,17 @@ impl Push<'_> {
     fn manifest(&self, bytes: &[u8]) -> Result<(), PushError> {
         let reference = self.to.manifest();
         let there = self
+            .sending
             .repository
             .has_manifest(&reference)
             .map_err(self.failed())?;
         if there.map(SnapshotDigest::from) == Some(self.snapshot) {
             return Ok(());
         }
-        self.repository
-            .put_manifest(&reference, MANIFEST_TYPE, bytes)
+        self.sending
+            .repository
+            .put_manifest(&reference, OCI_MANIFEST, bytes)
             .map_err(self.failed())
-    }
-
-    fn advance(&self, bytes: u64) {
-        let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        self.progress.advance(Stage::Push, done, self.total);
     }
 
     fn failed(&self) -> impl Fn(RegistryError) -> PushError + '_ {

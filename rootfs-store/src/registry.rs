@@ -44,7 +44,7 @@ pub use reference::RegistryReference;
 pub use retry::RetryPolicy;
 pub use secret::Secret;
 
-pub(crate) use manifests::Fetched;
+pub(crate) use manifests::{Fetched, OCI_MANIFEST};
 pub(crate) use origin::origin_name;
 pub(crate) use repository::Repository;
 

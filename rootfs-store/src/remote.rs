@@ -34,10 +34,11 @@ use std::time::Duration;
 use cache::CacheFile;
 use counters::Counters;
 use ranges::Ranges;
-use record::{MAX_RECORD_BYTES, RecordError};
+use record::MAX_RECORD_BYTES;
 
 use crate::blobs::{create_dir, io_error, open_blob, replace_file};
 use crate::digest::BlobDigest;
+use crate::envelope::EnvelopeError;
 use crate::files::Files;
 use crate::manifest::Pack;
 use crate::store::StoreError;
@@ -47,7 +48,7 @@ pub use fill::{FillOptions, Filled};
 pub use origin::{Origin, OriginError, Part, Sink, Stop};
 pub(crate) use pack::{Kind, RemotePack};
 pub use prefetch::Prefetched;
-pub use record::{RecordError as RemoteRecordError, RemoteRecord};
+pub use record::RemoteRecord;
 pub use whereabouts::Elsewhere;
 
 const REMOTE: &str = "remote";
@@ -136,8 +137,8 @@ impl Remotes {
         match RemoteRecord::parse(&bytes) {
             Ok(record) if record.pack == *pack => Ok(Some(record)),
             Ok(_) => Err(damaged("it is the record of another pack", path).into()),
-            Err(RecordError::Damaged { what }) => Err(damaged(what, path).into()),
-            Err(RecordError::Version { found }) => {
+            Err(EnvelopeError::Damaged { what }) => Err(damaged(what, path).into()),
+            Err(EnvelopeError::Version { found, .. }) => {
                 Err(RemoteError::RecordVersion { path, found }.into())
             }
         }

@@ -16,8 +16,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use rootfs_store::SnapshotDigest;
+use rootfs_store::formats::{EnvelopeError, open_envelope, seal_envelope};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use crate::error::{Error, Repr};
 
@@ -63,23 +63,6 @@ pub(crate) enum RecordState {
     Stopped,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Envelope<'a> {
-    format: String,
-    version: u32,
-    crc32c: u32,
-    #[serde(borrow)]
-    record: &'a RawValue,
-}
-
-/// What every version of the format starts with.
-#[derive(Deserialize)]
-struct Preamble {
-    format: String,
-    version: u32,
-}
-
 impl Record {
     /// Reads the record in a session's folder.
     pub(crate) fn read(folder: &Path) -> Result<Record, Error> {
@@ -97,14 +80,14 @@ impl Record {
             }
             .into());
         }
-        let text = fs::read_to_string(&path).map_err(unreadable)?;
-        parse(&text, &path)
+        let bytes = fs::read(&path).map_err(unreadable)?;
+        parse(&bytes, &path)
     }
 
     /// Replaces the record in a session's folder, durably.
     pub(crate) fn write(&self, folder: &Path) -> Result<(), Error> {
         let path = folder.join(FILE);
-        let text = self.to_text();
+        let bytes = self.to_bytes();
         let new = folder.join("record.json.new");
         let failed = |action| {
             move |source| Repr::Io {
@@ -114,24 +97,16 @@ impl Record {
             }
         };
         let mut file = File::create(&new).map_err(failed.clone()("create"))?;
-        file.write_all(text.as_bytes())
-            .map_err(failed.clone()("write"))?;
+        file.write_all(&bytes).map_err(failed.clone()("write"))?;
         file.sync_all().map_err(failed.clone()("sync"))?;
         fs::rename(&new, folder.join(FILE)).map_err(failed.clone()("replace"))?;
         sync_folder(folder).map_err(failed("sync"))?;
         Ok(())
     }
 
-    fn to_text(&self) -> String {
-        let record = serde_json::value::to_raw_value(self)
-            .expect("a record is text and numbers: Kernel::check has seen that its paths are text");
-        let envelope = Envelope {
-            format: FORMAT.to_owned(),
-            version: VERSION,
-            crc32c: crc32c::crc32c(record.get().as_bytes()),
-            record: &record,
-        };
-        serde_json::to_string(&envelope).expect("an envelope is plain strings and numbers, too")
+    fn to_bytes(&self) -> Vec<u8> {
+        seal_envelope(self, FORMAT, VERSION)
+            .expect("a record is text and numbers: Kernel::check has seen that its paths are text")
     }
 }
 
@@ -140,33 +115,19 @@ pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn parse(text: &str, path: &Path) -> Result<Record, Error> {
-    let damaged = |what| {
-        Error::from(Repr::RecordDamaged {
-            path: path.to_owned(),
-            what,
-        })
-    };
-    let preamble: Preamble =
-        serde_json::from_str(text).map_err(|_| damaged("it is not JSON of the right form"))?;
-    if preamble.format != FORMAT {
-        return Err(damaged("its format is another one"));
-    }
-    if preamble.version != VERSION {
-        let found = preamble.version;
-        return Err(Repr::RecordVersion {
-            path: path.to_owned(),
-            found,
-            known: VERSION,
-        }
-        .into());
-    }
-    let envelope: Envelope<'_> =
-        serde_json::from_str(text).map_err(|_| damaged("it has members that are not known"))?;
-    if crc32c::crc32c(envelope.record.get().as_bytes()) != envelope.crc32c {
-        return Err(damaged("its checksum is wrong"));
-    }
-    serde_json::from_str(envelope.record.get()).map_err(|_| damaged("its record cannot be read"))
+fn parse(bytes: &[u8], path: &Path) -> Result<Record, Error> {
+    let path = path.to_owned();
+    open_envelope(bytes, FORMAT, VERSION).map_err(|error| {
+        let repr = match error {
+            EnvelopeError::Version { found, known } => Repr::RecordVersion { path, found, known },
+            EnvelopeError::Damaged { what } => Repr::RecordDamaged { path, what },
+            _ => Repr::RecordDamaged {
+                path,
+                what: "it can't be read",
+            },
+        };
+        repr.into()
+    })
 }
 
 #[cfg(test)]

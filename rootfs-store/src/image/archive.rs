@@ -77,12 +77,18 @@ pub(super) fn open(
         file: Arc::new(file),
         members,
     };
-    let (_, images): (_, Vec<Saved>) = archive.document(MANIFEST)?;
+    let images: Vec<Saved> = archive.parse(MANIFEST, &archive.document(MANIFEST)?)?;
     let saved = choose(&images, image).map_err(archive_error)?;
-    let (digest, config): (_, ImageConfiguration) = archive.document(&saved.config)?;
+    let raw_config = archive.document(&saved.config)?;
+    let digest = documents::digest_of(&raw_config);
     check_config_name(&saved.config, &digest)?;
+    let config: ImageConfiguration = archive.parse(&saved.config, &raw_config)?;
     let find = |name: &String, diff_id: &str| archive.layer(name, diff_id);
-    assemble(digest, &config, platform, &saved.layers, find)
+    let image = assemble(digest, &config, platform, &saved.layers, find)?;
+    Ok(Image {
+        raw_config,
+        ..image
+    })
 }
 
 impl Archive<'_> {
@@ -93,19 +99,25 @@ impl Archive<'_> {
         }
     }
 
-    /// Reads a JSON member; returns its digest, too.
-    fn document<T: DeserializeOwned>(&self, name: &str) -> Result<(String, T), ImageError> {
-        let document = || format!("{} in {}", name, self.path.display());
+    /// What messages call a member.
+    fn name_of(&self, member: &str) -> String {
+        format!("{member} in {}", self.path.display())
+    }
+
+    fn parse<T: DeserializeOwned>(&self, member: &str, bytes: &[u8]) -> Result<T, ImageError> {
+        documents::parse(&self.name_of(member), bytes)
+    }
+
+    /// Reads a member that is a document.
+    fn document(&self, name: &str) -> Result<Vec<u8>, ImageError> {
         let extent = self.members.find(name).map_err(|e| self.error(e))?;
         if extent.len > MAX_DOCUMENT_BYTES {
             return Err(ImageError::DocumentTooLarge {
-                document: document(),
+                document: self.name_of(name),
                 size: extent.len,
             });
         }
-        let bytes = self.start(name, extent, usize::MAX)?;
-        let value = documents::parse(&document(), &bytes)?;
-        Ok((documents::digest_of(&bytes), value))
+        self.start(name, extent, usize::MAX)
     }
 
     fn layer(&self, name: &str, diff_id: &str) -> Result<Layer, ImageError> {

@@ -34,14 +34,13 @@ pub(super) fn read_shaped<T: DeserializeOwned>(
     parse(&digest, &bytes)
 }
 
-/// Reads, verifies and parses the small blob that `descriptor` names.
-pub(super) fn read_blob<T: DeserializeOwned>(
+/// Reads and verifies the small blob that `descriptor` names.
+pub(super) fn read_blob(
     from: &dyn Documents,
     descriptor: &Descriptor,
-) -> Result<T, ImageError> {
+) -> Result<Vec<u8>, ImageError> {
     let digest = checked_digest(descriptor)?;
-    let bytes = verified(&digest, from.blob(descriptor)?)?;
-    parse(&digest, &bytes)
+    verified(&digest, from.blob(descriptor)?)
 }
 
 /// The digest of a document whose size is possible.

@@ -9,7 +9,6 @@ use oci_spec::image::{Descriptor, DescriptorBuilder, MediaType, Sha256Digest};
 
 use super::documents::Documents;
 use super::download::Download;
-use super::raw_config::raw_config;
 use super::{BlobPlace, Image, ImageError, Platform, read_image};
 use crate::blobs::Blobs;
 use crate::digest::BlobDigest;
@@ -24,21 +23,17 @@ pub(crate) fn open_in_registry(
     blobs: &Blobs,
     root: &Path,
 ) -> Result<Image, ImageError> {
-    let (documents, chosen) = InRegistry::find(registries, reference, blobs, root)?;
+    let repository = registries.repository(reference.host(), reference.repository());
+    let top = repository.manifest(&reference.manifest())?;
+    let chosen = descriptor(&top)?;
+    let documents = InRegistry {
+        repository,
+        top,
+        layers: RefCell::default(),
+        blobs,
+        root,
+    };
     read_image(&documents, chosen, platform)
-}
-
-/// Reads the config of an image that was opened in a registry.
-pub(crate) fn raw_config_in_registry(
-    registries: &Registries,
-    reference: &RegistryReference,
-    platform: &Platform,
-    blobs: &Blobs,
-    root: &Path,
-    image: &Image,
-) -> Result<serde_json::Value, ImageError> {
-    let (documents, chosen) = InRegistry::find(registries, reference, blobs, root)?;
-    raw_config(&documents, chosen, platform, image)
 }
 
 fn descriptor(fetched: &Fetched) -> Result<Descriptor, ImageError> {
@@ -64,28 +59,6 @@ struct InRegistry<'a> {
     root: &'a Path,
 }
 
-impl<'a> InRegistry<'a> {
-    /// Fetches what `reference` names, and says what that is.
-    fn find(
-        registries: &Registries,
-        reference: &RegistryReference,
-        blobs: &'a Blobs,
-        root: &'a Path,
-    ) -> Result<(Self, Descriptor), ImageError> {
-        let repository = registries.repository(reference.host(), reference.repository());
-        let top = repository.manifest(&reference.manifest())?;
-        let chosen = descriptor(&top)?;
-        let documents = Self {
-            repository,
-            top,
-            layers: RefCell::default(),
-            blobs,
-            root,
-        };
-        Ok((documents, chosen))
-    }
-}
-
 impl Documents for InRegistry<'_> {
     fn manifest(&self, descriptor: &Descriptor) -> Result<Vec<u8>, ImageError> {
         let digest = blob_digest(descriptor)?;
@@ -96,15 +69,8 @@ impl Documents for InRegistry<'_> {
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, ImageError> {
-        let mut bytes = Vec::new();
         let digest = blob_digest(descriptor)?;
-        let mut append = |piece: &[u8]| {
-            bytes.extend_from_slice(piece);
-            Ok(())
-        };
-        self.repository
-            .read_blob(&digest, descriptor.size(), 0, &mut append)?;
-        Ok(bytes)
+        Ok(self.repository.blob(&digest, descriptor.size())?)
     }
 
     fn layer(&self, descriptor: &Descriptor) -> Result<BlobPlace, ImageError> {

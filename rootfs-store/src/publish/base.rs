@@ -2,9 +2,7 @@
 
 use super::{PublishError, PublishOptions};
 use crate::digest::SnapshotDigest;
-use crate::image::{
-    self, Image, Scratch, open_in_registry, raw_config_in_layout, raw_config_in_registry,
-};
+use crate::image::{self, Image, Scratch, open_in_registry};
 use crate::import::ImportOptions;
 use crate::leases::Lease;
 use crate::manifest::Snapshot;
@@ -42,7 +40,7 @@ impl Store {
         options: &PublishOptions,
         progress: &dyn Progress,
     ) -> Result<BaseImage, PublishError> {
-        let (image, config) = self.open_base(reference, options, progress)?;
+        let image = self.open_base(reference, options, progress)?;
         if let Some(came_from) = &snapshot.image
             && *came_from != image.manifest_digest
         {
@@ -53,6 +51,8 @@ impl Store {
                 found: image.manifest_digest,
             });
         }
+        // It was parsed when the image was opened.
+        let config = serde_json::from_slice(&image.raw_config).unwrap_or_default();
         let (lease, snapshot) = match self.imported_ancestor(snapshot, &image.manifest_digest) {
             Some(found) => found,
             None => self.import_base(reference, snapshot, options, progress)?,
@@ -65,34 +65,25 @@ impl Store {
         })
     }
 
-    /// The image, and its config.
     fn open_base(
         &self,
         reference: &ImageReference,
         options: &PublishOptions,
         progress: &dyn Progress,
-    ) -> Result<(Image, serde_json::Value), PublishError> {
+    ) -> Result<Image, PublishError> {
         let platform = &options.platform;
         let opened = match reference {
-            ImageReference::Oci { dir, tag } => {
+            ImageReference::Oci { .. } => {
                 let scratch = Scratch {
                     dir: self.blobs().staging(),
                     limit_bytes: options.limits.unpacked_bytes,
                     progress,
                 };
-                image::open(reference, platform, &scratch).and_then(|image| {
-                    let config = raw_config_in_layout(dir, tag.as_deref(), platform, &image)?;
-                    Ok((image, config))
-                })
+                image::open(reference, platform, &scratch)
             }
             ImageReference::Docker { reference } => {
-                let (registries, blobs, root) = (self.registries(), self.blobs(), self.dir());
-                open_in_registry(registries, reference, platform, blobs, root).and_then(|image| {
-                    let config = raw_config_in_registry(
-                        registries, reference, platform, blobs, root, &image,
-                    )?;
-                    Ok((image, config))
-                })
+                let (blobs, root) = (self.blobs(), self.dir());
+                open_in_registry(self.registries(), reference, platform, blobs, root)
             }
             ImageReference::DockerArchive { .. } => {
                 return Err(PublishError::BaseTransport {

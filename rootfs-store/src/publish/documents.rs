@@ -9,8 +9,8 @@ use super::layout::Written;
 use super::{PublishError, PublishedLayer, time};
 use crate::digest::SnapshotDigest;
 use crate::image::{Compression, Image, ImageConfig, Layer, Platform};
+use crate::registry::OCI_MANIFEST;
 
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
@@ -55,7 +55,7 @@ impl Documents<'_> {
     pub(super) fn manifest(&self, config: &Written) -> Result<Vec<u8>, PublishError> {
         let manifest = json!({
             "schemaVersion": 2,
-            "mediaType": MANIFEST,
+            "mediaType": OCI_MANIFEST,
             "config": descriptor(CONFIG, &config.digest.to_string(), config.bytes),
             "layers": self.layers(),
         });
@@ -177,7 +177,7 @@ fn layer_type(compression: Compression) -> String {
 }
 
 pub(super) fn manifest_descriptor(written: &Written) -> Value {
-    descriptor(MANIFEST, &written.digest.to_string(), written.bytes)
+    descriptor(OCI_MANIFEST, &written.digest.to_string(), written.bytes)
 }
 
 fn descriptor(media_type: &str, digest: &str, bytes: u64) -> Value {

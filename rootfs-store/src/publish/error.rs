@@ -182,6 +182,12 @@ pub enum PublishError {
         /// The snapshot.
         snapshot: SnapshotDigest,
     },
+    /// An image's digest is only known when it is made.
+    #[error("an image can't be published as {reference}, which names a digest: name a tag")]
+    NamedByDigest {
+        /// Where the image should go.
+        reference: String,
+    },
     /// A registry did not give a layer of the base, or did not take the image.
     #[error("could not publish to {reference}")]
     Registry {

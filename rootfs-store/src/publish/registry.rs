@@ -13,12 +13,10 @@ use crate::blobs::open_blob;
 use crate::digest::{BlobDigest, SnapshotDigest};
 use crate::image::{BlobPlace, Layer};
 use crate::progress::Progress;
+use crate::push::Sending;
 use crate::reference::ImageReference;
-use crate::registry::{RegistryError, RegistryReference, Repository};
+use crate::registry::{OCI_MANIFEST, RegistryError, RegistryReference};
 use crate::store::Store;
-
-/// What the manifests of images are to a registry.
-const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 
 impl Store {
     /// The image that a snapshot came from, if it was imported from a registry.
@@ -45,6 +43,11 @@ impl Store {
         options: &PublishOptions,
         progress: &dyn Progress,
     ) -> Result<PublishedImage, PublishError> {
+        if to.digest().is_some() {
+            return Err(PublishError::NamedByDigest {
+                reference: to.to_string(),
+            });
+        }
         let (_lease, found) = self.to_read(snapshot)?;
         let base = self.base_for(&found, options, progress)?;
         let dir = self.blobs().staged_dir()?;
@@ -52,10 +55,14 @@ impl Store {
         let _held = lock(dir.path())?;
         let layout = LayoutDir::open(dir.path(), self.dir())?;
         let made = self.make_image(&found, base, &layout, options, progress)?;
+        let layers = made.below.iter().map(|layer| layer.size);
+        let new = made.published.layer.iter().map(|layer| layer.bytes);
+        let total = layers.chain(new).sum::<u64>() + made.config.bytes;
+        let repository = self.registries().repository(to.host(), to.repository());
         let target = Target {
             store: self,
             to,
-            repository: self.registries().repository(to.host(), to.repository()),
+            sending: Sending::new(repository, total, progress),
         };
         for layer in &made.below {
             target.layer(layer, options.base.as_ref())?;
@@ -66,8 +73,9 @@ impl Store {
         let config = &made.config;
         target.file(&config.digest, config.bytes, &layout.path(&config.digest))?;
         target
+            .sending
             .repository
-            .put_manifest(&to.manifest(), MANIFEST_TYPE, &made.manifest_bytes)
+            .put_manifest(&to.manifest(), OCI_MANIFEST, &made.manifest_bytes)
             .map_err(|source| target.failed(source))?;
         Ok(made.published)
     }
@@ -89,7 +97,7 @@ fn lock(dir: &Path) -> Result<File, PublishError> {
 struct Target<'a> {
     store: &'a Store,
     to: &'a RegistryReference,
-    repository: Repository,
+    sending: Sending<'a>,
 }
 
 impl Target<'_> {
@@ -117,17 +125,14 @@ impl Target<'_> {
         bytes: u64,
     ) -> Result<(), PublishError> {
         let failed = |source| self.failed(source);
-        if self.has(digest, bytes)? {
+        if self.sending.has(digest, bytes).map_err(failed)? {
             return Ok(());
         }
-        let is_beside = base.host() == self.to.host();
-        if is_beside
-            && self
-                .repository
-                .mount(digest, base.repository())
-                .map_err(failed)?
-        {
-            return Ok(());
+        if base.host() == self.to.host() {
+            let mounted = self.sending.mount(digest, bytes, base.repository());
+            if mounted.map_err(failed)? {
+                return Ok(());
+            }
         }
         let from = self
             .store
@@ -145,14 +150,14 @@ impl Target<'_> {
                 actual: blob.digest.to_string(),
             });
         }
-        self.send(digest, bytes, &|offset, buf: &mut [u8]| {
-            blob.read_at(buf, offset).map_err(io::Error::other)
-        })
+        let read_at = |offset, buf: &mut [u8]| blob.read_at(buf, offset).map_err(io::Error::other);
+        self.sending.send(digest, bytes, &read_at).map_err(failed)
     }
 
     /// Makes sure that the registry has the blob in a file.
     fn file(&self, digest: &BlobDigest, bytes: u64, path: &Path) -> Result<(), PublishError> {
-        if self.has(digest, bytes)? {
+        let failed = |source| self.failed(source);
+        if self.sending.has(digest, bytes).map_err(failed)? {
             return Ok(());
         }
         let opened = open_blob(path);
@@ -161,25 +166,8 @@ impl Target<'_> {
             path: path.to_owned(),
             source,
         })?;
-        self.send(digest, bytes, &|offset, buf: &mut [u8]| {
-            file.read_exact_at(buf, offset)
-        })
-    }
-
-    fn has(&self, digest: &BlobDigest, bytes: u64) -> Result<bool, PublishError> {
-        let found = self.repository.blob_size(digest);
-        Ok(found.map_err(|source| self.failed(source))? == Some(bytes))
-    }
-
-    fn send(
-        &self,
-        digest: &BlobDigest,
-        bytes: u64,
-        read_at: &dyn Fn(u64, &mut [u8]) -> io::Result<()>,
-    ) -> Result<(), PublishError> {
-        self.repository
-            .upload(digest, bytes, read_at, &mut |_| ())
-            .map_err(|source| self.failed(source))
+        let read_at = |offset, buf: &mut [u8]| file.read_exact_at(buf, offset);
+        self.sending.send(digest, bytes, &read_at).map_err(failed)
     }
 
     fn failed(&self, source: RegistryError) -> PublishError {

@@ -132,6 +132,8 @@ impl Auth {
             host.tokens.remove(&access.scopes);
         }
         host.way = way;
+        // Passwords of helpers expire, and users log in meanwhile.
+        host.credential = None;
         Ok(())
     }
 

@@ -18,9 +18,11 @@ use crate::digest::BlobDigest;
 
 /// Largest manifest that is read or written, in bytes: what registries take at least, and mostly at most.
 pub(crate) const MAX_MANIFEST_BYTES: u64 = 4 << 20;
+/// What manifests of images and artifacts are by OCI: what we write.
+pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// What we can read.
 const MEDIA_TYPES: [&str; 4] = [
-    "application/vnd.oci.image.manifest.v1+json",
+    OCI_MANIFEST,
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",

@@ -28,7 +28,8 @@ impl Registries {
         let (host, repository) = origin
             .split_once('/')
             .ok_or_else(|| OriginError::permanent(no_repository()))?;
-        Ok(self.repository(host, repository))
+        // The store decides how long a read may take.
+        Ok(self.repository(host, repository).tried_once())
     }
 }
 

@@ -43,6 +43,19 @@ struct Transfer<'a> {
 }
 
 impl Repository {
+    /// All of a blob that the caller knows to be small.
+    ///
+    /// # Errors
+    /// As [`Self::read_blob`].
+    pub(crate) fn blob(&self, digest: &BlobDigest, size: u64) -> Result<Vec<u8>, RegistryError> {
+        let mut bytes = Vec::new();
+        self.read_blob(digest, size, 0, &mut |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
+        Ok(bytes)
+    }
+
     /// Hands the bytes `from..size` of a blob to `sink`. Where a connection breaks or stalls, it goes on at the byte
     /// that was reached.
     ///
@@ -76,6 +89,7 @@ impl Repository {
             let before = transfer.at;
             match self.go_on(self.registry(), &mut transfer, sink) {
                 Ok(()) => return Ok(()),
+                Err(error) if self.is_tried_once() => return Err(error),
                 Err(error) => {
                     if transfer.at > before {
                         tries.got_on();

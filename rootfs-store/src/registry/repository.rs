@@ -21,6 +21,8 @@ pub(crate) struct Repository {
     registry: Arc<Registry>,
     mirrors: Arc<[Registry]>,
     name: Arc<str>,
+    /// Reads are tried once only, as the caller has a time limit of its own.
+    is_tried_once: bool,
 }
 
 impl Repository {
@@ -30,6 +32,7 @@ impl Repository {
             mirrors: client.mirrors(host).into(),
             name: name.into(),
             client,
+            is_tried_once: false,
         }
     }
 
@@ -166,6 +169,18 @@ impl Repository {
             .exchange(&self.registry, &access, head, url, body)
     }
 
+    /// The same, for a caller that tries reads again by itself.
+    pub(crate) fn tried_once(self) -> Self {
+        Self {
+            is_tried_once: true,
+            ..self
+        }
+    }
+
+    pub(crate) fn is_tried_once(&self) -> bool {
+        self.is_tried_once
+    }
+
     /// Reads something from the mirrors, each tried once, or else from the registry.
     pub(crate) fn read_anywhere<T>(
         &self,
@@ -179,7 +194,10 @@ impl Repository {
                 Err(error) => tracing::debug!(%error, mirror = %mirror.host, "mirror passed over"),
             }
         }
-        self.client.attempts(|| read(&self.registry))
+        match self.is_tried_once {
+            true => read(&self.registry),
+            false => self.client.attempts(|| read(&self.registry)),
+        }
     }
 
     pub(crate) fn client(&self) -> &Client {

@@ -2,12 +2,7 @@
 //!
 //! A record is one JSON file, `remote/<64 digits of the pack's digest>.json` below the store's folder:
 //!
-//! | member | meaning |
-//! |---|---|
-//! | `format` | `vm-sessions.remote`, the magic |
-//! | `version` | 1 |
-//! | `crc32c` | checksum of the bytes of `record` |
-//! | `record` | what is recorded |
+//! Its envelope (see `envelope`) has the format `vm-sessions.remote` and version 1.
 //!
 //! | member of `record` | meaning |
 //! |---|---|
@@ -18,9 +13,9 @@
 //! Invariant: the file is replaced as a whole, and a record that was written survives power loss.
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use crate::digest::BlobDigest;
+use crate::envelope::{EnvelopeError, open_envelope, seal_envelope};
 
 const FORMAT: &str = "vm-sessions.remote";
 /// The version of records that is written and read here.
@@ -49,67 +44,17 @@ pub struct RemoteRecord {
     pub origins: Vec<String>,
 }
 
-/// Why bytes are no record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RecordError {
-    /// The bytes are damaged, or no record.
-    #[error("{what}")]
-    Damaged {
-        /// What is wrong.
-        what: &'static str,
-    },
-    /// The record was written by a newer version.
-    #[error("it has version {found}; this version reads {VERSION}")]
-    Version {
-        /// The version in the record.
-        found: u32,
-    },
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Envelope<'a> {
-    format: String,
-    version: u32,
-    crc32c: u32,
-    #[serde(borrow)]
-    record: &'a RawValue,
-}
-
-/// What every version of the format starts with.
-#[derive(Deserialize)]
-struct Preamble {
-    format: String,
-    version: u32,
-}
-
 impl RemoteRecord {
     /// Reads a record.
     ///
     /// # Errors
-    /// [`RecordError`].
-    pub fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
-        let damaged = |what| RecordError::Damaged { what };
+    /// [`EnvelopeError`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, EnvelopeError> {
+        let damaged = |what| EnvelopeError::Damaged { what };
         if bytes.len() as u64 > MAX_RECORD_BYTES {
             return Err(damaged("it is longer than any record"));
         }
-        let preamble: Preamble = serde_json::from_slice(bytes)
-            .map_err(|_| damaged("it is not JSON of the right form"))?;
-        if preamble.format != FORMAT {
-            return Err(damaged("its format is another one"));
-        }
-        if preamble.version != VERSION {
-            let found = preamble.version;
-            return Err(RecordError::Version { found });
-        }
-        let envelope: Envelope<'_> = serde_json::from_slice(bytes)
-            .map_err(|_| damaged("it has members that are not known"))?;
-        if crc32c::crc32c(envelope.record.get().as_bytes()) != envelope.crc32c {
-            return Err(damaged("its checksum is wrong"));
-        }
-        let record: Self = serde_json::from_str(envelope.record.get())
-            .map_err(|_| damaged("its record can't be read"))?;
+        let record: Self = open_envelope(bytes, FORMAT, VERSION)?;
         record.check().map_err(damaged)?;
         Ok(record)
     }
@@ -119,13 +64,7 @@ impl RemoteRecord {
     /// # Errors
     /// What the encoder said.
     pub fn to_bytes(&self) -> serde_json::Result<Vec<u8>> {
-        let record = serde_json::value::to_raw_value(self)?;
-        serde_json::to_vec(&Envelope {
-            format: FORMAT.to_owned(),
-            version: VERSION,
-            crc32c: crc32c::crc32c(record.get().as_bytes()),
-            record: &record,
-        })
+        seal_envelope(self, FORMAT, VERSION)
     }
 
     /// Says what is out of bounds, if anything is.

@@ -25,6 +25,7 @@ pub(crate) fn gc(
     let value = json!({
         "compacted_names": compacted,
         "removed_blobs": collected.removed_blobs,
+        "removed_remote_packs": collected.removed_remote_packs,
         "freed_bytes": collected.freed_bytes,
         "kept_blobs": collected.kept_blobs,
         "kept_bytes": collected.kept_bytes,
@@ -58,6 +59,7 @@ pub(crate) fn usage(store: &Store, report: Report) -> Result<(), Failure> {
         "snapshots": usage.snapshots.iter().map(snapshot_value).collect::<Vec<_>>(),
         "disks": usage.disks.iter().map(disk_value).collect::<Vec<_>>(),
         "blob_bytes": usage.blob_bytes,
+        "cache_bytes": usage.cache_bytes,
         "overlay_bytes": overlay_bytes(&usage),
         "unreachable_bytes": usage.unreachable_bytes,
     });
@@ -71,6 +73,7 @@ fn snapshot_value(snapshot: &SnapshotUsage) -> Value {
         "disk_bytes": snapshot.disk_bytes,
         "alone_bytes": snapshot.alone_bytes,
         "shared_bytes": snapshot.shared_bytes,
+        "elsewhere_bytes": snapshot.elsewhere_bytes,
         "live_bytes": snapshot.live_bytes,
     })
 }
@@ -84,7 +87,7 @@ fn overlay_bytes(usage: &Usage) -> u64 {
 }
 
 fn usage_text(usage: &Usage) -> String {
-    let heads = ["NEEDED BY", "DISK", "ALONE", "SHARED", "LIVE"];
+    let heads = ["NEEDED BY", "DISK", "ALONE", "SHARED", "ELSEWHERE", "LIVE"];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
     let known = |bytes: Option<u64>| bytes.map_or("-".to_owned(), size::show);
     for snapshot in &usage.snapshots {
@@ -94,6 +97,7 @@ fn usage_text(usage: &Usage) -> String {
             known(snapshot.disk_bytes),
             size::show(snapshot.alone_bytes),
             size::show(snapshot.shared_bytes),
+            size::show(snapshot.elsewhere_bytes),
             known(snapshot.live_bytes),
         ]);
     }
@@ -102,7 +106,12 @@ fn usage_text(usage: &Usage) -> String {
         let what = format!("written to disk `{}`", disk.id);
         rows.push(vec![what, String::new(), written]);
     }
-    let total = size::show(usage.blob_bytes + overlay_bytes(usage));
+    if usage.cache_bytes > 0 {
+        let fetched = size::show(usage.cache_bytes);
+        let what = "fetched of packs that are elsewhere".to_owned();
+        rows.push(vec![what, String::new(), fetched]);
+    }
+    let total = size::show(usage.blob_bytes + usage.cache_bytes + overlay_bytes(usage));
     let unreachable = size::show(usage.unreachable_bytes);
     table(&rows) + &format!("{total} in all; nothing needs {unreachable} of them")
 }

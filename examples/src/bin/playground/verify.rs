@@ -52,6 +52,9 @@ fn verified_value(verified: &Verified) -> Value {
         "bytes": verified.bytes,
         "unreachable_blobs": verified.unreachable_blobs,
         "unreachable_bytes": verified.unreachable_bytes,
+        "remote_packs": verified.remote_packs,
+        "remote_bytes": verified.remote_bytes,
+        "missing_bytes": verified.missing_bytes,
         "faults": verified.faults.iter().map(fault_value).collect::<Vec<_>>(),
     })
 }
@@ -94,6 +97,14 @@ fn verified_text(verified: &Verified) -> String {
         verified.disks,
         size::show(verified.unreachable_bytes),
     ));
+    if verified.remote_packs > 0 {
+        text.push_str(&format!(
+            "\n{} packs of {} are in a registry, {} of them not here",
+            verified.remote_packs,
+            size::show(verified.remote_bytes),
+            size::show(verified.missing_bytes),
+        ));
+    }
     text
 }
 

@@ -205,3 +205,29 @@ fn token_services_of_registries_with_tls_have_tls() {
     check_realm(&realm, repository.registry(), "GET").unwrap();
     assert_eq!(Access::pull(REPOSITORY).scopes.len(), 1);
 }
+
+/// Passwords of helpers last for hours, and who was not logged in may do so while the process runs.
+#[test]
+fn credentials_are_looked_up_again_when_they_are_refused() {
+    let server = Server::start(|seen| match seen.header("authorization") {
+        // `me:new`
+        Some("Basic bWU6bmV3") => found(),
+        _ => reply(401).with("WWW-Authenticate", "Basic realm=\"x\""),
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config.json");
+    let log_in = |auth: &str| {
+        let auths = format!(r#"{{"auths":{{"{}":{{"auth":"{auth}"}}}}}}"#, server.host());
+        std::fs::write(&file, auths).unwrap();
+    };
+    // `me:old`
+    log_in("bWU6b2xk");
+    let mut options = options(&server);
+    options.credentials = Credentials::DockerConfig {
+        file: Some(file.clone()),
+    };
+    let repository = repository_with(&server, options);
+    has_blob(&repository).unwrap_err();
+    log_in("bWU6bmV3");
+    assert_eq!(has_blob(&repository).unwrap(), Some(1));
+}

@@ -40,6 +40,7 @@ impl Blob {
         let image = Image {
             manifest_digest: digest(b""),
             config: ImageConfig::default(),
+            raw_config: Vec::new(),
             layers: vec![self.layer.clone()],
             layers_bytes: self.layer.size,
         };
