@@ -1,17 +1,20 @@
-//! Measurements of the store: beside other tools on the same input, and at each size of chunks.
+//! Measurements: the store beside other tools and at each size of chunks, and starts from a registry.
 
+use std::fs;
 use std::path::PathBuf;
 
 use crate::cache::CacheError;
 use crate::cargo::{self, CargoError};
 use crate::command::CommandError;
-use crate::file_error::FileError;
+use crate::file_error::{FileError, file_error};
 use crate::images::{ImageError, LayoutError};
+use crate::kernel::KernelError;
 use crate::packages::PackageError;
 
 mod chunk_size;
 mod compare;
 mod image;
+mod lazy;
 mod measure;
 mod peers;
 mod plot;
@@ -26,6 +29,8 @@ pub(crate) enum Bench {
     Compare(compare::Args),
     /// Measures imports, commits and reads at each size of chunks, and writes a table to target/bench.
     ChunkSize(chunk_size::Args),
+    /// Starts sessions from a registry by each way there is, and writes a table to target/bench.
+    Lazy(lazy::Args),
     /// Prints the images that the others measure with, after making them if need be.
     Images,
 }
@@ -36,8 +41,8 @@ pub(crate) enum Bench {
 pub(crate) enum BenchError {
     #[error("making and unpacking images needs root; run `cargo xtask bench` as root")]
     NotRoot,
-    #[error("the workspace has no program named measure")]
-    NoMeasure,
+    #[error("the workspace has no program named {name}")]
+    NoProgram { name: &'static str },
     #[error("{line} printed something else than the JSON that was expected: {printed}")]
     Report { line: String, printed: String },
     #[error("the image in {folder} has too few files that can be changed")]
@@ -57,6 +62,8 @@ pub(crate) enum BenchError {
     #[error(transparent)]
     Layout(#[from] LayoutError),
     #[error(transparent)]
+    Kernel(#[from] KernelError),
+    #[error(transparent)]
     Package(#[from] PackageError),
 }
 
@@ -65,6 +72,7 @@ pub(crate) fn main(bench: &Bench) -> Result<(), BenchError> {
     match bench {
         Bench::Compare(args) => compare::main(args),
         Bench::ChunkSize(args) => chunk_size::main(args),
+        Bench::Lazy(args) => lazy::main(args),
         Bench::Images => image::print(),
     }
 }
@@ -77,4 +85,15 @@ fn results() -> PathBuf {
 /// Where the figures of the last run are.
 fn target() -> PathBuf {
     cargo::workspace().join("target/bench")
+}
+
+/// Writes a table to the figures of the last run, and to those that the project refers to if it is to be saved.
+fn keep(name: &str, text: &str, is_saved: bool) -> Result<(), BenchError> {
+    let saved = is_saved.then(results);
+    for folder in [target()].into_iter().chain(saved) {
+        fs::create_dir_all(&folder).map_err(file_error("create", &folder))?;
+        let path = folder.join(name);
+        fs::write(&path, text).map_err(file_error("write", &path))?;
+    }
+    Ok(())
 }

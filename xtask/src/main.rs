@@ -37,7 +37,7 @@ enum Chore {
     Images(images::Args),
     /// Runs everything that CI checks, up to the first failure.
     Test(test::Args),
-    /// Measures the store beside other tools, and at each size of chunks.
+    /// Measures the store beside other tools and at each size of chunks, and starts from a registry.
     #[command(subcommand)]
     Bench(bench::Bench),
     /// Shows an image, a session that shuts down, and the session again, with a real kernel.

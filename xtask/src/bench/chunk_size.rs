@@ -1,6 +1,5 @@
 //! What the size of chunks costs and saves: the figures that the default was chosen by.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::compare::CHUNK_KIBS;
@@ -8,9 +7,8 @@ use super::image::{self, Images};
 use super::measure::{Changes, Measure, Report};
 use super::steps::Steps;
 use super::table::{digits, mebibytes, plain, seconds};
-use super::{BenchError, results, target};
+use super::{BenchError, keep, target};
 use crate::command;
-use crate::file_error::file_error;
 
 /// Blocks that a commit finds changed.
 const SCATTERED_BLOCKS: u64 = 4096;
@@ -60,18 +58,9 @@ pub(super) fn main(args: &Args) -> Result<(), BenchError> {
     }
     bed.steps.end()?;
     let text = document(&rows);
-    write(&folder, &text)?;
-    if args.save {
-        write(&results(), &text)?;
-    }
+    keep(NAME, &text, args.save)?;
     println!("\n{text}");
     Ok(())
-}
-
-fn write(folder: &Path, text: &str) -> Result<(), BenchError> {
-    fs::create_dir_all(folder).map_err(file_error("create", folder))?;
-    let path = folder.join(NAME);
-    Ok(fs::write(&path, text).map_err(file_error("write", &path))?)
 }
 
 fn document(rows: &[Vec<String>]) -> String {

@@ -64,17 +64,9 @@ impl Measure {
     /// # Errors
     /// [`BenchError::Cargo`] if it does not build.
     pub(super) fn build() -> Result<Self, BenchError> {
-        let built = cargo::build(
-            "build",
-            &["--release", "--package", "benches", "--bin", NAME],
-        )?;
-        let program = built
-            .into_iter()
-            .map(|built| built.executable)
-            .find(|program| program.file_stem() == Some(OsStr::new(NAME)));
-        program
-            .map(|program| Self { program })
-            .ok_or(BenchError::NoMeasure)
+        Ok(Self {
+            program: build(NAME)?,
+        })
     }
 
     fn verb(&self, verb: &str) -> Command {
@@ -176,6 +168,21 @@ impl Measure {
     }
 }
 
+/// Builds a program of the benchmarks for release.
+///
+/// # Errors
+/// [`BenchError::Cargo`] if it does not build.
+pub(super) fn build(name: &'static str) -> Result<PathBuf, BenchError> {
+    let built = cargo::build(
+        "build",
+        &["--release", "--package", "benches", "--bin", name],
+    )?;
+    let mut programs = built.into_iter().map(|built| built.executable);
+    programs
+        .find(|program| program.file_stem() == Some(OsStr::new(name)))
+        .ok_or(BenchError::NoProgram { name })
+}
+
 /// A report of the program.
 #[derive(Debug, Clone)]
 pub(super) struct Report {
@@ -224,6 +231,15 @@ impl Report {
     pub(super) fn text(&self, pointer: &str) -> Result<String, BenchError> {
         let found = self.value.pointer(pointer).and_then(Value::as_str);
         found.map(str::to_owned).ok_or_else(|| self.unexpected())
+    }
+
+    /// The truth value at a JSON pointer.
+    ///
+    /// # Errors
+    /// [`BenchError::Report`] if there is none.
+    pub(super) fn flag(&self, pointer: &str) -> Result<bool, BenchError> {
+        let found = self.value.pointer(pointer).and_then(Value::as_bool);
+        found.ok_or_else(|| self.unexpected())
     }
 
     fn unexpected(&self) -> BenchError {
