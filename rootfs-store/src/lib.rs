@@ -91,7 +91,7 @@ pub use remote::{
     Elsewhere, FillOptions, Filled, MAX_READ_BYTES, Origin, OriginError, Part, Prefetched,
     RemoteError, RemoteStats, Sink, Stop,
 };
-pub use repair::{NotRepaired, RepairError, Repaired};
+pub use repair::{NotRepaired, RepairError, RepairSource, Repaired};
 pub use store::{Store, StoreError, StoreOptions};
 pub use usage::{DiskUsage, SnapshotUsage, Usage};
 pub use verify::{Affected, Fault, Problem, Verified};
