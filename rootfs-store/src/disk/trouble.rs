@@ -72,8 +72,8 @@ fn is_of_origins(error: &RemoteError) -> bool {
 
 /// An error and its causes on one line.
 fn line(error: &RemoteError) -> String {
-    let first: Option<&dyn Error> = Some(error);
-    let causes = iter::successors(first, |error| error.source());
+    let first: &(dyn Error + 'static) = error;
+    let causes = iter::successors(Some(first), |error| Error::source(*error));
     let texts: Vec<_> = causes.map(ToString::to_string).collect();
     texts.join(": ")
 }
