@@ -86,7 +86,7 @@ impl Below<'_> {
             None => read.map_err(|source| PublishError::BaseLayer {
                 reference: base.to_string(),
                 digest: *digest,
-                source,
+                source: Box::new(source),
             }),
         }
     }

@@ -196,7 +196,7 @@ pub enum PublishError {
         /// The layer.
         digest: BlobDigest,
         /// What went wrong.
-        source: RegistryError,
+        source: Box<RegistryError>,
     },
     /// A registry did not take the image.
     #[error("could not publish to {reference}")]

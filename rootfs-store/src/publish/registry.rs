@@ -145,7 +145,7 @@ impl Target<'_> {
         .map_err(|source| PublishError::BaseLayer {
             reference: base.to_string(),
             digest: *digest,
-            source,
+            source: Box::new(source),
         })?;
         let blob = blob.finish()?;
         if blob.digest != *digest {

@@ -89,7 +89,7 @@ fn damaged_pack_comes_back_from_the_registry() {
         true
     };
     let lose = |_: &mut Vec<u8>| false;
-    let damages: [&dyn Fn(&mut Vec<u8>) -> bool; 3] = [&flip, &truncate, &lose];
+    let damages: [fn(&mut Vec<u8>) -> bool; 3] = [flip, truncate, lose];
     for damage in damages {
         let before = pushed.path(&pack).metadata().unwrap().len();
         pushed.damage(&pack, damage);
