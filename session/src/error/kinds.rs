@@ -117,9 +117,8 @@ fn remote_kind(error: &RemoteError) -> ErrorKind {
 
 pub(super) fn publish_kind(error: &PublishError) -> ErrorKind {
     match error {
-        PublishError::Registry { source, .. } | PublishError::BaseLayer { source, .. } => {
-            registry_kind(source)
-        }
+        PublishError::Registry { source, .. } => registry_kind(source),
+        PublishError::BaseLayer { source, .. } => registry_kind(source),
         PublishError::Image { source, .. } => image_kind(source),
         PublishError::Files { .. } | PublishError::Io { .. } => ErrorKind::Storage,
         PublishError::Store(error) => store_kind(error),
