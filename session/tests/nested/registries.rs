@@ -200,7 +200,7 @@ fn a_registry_that_is_gone_is_an_error_to_the_guest_and_an_event_to_its_owner() 
     let output = read.wait().unwrap();
     let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success());
-    assert!(complaint.contains("I/O error"), "{complaint}");
+    assert!(complaint.contains("Input/output error"), "{complaint}");
     {
         let events = events.lock().unwrap();
         let [Event::DiskUnreachable { message }] = &events[..] else {
