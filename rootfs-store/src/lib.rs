@@ -62,7 +62,7 @@ pub use commit::{CommitError, Committed};
 pub use compact::Compacted;
 pub use diff::{Diff, DiffError};
 pub use digest::{BlobDigest, ChunkDigest, DigestError, SnapshotDigest};
-pub use disk::{BLOCK_BYTES, DiskError, MapError, WritableDisk};
+pub use disk::{BLOCK_BYTES, DiskError, MapError, RemoteTrouble, WritableDisk};
 pub use export::{ExportError, Exported};
 pub use files::{Change, FileId, Watch};
 pub use gc::Collected;
@@ -91,7 +91,7 @@ pub use remote::{
     Elsewhere, FillOptions, Filled, MAX_READ_BYTES, Origin, OriginError, Part, Prefetched,
     RemoteError, RemoteStats, Sink, Stop,
 };
-pub use repair::{NotRepaired, RepairError, Repaired};
+pub use repair::{NotRepaired, RepairError, RepairSource, Repaired};
 pub use store::{Store, StoreError, StoreOptions};
 pub use usage::{DiskUsage, SnapshotUsage, Usage};
 pub use verify::{Affected, Fault, Problem, Verified};

@@ -20,7 +20,7 @@ pub enum Stage {
     Compact,
     /// Bytes of blobs that a registry has by now.
     Push,
-    /// Bytes of packs that are here, of those that are fetched.
+    /// Bytes of packs, or of other blobs, that are here, of those that are fetched.
     Fetch,
     /// Bytes of files written to a layer.
     Publish,

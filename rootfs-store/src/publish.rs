@@ -5,6 +5,7 @@
 //! host, or on how the store keeps the disks.
 
 mod base;
+mod below;
 mod blob;
 mod changes;
 mod content;
@@ -31,6 +32,7 @@ use crate::reference::ImageReference;
 use crate::store::Store;
 use crate::tree::Limits;
 use base::BaseImage;
+use below::Below;
 use blob::LayerBlob;
 use changes::{Side, Sources};
 use documents::{Base, Documents, NewLayer};
@@ -44,8 +46,8 @@ use snapshot_disk::SnapshotDisk;
 /// How a snapshot becomes an image.
 #[derive(Debug, Clone)]
 pub struct PublishOptions {
-    /// The image that the snapshot came from, in an OCI layout; in a registry only for what goes to a registry. What differs from it becomes one more layer; without
-    /// it, everything becomes one layer.
+    /// The image that the snapshot came from, in an OCI layout or a registry. What differs from it becomes one more
+    /// layer; without it, everything becomes one layer.
     pub base: Option<ImageReference>,
     /// The machine that the image is for; `linux/amd64` by default.
     pub platform: Platform,
@@ -141,8 +143,9 @@ impl Store {
     /// Adds an image of a snapshot's files to the OCI layout in `dir`, called `tag`; another one may have had the tag
     /// before. The layout is made if there is none; what else is in it stays.
     ///
-    /// What is to be run in it is what the snapshot says; all other properties come from the base.
-    /// Nothing else may write to the layout meanwhile.
+    /// What is to be run in it is what the snapshot says; all other properties come from the base. Layers of the base that
+    /// the layout lacks are copied there, or fetched if they are in a registry, and verified; `progress` is told in
+    /// [`Stage::Fetch`](crate::Stage::Fetch). Nothing else may write to the layout meanwhile.
     ///
     /// # Errors
     /// Any [`PublishError`]; the layout then has what it had before, and perhaps blobs that nothing names.
@@ -160,9 +163,13 @@ impl Store {
         // What can be wrong with these leaves no folder.
         let layout = LayoutDir::open(dir, self.dir())?;
         let made = self.make_image(&found, base, &layout, options, progress)?;
-        for layer in &made.below {
-            layout.copy(layer)?;
-        }
+        let below = Below {
+            registries: self.registries(),
+            base: options.base.as_ref(),
+            layout: &layout,
+            progress,
+        };
+        below.copy(&made.below)?;
         layout.tag(tag, &made.manifest)?;
         Ok(made.published)
     }

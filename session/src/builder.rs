@@ -1,10 +1,13 @@
 //! Describing a session before it starts.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use rootfs_store::{Progress, SnapshotDigest};
 
+use crate::background::Fill;
+use crate::event::{Event, Events};
 use crate::kernel::Kernel;
 use crate::launch;
 use crate::op::Op;
@@ -26,6 +29,7 @@ pub struct SessionBuilder {
     pub(crate) store: Store,
     pub(crate) source: Source,
     pub(crate) settings: Settings,
+    pub(crate) events: Events,
 }
 
 /// What a session starts from.
@@ -44,6 +48,7 @@ pub(crate) struct Settings {
     pub(crate) memory_mib: Option<u32>,
     pub(crate) hostname: Option<String>,
     pub(crate) disk_bytes: Option<u64>,
+    pub(crate) fill: Option<Fill>,
     pub(crate) boot_timeout: Duration,
     pub(crate) shutdown_timeout: Duration,
 }
@@ -57,6 +62,7 @@ impl SessionBuilder {
             memory_mib: None,
             hostname: None,
             disk_bytes: None,
+            fill: None,
             boot_timeout: BOOT_TIMEOUT,
             shutdown_timeout: SHUTDOWN_TIMEOUT,
         };
@@ -64,6 +70,7 @@ impl SessionBuilder {
             store: store.clone(),
             source,
             settings,
+            events: Events::default(),
         }
     }
 
@@ -84,6 +91,14 @@ impl SessionBuilder {
     /// it is ext4; it can't shrink.
     pub fn disk_bytes(mut self, bytes: u64) -> Self {
         self.settings.disk_bytes = Some(bytes);
+        self
+    }
+
+    /// Fetches the rest of a disk that is in a registry while the session runs, once the first command has an answer, at
+    /// so many bytes per second at most if a limit is given. What has come when the session ends stays in the store.
+    /// Without this, only what the guest reads is fetched, and what the last start read.
+    pub fn fill_in_background(mut self, bytes_per_second: Option<NonZeroU64>) -> Self {
+        self.settings.fill = Some(Fill { bytes_per_second });
         self
     }
 
@@ -114,6 +129,13 @@ impl SessionBuilder {
     /// How long the guest may take to shut down, before it is ended by force; 90 s if it is not called.
     pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
         self.settings.shutdown_timeout = timeout;
+        self
+    }
+
+    /// Is told of what happens to the session while it runs. It is called on threads of the session, and must return
+    /// quickly: the guest waits for it, so it must not wait for the session. Only the last one that is set is called.
+    pub fn on_event(mut self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.events = Events::to(listener);
         self
     }
 

@@ -3,15 +3,20 @@
 //! Invariant: once the host has failed to write or flush, [`RootDisk::failure`] says so for ever: what the disk then
 //! holds is what a guest saw that was told of an error, and no snapshot may be made of it unseen.
 
+mod reach;
+
 use std::io;
-use std::sync::OnceLock;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use rootfs_store::{BootProfile, DiskError, WritableDisk};
+use rootfs_store::{BootProfile, DiskError, RemoteTrouble, WritableDisk};
 use vmm_core::BlockBackend;
 
 use crate::error::one_line;
+use crate::event::Events;
+use reach::Reach;
 
 /// How long after a guest is ready its reads still belong to its start, unless a command ends before.
 const START_TAIL: Duration = Duration::from_secs(10);
@@ -25,6 +30,9 @@ pub(crate) struct RootDisk {
     records: AtomicBool,
     /// Since when the guest takes commands.
     ready: OnceLock<Instant>,
+    reach: Reach,
+    /// Who is told of outages.
+    events: Arc<Events>,
 }
 
 /// The first change that the host could not make.
@@ -41,6 +49,8 @@ impl RootDisk {
             failure: OnceLock::new(),
             records: AtomicBool::new(false),
             ready: OnceLock::new(),
+            reach: Reach::default(),
+            events: Arc::default(),
         }
     }
 
@@ -74,13 +84,30 @@ impl RootDisk {
         &self.disk
     }
 
+    /// The same, with who is told of outages.
+    pub(crate) fn telling(self, events: Arc<Events>) -> Self {
+        Self { events, ..self }
+    }
+
+    /// What could not be read so far because of a registry.
+    pub(crate) fn trouble(&self) -> Option<RemoteTrouble> {
+        self.disk.remote_trouble()
+    }
+
     /// The first failure to write or flush.
     pub(crate) fn failure(&self) -> Option<&Failure> {
         self.failure.get()
     }
 
-    fn changed(&self, action: &'static str, result: Result<(), DiskError>) -> io::Result<()> {
+    /// What came of a change to a range of the disk. One that is smaller than a block needs what lies below.
+    fn changed(
+        &self,
+        action: &'static str,
+        range: Range<u64>,
+        result: Result<(), DiskError>,
+    ) -> io::Result<()> {
         result.map_err(|error| {
+            self.reach.failed(range, &error, &self.events);
             let message = one_line(&error);
             tracing::error!(message, "the host could not {action} a session's disk");
             let _ = self.failure.set(Failure { action, message });
@@ -98,25 +125,45 @@ impl BlockBackend for RootDisk {
         if self.records.load(Ordering::Relaxed) && self.has_started() {
             self.end_recording();
         }
-        self.disk
-            .read_at(buf, offset)
-            .inspect_err(|error| tracing::error!(message = one_line(error), "a read failed"))
-            .map_err(io::Error::other)
+        let range = range(offset, buf.len() as u64);
+        match self.disk.read_at(buf, offset) {
+            Ok(()) => {
+                self.reach.succeeded(&range, &self.events);
+                Ok(())
+            }
+            Err(error) => {
+                if !self.reach.failed(range, &error, &self.events) {
+                    tracing::error!(message = one_line(&error), "a read failed");
+                }
+                Err(io::Error::other(error))
+            }
+        }
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
-        self.changed("write to", self.disk.write_at(buf, offset))
+        let range = range(offset, buf.len() as u64);
+        self.changed("write to", range, self.disk.write_at(buf, offset))
     }
 
     fn flush(&self) -> io::Result<()> {
-        self.changed("flush", self.disk.flush())
+        self.changed("flush", 0..self.size(), self.disk.flush())
     }
 
     fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.changed("trim", self.disk.discard(offset, len))
+        let trimmed = self.disk.discard(offset, len);
+        self.changed("trim", range(offset, len), trimmed)
     }
 
     fn write_zeroes(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.changed("clear a part of", self.disk.write_zeroes(offset, len))
+        let cleared = self.disk.write_zeroes(offset, len);
+        self.changed("clear a part of", range(offset, len), cleared)
     }
 }
+
+/// The bytes of a request, which may pass the disk's end.
+fn range(offset: u64, len: u64) -> Range<u64> {
+    offset..offset.saturating_add(len)
+}
+
+#[cfg(test)]
+mod tests;

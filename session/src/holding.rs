@@ -10,6 +10,7 @@ use rootfs_store::{Lease, Progress};
 
 use crate::disk::RootDisk;
 use crate::error::{Error, Repr};
+use crate::event::Events;
 use crate::folder::{self, LockedFolder};
 use crate::record::{Record, RecordState};
 use crate::snapshot::Snapshot;
@@ -27,6 +28,8 @@ pub(crate) struct Holding {
     found: Option<Record>,
     /// Keeps the snapshot that the disk shall begin as, until the disk does.
     lease: Option<Lease>,
+    /// Who is told of what happens to the disk.
+    events: Arc<Events>,
 }
 
 impl Holding {
@@ -45,6 +48,7 @@ impl Holding {
             record,
             found: None,
             lease: None,
+            events: Arc::default(),
         };
         match held {
             Ok(()) => Ok(holding),
@@ -67,6 +71,7 @@ impl Holding {
             record,
             found,
             lease: None,
+            events: Arc::default(),
         })
     }
 
@@ -88,6 +93,11 @@ impl Holding {
         &self.folder
     }
 
+    /// Says who is told of what happens to the disk, before it is opened.
+    pub(crate) fn tell(&mut self, events: Arc<Events>) {
+        self.events = events;
+    }
+
     /// Opens the disk: a fresh one over the snapshot of a session at rest, the one that is there if it was cut off.
     pub(crate) fn open_disk(&mut self) -> Result<Arc<RootDisk>, Error> {
         let id = &self.record.id;
@@ -101,7 +111,7 @@ impl Holding {
             }
             RecordState::Open => RootDisk::new(self.store.open_disk(id)?),
         };
-        let disk = Arc::new(disk);
+        let disk = Arc::new(disk.telling(Arc::clone(&self.events)));
         self.disk = Some(Arc::clone(&disk));
         self.folder.set_state(&mut self.record, RecordState::Open)?;
         self.lease = None;
@@ -128,6 +138,11 @@ impl Holding {
             self.store.remove_disk(&found.id)?;
         }
         Ok(())
+    }
+
+    /// The disk, while it is open.
+    pub(crate) fn disk(&self) -> Option<&Arc<RootDisk>> {
+        self.disk.as_ref()
     }
 
     /// Makes a snapshot of the disk and leaves the session stopped. The VM must be gone. If this fails the disk is

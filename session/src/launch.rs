@@ -6,15 +6,15 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
 use std::time::Instant;
 
 use agent::protocol::{Config, Root};
 use rootfs_store::{Lease, SnapshotDigest};
 use vmm_core::{MAX_VCPUS, MIN_MEMORY_MIB, StartError};
 
+use crate::background::Background;
 use crate::builder::{SessionBuilder, Settings, Source};
-use crate::error::{Error, one_line};
+use crate::error::Error;
 use crate::holding::Holding;
 use crate::id;
 use crate::initramfs;
@@ -39,6 +39,7 @@ pub(crate) fn launch(builder: SessionBuilder) -> Result<Session, Error> {
         store,
         source,
         settings,
+        events,
     } = builder;
     check(&settings)?;
     check_kvm(Path::new(KVM))?;
@@ -65,10 +66,12 @@ pub(crate) fn launch(builder: SessionBuilder) -> Result<Session, Error> {
             create(&store, snapshot, &settings)?
         }
     };
+    holding.tell(Arc::new(events));
     match boot(&store, &mut holding, &settings, &mut timings) {
-        Ok(machine) => Ok(Session::new(
+        Ok((machine, background)) => Ok(Session::new(
             store,
             machine,
+            background,
             holding,
             settings.shutdown_timeout,
             timings,
@@ -187,7 +190,7 @@ fn boot(
     holding: &mut Holding,
     settings: &Settings,
     timings: &mut Timings,
-) -> Result<Machine, Error> {
+) -> Result<(Machine, Background), Error> {
     let begun = Instant::now();
     let record = holding.record();
     let kernel = Kernel::recorded(record.kernel.clone(), record.modules.clone());
@@ -195,7 +198,7 @@ fn boot(
     let config = guest_config(store, holding)?;
     let console = holding.folder().console()?;
     let disk = holding.open_disk()?;
-    fetch_ahead(store, &holding.record().snapshot);
+    let background = Background::begin(store.inner(), &holding.record().snapshot, settings.fill);
     let started = Arc::clone(&disk);
     let spec = Spec {
         kernel,
@@ -210,34 +213,9 @@ fn boot(
     timings.prepare = Some(begun.elapsed());
     let (machine, times): (Machine, BootTimes) = Machine::boot(spec)?;
     started.is_ready();
+    background.is_ready();
     timings.set_boot(times);
-    Ok(machine)
-}
-
-/// Begins to fetch what the last start from a snapshot read, if that is not in the store. It ends by itself, and if it
-/// fails, reads fetch what they need.
-fn fetch_ahead(store: &Store, snapshot: &SnapshotDigest) {
-    let (store, snapshot) = (store.inner().clone(), *snapshot);
-    let is_here = store
-        .elsewhere(&snapshot)
-        .is_ok_and(|packs| packs.is_empty());
-    let Ok(Some(profile)) = store.boot_profile(&snapshot) else {
-        return;
-    };
-    if is_here {
-        return;
-    }
-    let fetch = move || {
-        let chunks: Vec<_> = profile.chunks().collect();
-        match store.prefetch(&snapshot, &chunks, &()) {
-            Ok(fetched) => tracing::debug!(?fetched, "fetched what a start reads"),
-            Err(error) => tracing::warn!(message = one_line(&error), "could not fetch ahead"),
-        }
-    };
-    let thread = thread::Builder::new().name("fetch-ahead".to_owned());
-    if let Err(error) = thread.spawn(fetch) {
-        tracing::warn!(%error, "could not fetch ahead");
-    }
+    Ok((machine, background))
 }
 
 /// What the guest shall be, by the image's config and the session's record.

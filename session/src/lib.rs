@@ -37,12 +37,14 @@
 //! No network, no terminal, and no memory snapshots yet: a resumed session boots.
 #![forbid(unsafe_code)]
 
+mod background;
 mod builder;
 mod command;
 mod console;
 mod control;
 mod disk;
 mod error;
+mod event;
 mod folder;
 mod holding;
 mod id;
@@ -64,6 +66,7 @@ pub use command::{
     Command, ExitStatus, Output, Process, ProcessControl, ProcessOutput, ProcessStdin,
 };
 pub use error::{Error, ErrorKind};
+pub use event::Event;
 pub use kernel::Kernel;
 pub use op::Op;
 pub use rootfs_store::image::ImageConfig;
@@ -71,8 +74,8 @@ pub use rootfs_store::{
     Affected, BlobDigest, BootPacked, Collected, Compacted, Credential, Credentials, Diff,
     DiskUsage, Elsewhere, Exported, Fault, Filled, Imported, NamedSnapshot, NotRepaired, Problem,
     Progress, ProxySetting, Pulled, Pushed, Registries, RegistryError, RegistryMetrics,
-    RegistryOptions, RemoteStats, Repaired, RetryPolicy, Root, Secret, Snapshot as SnapshotInfo,
-    SnapshotDigest, SnapshotUsage, Stage, StoreOptions, Usage, Verified,
+    RegistryOptions, RemoteStats, RemoteTrouble, RepairSource, Repaired, RetryPolicy, Root, Secret,
+    Snapshot as SnapshotInfo, SnapshotDigest, SnapshotUsage, Stage, StoreOptions, Usage, Verified,
 };
 pub use session::{Session, Status};
 pub use snapshot::Snapshot;

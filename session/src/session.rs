@@ -14,13 +14,15 @@ mod turn;
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use rootfs_store::{Progress, SnapshotDigest};
+use rootfs_store::{Progress, RemoteTrouble, SnapshotDigest};
 
+use crate::background::Background;
 use crate::builder::{SessionBuilder, Source};
 use crate::command::Command;
+use crate::disk::RootDisk;
 use crate::error::{Error, Repr};
 use crate::holding::Holding;
 use crate::machine::Machine;
@@ -50,6 +52,8 @@ struct Shared {
     /// Terminations that are under way.
     dooms: AtomicUsize,
     timings: Mutex<Timings>,
+    /// The disk, for as long as it is open.
+    disk: Weak<RootDisk>,
 }
 
 impl Session {
@@ -72,18 +76,22 @@ impl Session {
     pub(crate) fn new(
         store: Store,
         machine: Machine,
+        background: Background,
         holding: Holding,
         shutdown_timeout: Duration,
         timings: Timings,
     ) -> Self {
         let id = holding.record().id.clone();
         let vsock = machine.vsock();
+        let disk = holding.disk().map(Arc::downgrade);
         let phase = Mutex::new(Phase::Running(Box::new(Live {
             machine,
+            background,
             holding,
             vsock,
         })));
         let timings = Mutex::new(timings);
+        let disk = disk.unwrap_or_default();
         Self {
             shared: Arc::new(Shared {
                 id,
@@ -93,6 +101,7 @@ impl Session {
                 settled: Condvar::new(),
                 dooms: AtomicUsize::new(0),
                 timings,
+                disk,
             }),
         }
     }
@@ -118,6 +127,14 @@ impl Session {
     #[must_use]
     pub fn timings(&self) -> Timings {
         *self.shared.timings()
+    }
+
+    /// What the guest could not read of its disk so far, as a registry could not be reached or did not give it; nothing if
+    /// all went well, and nothing once the session's disk is closed. [`SessionBuilder::on_event`] tells when that begins
+    /// and ends.
+    #[must_use]
+    pub fn disk_trouble(&self) -> Option<RemoteTrouble> {
+        self.shared.disk.upgrade()?.trouble()
     }
 
     /// Shuts the guest down and makes a snapshot of its disk.
@@ -175,7 +192,7 @@ impl Drop for Session {
         if matches!(*phase, Phase::Running(_) | Phase::Halted(_)) && !self.shared.is_doomed() {
             let cut_off = std::mem::replace(&mut *phase, Phase::Removed);
             drop(phase);
-            // The VM ends here, then the disk is closed, then the session is unlocked.
+            // The VM ends here, then what is fetched, then the disk is closed, then the session is unlocked.
             drop(cut_off);
         }
     }

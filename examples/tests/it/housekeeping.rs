@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use testbed::{Options, Registry};
 
 const CHUNK: u64 = 64 << 10;
 
@@ -197,6 +198,30 @@ fn repair_takes_damaged_blobs_from_a_second_store() {
             .contains("blobs/sha256")
     );
     assert_eq!(bed.run(&["verify", "--repair"]).status.code(), Some(2));
+}
+
+#[test]
+fn repair_takes_damaged_blobs_from_the_registry_that_they_were_pushed_to() {
+    let registry = Registry::start(&Options::default()).unwrap();
+    let bed = Bed::new();
+    bed.disk("a", &[(0, 1), (5, 2)]);
+    let plain = ["--plain-http", registry.host()];
+    let name = format!("{}/labs/disk", registry.host());
+    bed.succeed(&["push", "a", &name, plain[0], plain[1]]);
+    damage(&bed.pack());
+    let from = format!("docker://{name}");
+    let repair = ["verify", "--repair", "--from", &from, plain[0], plain[1]];
+    let repaired = bed.succeed(&repair);
+    assert_eq!(repaired["repaired"].as_array().unwrap().len(), 1);
+    bed.succeed(&["verify"]);
+    registry.stop();
+    damage(&bed.pack());
+    let gone = bed.run(&repair);
+    let complaint = String::from_utf8(gone.stderr).unwrap();
+    assert_eq!(gone.status.code(), Some(1), "{complaint}");
+    assert!(complaint.contains(&from), "{complaint}");
+    let bad = ["verify", "--repair", "--from", "docker://not a name"];
+    assert_eq!(bed.run(&bad).status.code(), Some(2));
 }
 
 #[test]

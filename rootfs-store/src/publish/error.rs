@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::digest::SnapshotDigest;
+use crate::digest::{BlobDigest, SnapshotDigest};
 use crate::ext4::ReadError;
 use crate::image::ImageError;
 use crate::import::ImportError;
@@ -188,7 +188,17 @@ pub enum PublishError {
         /// Where the image should go.
         reference: String,
     },
-    /// A registry did not give a layer of the base, or did not take the image.
+    /// A registry did not give a layer of the base.
+    #[error("could not fetch layer {digest} of {reference}")]
+    BaseLayer {
+        /// The base.
+        reference: String,
+        /// The layer.
+        digest: BlobDigest,
+        /// What went wrong.
+        source: Box<RegistryError>,
+    },
+    /// A registry did not take the image.
     #[error("could not publish to {reference}")]
     Registry {
         /// Where the image should go.

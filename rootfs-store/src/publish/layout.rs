@@ -3,25 +3,23 @@
 //! Invariant: a blob has its name only when it is complete and durable, and `index.json` names only what is there.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use tempfile::{Builder, NamedTempFile};
 
 use super::PublishError;
 use super::documents::{encode, manifest_descriptor};
 use crate::blobs::BLOBS;
 use crate::digest::BlobDigest;
-use crate::image::{BlobPlace, Layer, MAX_DOCUMENT_BYTES};
+use crate::image::MAX_DOCUMENT_BYTES;
 
 const MARKER: &str = "oci-layout";
 const MARKER_CONTENT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 const INDEX: &str = "index.json";
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const MAX_TAG_LEN: usize = 255;
-const COPY_BYTES: usize = 1 << 20;
 
 /// A document that was written.
 #[derive(Debug, Clone, Copy)]
@@ -114,46 +112,10 @@ impl LayoutDir {
         })
     }
 
-    /// Copies the blob of a layer that is in another layout, unless it is here.
-    pub(super) fn copy(&self, layer: &Layer) -> Result<(), PublishError> {
-        let name = layer.name();
-        let BlobPlace::File(from) = &layer.place else {
-            return Err(PublishError::BaseTransport {
-                reference: layer.place.path().display().to_string(),
-            });
-        };
-        let Ok(digest) = name.parse::<BlobDigest>() else {
-            return Err(PublishError::BaseTransport {
-                reference: name.to_owned(),
-            });
-        };
-        let to = self.path(&digest);
-        if to.metadata().is_ok_and(|found| found.len() == layer.size) {
-            return Ok(());
-        }
-        let mut source = File::open(from).map_err(io_error("open", from))?;
-        let mut file = self.stage()?;
-        let mut hasher = Sha256::new();
-        let mut buffer = vec![0; COPY_BYTES];
-        loop {
-            let len = match source.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(len) => len,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(io_error("read", from)(error)),
-            };
-            hasher.update(&buffer[..len]);
-            let written = file.write_all(&buffer[..len]);
-            written.map_err(io_error("write", &to))?;
-        }
-        let actual = BlobDigest::from_bytes(hasher.finalize().into());
-        if actual != digest {
-            return Err(PublishError::LayerDamaged {
-                digest: name.to_owned(),
-                actual: actual.to_string(),
-            });
-        }
-        self.keep(file, &digest)
+    /// Whether a blob of this size is here.
+    pub(super) fn has(&self, digest: &BlobDigest, bytes: u64) -> bool {
+        let found = self.path(digest).metadata();
+        found.is_ok_and(|found| found.len() == bytes)
     }
 
     /// Names a manifest in the layout's index, in the place of what had the tag.
@@ -223,7 +185,10 @@ fn sync_dir(dir: &Path) -> Result<(), PublishError> {
     synced.map_err(io_error("sync", dir))
 }
 
-fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PublishError + use<> {
+pub(super) fn io_error(
+    action: &'static str,
+    path: &Path,
+) -> impl FnOnce(io::Error) -> PublishError + use<> {
     let path = path.to_owned();
     move |source| PublishError::Io {
         action,

@@ -142,7 +142,11 @@ impl Target<'_> {
         from.read_blob(digest, bytes, 0, &mut |piece| {
             blob.write(piece).map_err(io::Error::other)
         })
-        .map_err(failed)?;
+        .map_err(|source| PublishError::BaseLayer {
+            reference: base.to_string(),
+            digest: *digest,
+            source: Box::new(source),
+        })?;
         let blob = blob.finish()?;
         if blob.digest != *digest {
             return Err(PublishError::LayerDamaged {

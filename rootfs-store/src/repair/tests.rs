@@ -1,4 +1,5 @@
 use std::fs;
+use std::path::Path;
 
 use super::*;
 use crate::testing::snapshot_of;
@@ -23,7 +24,7 @@ fn snapshot_of_which_nothing_is_left_is_put_back_document_by_document() {
     for blob in store.blobs().list().unwrap() {
         fs::remove_file(store.blobs().path(&blob.digest)).unwrap();
     }
-    let repaired = store.repair(second.dir(), &()).unwrap();
+    let repaired = store.repair(&second.dir().into(), &()).unwrap();
     assert_eq!((repaired.blobs.len(), repaired.lost.len()), (3, 0));
     assert!(repaired.verified.faults.is_empty());
     store.snapshot(&snapshot.digest).unwrap();
@@ -42,7 +43,10 @@ fn open_disk_reads_a_chunk_again_after_its_pack_was_repaired() {
     let mut buffer = vec![0; DISK];
     disk.read_at(&mut buffer, 0).unwrap_err();
     let other = Store::open(store.dir()).unwrap();
-    assert_eq!(other.repair(second.dir(), &()).unwrap().blobs.len(), 1);
+    assert_eq!(
+        other.repair(&second.dir().into(), &()).unwrap().blobs.len(),
+        1
+    );
     disk.read_at(&mut buffer, 0).unwrap();
     assert_eq!(buffer, [5; DISK]);
 }
@@ -56,14 +60,14 @@ fn blob_that_the_second_copy_has_not_whole_is_named_and_stays_an_error() {
     let theirs = second.blobs().path(&pack);
     fs::remove_file(&theirs).unwrap();
     fs::write(&theirs, "other bytes").unwrap();
-    let repaired = store.repair(second.dir(), &()).unwrap();
-    let [(digest, NotRepaired::Damaged { path, .. })] = &repaired.lost[..] else {
+    let repaired = store.repair(&second.dir().into(), &()).unwrap();
+    let [(digest, NotRepaired::Damaged { place, .. })] = &repaired.lost[..] else {
         panic!("{:?}", repaired.lost)
     };
-    assert_eq!((*digest, path), (pack, &theirs));
+    assert_eq!((*digest, place), (pack, &theirs.display().to_string()));
     assert_eq!(repaired.verified.faults.len(), 1);
     fs::remove_file(&theirs).unwrap();
-    let repaired = store.repair(second.dir(), &()).unwrap();
+    let repaired = store.repair(&second.dir().into(), &()).unwrap();
     assert!(matches!(
         repaired.lost[..],
         [(_, NotRepaired::Missing { .. })]
@@ -75,7 +79,7 @@ fn blob_that_the_second_copy_has_not_whole_is_named_and_stays_an_error() {
 /// Ends the test's process if a repair reads what never ends, or waits for what never comes.
 fn repair_in_time(store: &Store, from: &Path) -> Repaired {
     let (done, is_done) = std::sync::mpsc::channel();
-    let (store, from) = (store.clone(), from.to_owned());
+    let (store, from) = (store.clone(), from.into());
     std::thread::spawn(move || done.send(store.repair(&from, &())).unwrap());
     let repaired = is_done.recv_timeout(std::time::Duration::from_secs(20));
     repaired.expect("still at it").unwrap()
@@ -128,7 +132,10 @@ fn file_that_is_longer_than_its_manifest_says_is_not_copied() {
         };
         assert_eq!((*lost, *limit), (digest, expected));
         fs::write(&theirs, whole).unwrap();
-        assert_eq!(store.repair(second.dir(), &()).unwrap().blobs, [digest]);
+        assert_eq!(
+            store.repair(&second.dir().into(), &()).unwrap().blobs,
+            [digest]
+        );
     }
 }
 
@@ -136,7 +143,7 @@ fn file_that_is_longer_than_its_manifest_says_is_not_copied() {
 fn folder_that_is_no_layout_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path().join("store")).unwrap();
-    let refused = store.repair(&dir.path().join("elsewhere"), &());
+    let refused = store.repair(&dir.path().join("elsewhere").into(), &());
     assert!(matches!(refused, Err(RepairError::NoLayout { .. })));
 }
 
@@ -155,7 +162,7 @@ fn document_that_was_written_wrong_is_not_fetched_but_one_that_got_longer_is() {
     }
     let references = &store.inner.references;
     references.set_name("wrong", digest.into(), 11).unwrap();
-    let repaired = store.repair(second.dir(), &()).unwrap();
+    let repaired = store.repair(&second.dir().into(), &()).unwrap();
     assert_eq!(repaired.blobs, [snapshot.digest.into()]);
     assert_eq!(repaired.lost.len(), 0);
     assert!(!repaired.verified.faults.is_empty());

@@ -176,7 +176,7 @@ impl Fault {
                 "the snapshot was written like this: remove its names, and import or pull it again"
             }
             _ => {
-                "repair it from another store or layout, or import the image with the option `again`"
+                "repair it from another store, a layout or a registry, or import the image with the option `again`"
             }
         }
     }

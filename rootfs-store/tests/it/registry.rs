@@ -2,6 +2,7 @@
 
 mod images;
 mod publish;
+mod repair;
 mod snapshots;
 
 use std::path::Path;

@@ -62,6 +62,7 @@ pub(super) fn export_kind(error: &ExportError) -> ErrorKind {
 pub(super) fn repair_kind(error: &RepairError) -> ErrorKind {
     match error {
         RepairError::NoLayout { .. } => ErrorKind::InvalidInput,
+        RepairError::Registry { source, .. } => registry_kind(source),
         RepairError::Store(error) => store_kind(error),
         _ => ErrorKind::Storage,
     }
@@ -117,6 +118,7 @@ fn remote_kind(error: &RemoteError) -> ErrorKind {
 pub(super) fn publish_kind(error: &PublishError) -> ErrorKind {
     match error {
         PublishError::Registry { source, .. } => registry_kind(source),
+        PublishError::BaseLayer { source, .. } => registry_kind(source),
         PublishError::Image { source, .. } => image_kind(source),
         PublishError::Files { .. } | PublishError::Io { .. } => ErrorKind::Storage,
         PublishError::Store(error) => store_kind(error),

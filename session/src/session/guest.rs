@@ -74,6 +74,7 @@ impl Guest for GuestLink {
             && let Phase::Running(live) = &*shared.phase()
         {
             live.machine.has_started();
+            live.background.has_started();
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use vmm_core::VsockHost;
 
+use crate::background::Background;
 use crate::holding::Holding;
 use crate::machine::{Machine, Watch};
 use crate::snapshot::Snapshot;
@@ -14,6 +15,7 @@ use crate::snapshot::Snapshot;
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) machine: Machine,
+    pub(super) background: Background,
     pub(super) holding: Holding,
     pub(super) vsock: VsockHost,
 }
@@ -74,9 +76,13 @@ impl Phase {
     pub(super) fn halt(&mut self, clean: bool) {
         if let Self::Running(live) = mem::replace(self, Self::Removed) {
             let Live {
-                machine, holding, ..
+                machine,
+                background,
+                holding,
+                ..
             } = *live;
             drop(machine);
+            drop(background);
             *self = Self::halted(holding, clean);
         }
     }

@@ -44,6 +44,7 @@ impl Turn {
     /// Powers the guest off, and makes a snapshot of its disk, which `progress` is told of.
     pub(super) fn shut_down(mut self, progress: &dyn Progress) -> Result<Snapshot, Error> {
         if let Phase::Running(live) = &self.phase {
+            live.background.cancel();
             let begun = Instant::now();
             let ended = live.machine.power_off(self.shared.shutdown_timeout);
             self.shared.timings().power_off = Some(begun.elapsed());
@@ -74,9 +75,14 @@ impl Turn {
         match mem::replace(&mut self.phase, Phase::Removed) {
             Phase::Running(live) => {
                 let Live {
-                    machine, holding, ..
+                    machine,
+                    background,
+                    holding,
+                    ..
                 } = *live;
+                background.cancel();
                 drop(machine);
+                drop(background);
                 holding.discard()
             }
             Phase::Halted(halted) => halted.holding.discard(),

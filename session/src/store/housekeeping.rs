@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rootfs_store::{
-    Collected, Compacted, Diff, Imported, Repaired, SnapshotDigest, Usage, Verified,
+    Collected, Compacted, Diff, Imported, RepairSource, Repaired, SnapshotDigest, Usage, Verified,
 };
 
 use super::chore::Chore;
@@ -38,10 +38,11 @@ impl Store {
         })
     }
 
-    /// Verifies, and puts back what is damaged or missing if the store or OCI image layout in `from` has it whole. What
-    /// can't be had is no error, but in [`Repaired::lost`]. Nothing happens before [`Chore::start`].
-    pub fn repair(&self, from: impl AsRef<Path>) -> Chore<Repaired> {
-        let from = from.as_ref().to_owned();
+    /// Verifies, and puts back what is damaged or missing if `from` has it whole: another store or OCI image layout, or
+    /// the repository of a registry that snapshots were pushed to. What can't be had is no error, but in
+    /// [`Repaired::lost`]. Nothing happens before [`Chore::start`].
+    pub fn repair(&self, from: impl Into<RepairSource>) -> Chore<Repaired> {
+        let from = from.into();
         Chore::new("repair", self.inner(), move |store, progress| {
             Ok(store.repair(&from, progress)?)
         })

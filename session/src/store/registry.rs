@@ -1,6 +1,7 @@
 //! Snapshots that go to registries and come from them.
 
 use std::num::NonZeroU64;
+use std::path::Path;
 
 use rootfs_store::{
     BootPacked, Elsewhere, FillOptions, Filled, PublishOptions, PublishedImage, PullOptions,
@@ -13,6 +14,10 @@ use crate::error::Error;
 
 /// What names of images and snapshots in registries may begin with.
 const TRANSPORT: &str = "docker://";
+/// What names of images in folders begin with.
+const LAYOUT: &str = "oci:";
+/// The tag that is meant where none is given.
+const DEFAULT_TAG: &str = "latest";
 
 /// What an image is published upon.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,8 +95,9 @@ impl Store {
         self.inner().remote_stats()
     }
 
-    /// Publishes a snapshot's files as an ordinary image in a registry: as one more layer on the image that it came from,
-    /// which is found by itself if it was imported from a registry. Nothing happens before [`Chore::start`].
+    /// Publishes a snapshot's files as an ordinary image, in a registry or as `oci:DIR[:TAG]` in a folder: as one more
+    /// layer on the image that it came from, which is found by itself if it was imported from a registry. Nothing happens
+    /// before [`Chore::start`].
     pub fn publish(
         &self,
         snapshot: impl Into<SnapshotDigest>,
@@ -109,7 +115,12 @@ impl Store {
                 base,
                 ..PublishOptions::default()
             };
-            Ok(store.publish(&snapshot, &parse(&to)?, &options, progress)?)
+            let Some(layout) = to.strip_prefix(LAYOUT) else {
+                return Ok(store.publish(&snapshot, &parse(&to)?, &options, progress)?);
+            };
+            let (dir, tag) = layout.split_once(':').unwrap_or((layout, DEFAULT_TAG));
+            let dir = Path::new(dir);
+            Ok(store.publish_to_layout(&snapshot, dir, tag, &options, progress)?)
         })
     }
 

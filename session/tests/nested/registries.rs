@@ -1,10 +1,12 @@
 //! Sessions that start from snapshots in a registry, and go on elsewhere.
 
 use std::path::Path;
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use session::{
-    Registries, RegistryOptions, Session, Snapshot, SnapshotDigest, Store, StoreOptions,
+    Event, Registries, RegistryOptions, Session, Snapshot, SnapshotDigest, Store, StoreOptions,
 };
 use testbed::{Front, Options, Registry};
 
@@ -147,5 +149,95 @@ fn a_guest_reads_on_when_its_registry_is_back() {
     front.up().unwrap();
     let output = waits.wait().unwrap();
     assert!(output.status.success(), "{output:?}");
+    assert!(shut_down(&session).clean);
+}
+
+/// A store as [`store`], whose reads wait for a registry for two seconds only.
+fn impatient_store(dir: &Path, front: &Front) -> Store {
+    let mut registries = RegistryOptions::default();
+    registries.plain_http.insert(front.host().to_owned());
+    let options = StoreOptions {
+        registries: Some(Registries::new(registries).unwrap()),
+        read_patience: Duration::from_secs(2),
+        ..StoreOptions::default()
+    };
+    Store::open_with(dir, options).unwrap()
+}
+
+/// Pushes the disk of a session that wrote 4 MiB that no start reads, and pulls it lazily to another store.
+fn with_a_large_file(bed: &Bed, front: &Front) -> (Store, SnapshotDigest) {
+    let pusher = store(bed.store.dir(), front);
+    let session = bed.start("first");
+    sh(
+        &session,
+        "dd if=/dev/urandom of=/large bs=65536 count=64 2>/dev/null; md5sum /large > /sum",
+    );
+    let first = bed.shut_down(&session);
+    push(&pusher, first.digest, front, "labs/disk:v1");
+    let lazy = impatient_store(&bed.folder.path().join("lazy"), front);
+    let name = format!("{}/labs/disk:v1", front.host());
+    lazy.pull_lazily(name, Some("disk")).start().wait().unwrap();
+    (lazy, first.digest)
+}
+
+/// A registry that stays away longer than a read waits is an I/O error to the guest and an event to its owner.
+#[test]
+fn a_registry_that_is_gone_is_an_error_to_the_guest_and_an_event_to_its_owner() {
+    let registry = Registry::start(&Options::default()).unwrap();
+    let front = Front::start(registry.host()).unwrap();
+    let bed = Bed::busybox();
+    let (lazy, snapshot) = with_a_large_file(&bed, &front);
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&events);
+    let builder = Session::from_snapshot(&lazy, snapshot).kernel(kernel());
+    let builder = builder.on_event(move |event| heard.lock().unwrap().push(event.clone()));
+    let session = patient(builder).start().wait().unwrap();
+    // Nothing but the content of the file shall be missing.
+    sh(&session, "cat /bin/busybox /sum >/dev/null; stat /large");
+    assert_eq!(session.disk_trouble(), None);
+    front.down();
+    let read = session.command("cat").arg("/large").output();
+    let output = read.wait().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success());
+    assert!(complaint.contains("Input/output error"), "{complaint}");
+    {
+        let events = events.lock().unwrap();
+        let [Event::DiskUnreachable { message }] = &events[..] else {
+            panic!("{events:?}")
+        };
+        assert!(message.contains(front.host()), "{message}");
+    }
+    assert!(session.disk_trouble().unwrap().reads > 0);
+    front.up().unwrap();
+    assert!(sh(&session, "md5sum -c /sum").contains("OK"));
+    let last = events.lock().unwrap().last().cloned();
+    let again = matches!(last, Some(Event::DiskReachableAgain { failed: 1.., .. }));
+    assert!(again, "{last:?}");
+    assert!(shut_down(&session).clean);
+    assert_eq!(session.disk_trouble(), None);
+}
+
+/// A session that fetches the rest of its disk in the background needs the registry no more after that.
+#[test]
+fn a_disk_that_was_filled_while_its_session_ran_reads_without_the_registry() {
+    let registry = Registry::start(&Options::default()).unwrap();
+    let front = Front::start(registry.host()).unwrap();
+    let bed = Bed::busybox();
+    let (lazy, snapshot) = with_a_large_file(&bed, &front);
+    let builder = Session::from_snapshot(&lazy, snapshot).kernel(kernel());
+    let builder = builder.fill_in_background(None);
+    let session = patient(builder).start().wait().unwrap();
+    sh(&session, "true");
+    let begun = Instant::now();
+    while !lazy.elsewhere(snapshot).unwrap().is_empty() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "it does not fill"
+        );
+        thread::sleep(Duration::from_millis(50));
+    }
+    front.down();
+    assert!(sh(&session, "md5sum -c /sum").contains("OK"));
     assert!(shut_down(&session).clean);
 }

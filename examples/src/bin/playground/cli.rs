@@ -1,11 +1,12 @@
 //! What can be said on the command line.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use session::RegistryOptions;
+use session::{RegistryOptions, RepairSource};
 
 use crate::duration;
 use crate::failure::Failure;
@@ -61,11 +62,11 @@ pub(crate) enum Command {
     },
     /// Pull a snapshot from a registry
     Pull(PullArgs),
-    /// Publish a snapshot's files as an ordinary image in a registry, as one more layer on the image that it came from
+    /// Publish a snapshot's files as an ordinary image, as one more layer on the image that it came from
     Publish {
         /// A digest, a unique prefix of one, a name, or the id of a session that is shut down
         snapshot: String,
-        /// Where to, as `HOST/REPOSITORY[:TAG]`
+        /// Where to, as `HOST/REPOSITORY[:TAG]` or `oci:DIR[:TAG]`
         #[arg(value_name = "REF")]
         reference: String,
         /// Where the image is that it came from, if it was not imported from a registry: `docker://NAME` or `oci:DIR:TAG`
@@ -89,9 +90,9 @@ pub(crate) enum Command {
         /// Put back what is damaged or missing
         #[arg(long, requires = "from")]
         repair: bool,
-        /// The store, or OCI image layout, to take it from
-        #[arg(long, value_name = "DIR", requires = "repair")]
-        from: Option<PathBuf>,
+        /// The store, OCI image layout or repository to take it from
+        #[arg(long, value_name = "DIR|docker://HOST/REPOSITORY", requires = "repair")]
+        from: Option<RepairSource>,
     },
     /// Say what each snapshot takes alone and shared
     Du,
@@ -206,6 +207,9 @@ pub(crate) struct MachineArgs {
     /// The size that the disk shall grow to, as in 16GiB
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub(crate) size: Option<u64>,
+    /// Fetch the rest of a disk that is in a registry while the session runs, at so many bytes a second at most
+    #[arg(long, value_name = "RATE", num_args = 0..=1, require_equals = true, value_parser = size::rate)]
+    pub(crate) fill: Option<Option<NonZeroU64>>,
     /// The guest's hostname
     #[arg(long, value_name = "NAME")]
     pub(crate) hostname: Option<String>,
@@ -312,11 +316,27 @@ mod tests {
     }
 
     #[test]
+    fn fill_takes_a_rate_or_none() {
+        for (option, expected) in [
+            ("--fill", Some(None)),
+            ("--fill=4MiB", Some(NonZeroU64::new(4 << 20))),
+            ("--rm", None),
+        ] {
+            let line = ["playground", "run", "web", option, "--", "true"];
+            let Command::Run(args) = Cli::try_parse_from(line).unwrap().command else {
+                panic!("{option}")
+            };
+            assert_eq!(args.machine.fill, expected, "{option}");
+        }
+    }
+
+    #[test]
     fn wrong_usage_is_refused() {
         for line in [
             &["playground"][..],
             &["playground", "run", "web"],
             &["playground", "run", "web", "--vcpus", "many", "--", "true"],
+            &["playground", "run", "web", "--fill=0", "--", "true"],
             &[
                 "playground",
                 "image",

@@ -74,7 +74,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Verify { from: None, .. } => return verify::verify(&store, report),
         Command::Verify {
             from: Some(from), ..
-        } => return verify::repair(&store, report, &from),
+        } => return verify::repair(&store, report, from),
         Command::Du => housekeeping::usage(&store, report)?,
         Command::Ls => sessions::list(&store, report)?,
         Command::Inspect { session } => sessions::inspect(&store, report, &session)?,

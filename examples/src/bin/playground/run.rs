@@ -59,6 +59,9 @@ fn machine(mut builder: SessionBuilder, args: MachineArgs) -> Result<SessionBuil
     if let Some(bytes) = args.size {
         builder = builder.disk_bytes(bytes);
     }
+    if let Some(bytes_per_second) = args.fill {
+        builder = builder.fill_in_background(bytes_per_second);
+    }
     if let Some(name) = args.hostname {
         builder = builder.hostname(name);
     }
@@ -80,6 +83,7 @@ fn whole_run(
 ) -> Result<ExitCode, Failure> {
     let interrupt = Interrupt::listen()?;
     let begun = Instant::now();
+    let builder = builder.on_event(|event| say(&event.to_string()));
     let session = builder.start().wait()?;
     interrupt.session_started(session.id());
     let ran = if command.is_empty() || interrupt.is_asked() {

@@ -1,5 +1,7 @@
 //! Sizes, as people write and read them.
 
+use std::num::NonZeroU64;
+
 const UNITS: [(&str, u32); 5] = [("", 0), ("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
 
 /// Reads `8GiB`, `512MiB` or a number of bytes. `8G` is the same as `8GiB`.
@@ -21,6 +23,11 @@ pub(crate) fn parse(text: &str) -> Result<u64, String> {
     number
         .checked_mul(1 << shift)
         .ok_or_else(|| "it is larger than any disk".to_owned())
+}
+
+/// Reads a number of bytes in a second, at least one, written as [`parse`] reads it.
+pub(crate) fn rate(text: &str) -> Result<NonZeroU64, String> {
+    NonZeroU64::new(parse(text)?).ok_or_else(|| "nothing would ever come".to_owned())
 }
 
 /// Bytes with one digit after the point, in the largest unit that leaves a whole part.
@@ -49,6 +56,8 @@ mod tests {
         for bad in ["", "GiB", "8GB", "8 GiB", "99999999TiB", "-1", "1iB"] {
             assert!(parse(bad).is_err(), "{bad:?}");
         }
+        assert_eq!(rate("1MiB").map(NonZeroU64::get), Ok(1 << 20));
+        assert!(rate("0").is_err());
         assert_eq!(show(100), "100 bytes");
         assert_eq!(show(1536), "1.5 KiB");
         assert_eq!(show(8 << 30), "8.0 GiB");

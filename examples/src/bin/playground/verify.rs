@@ -1,11 +1,10 @@
 //! `playground verify`
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use session::{Affected, Fault, Repaired, Store, Verified};
+use session::{Affected, Fault, RepairSource, Repaired, Store, Verified};
 
 use crate::failure::{Failure, one_line};
 use crate::progress::Bar;
@@ -21,7 +20,11 @@ pub(crate) fn verify(store: &Store, report: Report) -> Result<ExitCode, Failure>
     Ok(status(&verified))
 }
 
-pub(crate) fn repair(store: &Store, report: Report, from: &Path) -> Result<ExitCode, Failure> {
+pub(crate) fn repair(
+    store: &Store,
+    report: Report,
+    from: RepairSource,
+) -> Result<ExitCode, Failure> {
     let begun = Instant::now();
     let repair = store.repair(from).on_progress(Bar::default());
     let repaired = repair.start().wait()?;

@@ -126,7 +126,7 @@ impl Expected {
         }
         // It may say that it can't tell what is needed.
         store.gc(Duration::ZERO, &()).ok();
-        let repaired = store.repair(copy, &()).unwrap();
+        let repaired = store.repair(&copy.as_path().into(), &()).unwrap();
         assert!(repaired.lost.is_empty(), "{:?}", repaired.lost);
     }
 

@@ -1,12 +1,15 @@
 //! Snapshots' files as images in registries.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
 
 use rootfs_store::{
-    ImageReference, ImportOptions, PublishError, PublishOptions, SnapshotDigest, Store,
+    ImageReference, ImportOptions, Progress, PublishError, PublishOptions, PublishedImage,
+    SnapshotDigest, Stage, Store,
 };
-use testbed::{Front, Options, Registry};
+use testbed::{Fault, Front, Options, Registry};
 
 use super::{Bed, chain, docker, reference, skopeo};
 use crate::sample_image::{self, Sample};
@@ -63,10 +66,15 @@ fn unpacked(bed: &Bed, host: &str, name: &str) -> (String, bool) {
         format!("oci:{}:t", layout.display()),
     );
     skopeo(&bed.registry, &["copy", &from, &to]);
+    unpack(&layout, &bundle)
+}
+
+/// The same, of an image in a layout.
+fn unpack(layout: &Path, bundle: &Path) -> (String, bool) {
     let image = format!("{}:t", layout.display());
     let run = Command::new("umoci")
         .args(["unpack", "--rootless", "--image", &image])
-        .arg(&bundle)
+        .arg(bundle)
         .output()
         .unwrap();
     assert!(run.status.success(), "{run:?}");
@@ -174,4 +182,95 @@ fn base_in_a_folder_has_to_be_named() {
         unpacked(&bed, bed.registry.host(), "mine/app:v1"),
         ("changed".to_owned(), true)
     );
+}
+
+/// The last that was told of what is fetched.
+#[derive(Default)]
+struct Fetched(Mutex<(u64, u64)>);
+
+impl Progress for Fetched {
+    fn advance(&self, stage: Stage, done: u64, total: u64) {
+        if stage == Stage::Fetch {
+            let mut last = self.0.lock().unwrap();
+            assert!(last.0 <= done && done <= total, "{last:?} {done} {total}");
+            *last = (done, total);
+        }
+    }
+}
+
+/// Publishes to a layout, upon the image that the snapshot came from.
+fn to_layout(
+    store: &Store,
+    snapshot: &SnapshotDigest,
+    dir: &Path,
+) -> Result<(PublishedImage, (u64, u64)), PublishError> {
+    let options = PublishOptions {
+        base: Some(store.base_of(snapshot).unwrap()),
+        ..PublishOptions::default()
+    };
+    let progress = Fetched::default();
+    let published = store.publish_to_layout(snapshot, dir, "t", &options, &progress)?;
+    Ok((published, progress.0.into_inner().unwrap()))
+}
+
+/// Does this to so many requests for layers. The first blob that an image is asked for is its config.
+fn in_layers(front: &Front, count: u32, fault: Fault) {
+    let mut blobs = 0;
+    front.set_plan(move |_, seen| {
+        blobs += u32::from(seen.is_blob() && seen.method == "GET");
+        (seen.is_blob() && (2..2 + count).contains(&blobs)).then(|| fault.clone())
+    });
+}
+
+#[test]
+fn playground_from_a_registry_becomes_an_image_in_a_folder() {
+    let bed = Bed::plain();
+    let front = Front::start(bed.registry.host()).unwrap();
+    let image = sample_image::write(&bed.path("image"), &Sample::default());
+    bed.upload(&image, "labs/base:v1");
+    let store = bed.store("store", &[front.host()]);
+    let snapshot = changed(&bed, &store, &docker(front.host(), "labs/base:v1"));
+    let layout = bed.path("layout");
+    // A connection that breaks in a layer is no reason to begin anew.
+    front.clear_log();
+    in_layers(&front, 1, Fault::TruncateBody(10));
+    let (published, (done, total)) = to_layout(&store, &snapshot, &layout).unwrap();
+    assert_eq!(published.layers, 3);
+    assert!(done == total && total > 0, "{done} of {total}");
+    let expected = ("changed".to_owned(), true);
+    assert_eq!(unpack(&layout, &bed.path("unpacked")), expected);
+    // What is there is not fetched again.
+    front.clear_log();
+    let (again, _) = to_layout(&store, &snapshot, &layout).unwrap();
+    assert_eq!(again, published);
+    let fetched: u64 = front.log().iter().map(|seen| seen.to_client).sum();
+    assert!(fetched < 20_000, "{:?}", front.log());
+}
+
+#[test]
+fn layer_that_changes_on_its_way_to_a_folder_gets_no_name() {
+    let bed = Bed::plain();
+    let front = Front::start(bed.registry.host()).unwrap();
+    let image = sample_image::write(&bed.path("image"), &Sample::default());
+    bed.upload(&image, "labs/base:v1");
+    let store = bed.store("store", &[front.host()]);
+    let snapshot = changed(&bed, &store, &docker(front.host(), "labs/base:v1"));
+    let layout = bed.path("layout");
+    in_layers(&front, 9, Fault::CorruptBody(1000));
+    let error = to_layout(&store, &snapshot, &layout).unwrap_err();
+    assert!(
+        matches!(error, PublishError::LayerDamaged { .. }),
+        "{}",
+        chain(&error)
+    );
+    assert!(!layout.join("index.json").exists());
+    in_layers(&front, 9, Fault::Status(404));
+    let error = to_layout(&store, &snapshot, &layout).unwrap_err();
+    let text = chain(&error);
+    assert!(matches!(error, PublishError::BaseLayer { .. }), "{text}");
+    assert!(text.contains("labs/base"), "{text}");
+    front.clear_plan();
+    to_layout(&store, &snapshot, &layout).unwrap();
+    let expected = ("changed".to_owned(), true);
+    assert_eq!(unpack(&layout, &bed.path("unpacked")), expected);
 }

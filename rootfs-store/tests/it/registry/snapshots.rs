@@ -17,7 +17,7 @@ use crate::sample_image::{self, Sample};
 const DISK_BYTES: u64 = 16 << 20;
 
 /// Bytes that don't compress, different for each number.
-fn noise(number: u64, len: usize) -> Vec<u8> {
+pub(super) fn noise(number: u64, len: usize) -> Vec<u8> {
     let mut state = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let words = std::iter::repeat_with(|| {
         state ^= state << 13;
@@ -29,7 +29,7 @@ fn noise(number: u64, len: usize) -> Vec<u8> {
 }
 
 /// A snapshot of a sample image.
-fn base(bed: &Bed, store: &Store) -> SnapshotDigest {
+pub(super) fn base(bed: &Bed, store: &Store) -> SnapshotDigest {
     let image = sample_image::write(&bed.path("image"), &Sample::default());
     let options = ImportOptions {
         disk_bytes: Some(DISK_BYTES),
@@ -41,7 +41,7 @@ fn base(bed: &Bed, store: &Store) -> SnapshotDigest {
 }
 
 /// A snapshot with `bytes` written over another.
-fn changed(store: &Store, on: &SnapshotDigest, at: u64, bytes: &[u8]) -> SnapshotDigest {
+pub(super) fn changed(store: &Store, on: &SnapshotDigest, at: u64, bytes: &[u8]) -> SnapshotDigest {
     let disk = store.create_disk("change", on).unwrap();
     disk.write_at(bytes, at).unwrap();
     disk.set_boot_profile(BootProfile::of([1, 0]));
@@ -52,7 +52,7 @@ fn changed(store: &Store, on: &SnapshotDigest, at: u64, bytes: &[u8]) -> Snapsho
     committed.snapshot
 }
 
-fn exported(store: &Store, snapshot: &SnapshotDigest, dir: &Path) -> Vec<u8> {
+pub(super) fn exported(store: &Store, snapshot: &SnapshotDigest, dir: &Path) -> Vec<u8> {
     let file = dir.join("exported");
     drop(fs::remove_file(&file));
     store.export(snapshot, &file, &()).unwrap();
@@ -67,7 +67,7 @@ fn pull(store: &Store, host: &str, name: &str, lazy: bool) -> Result<SnapshotDig
     Ok(pulled.snapshot)
 }
 
-fn push(store: &Store, snapshot: &SnapshotDigest, host: &str, name: &str) -> Pushed {
+pub(super) fn push(store: &Store, snapshot: &SnapshotDigest, host: &str, name: &str) -> Pushed {
     store.push(snapshot, &reference(host, name), &()).unwrap()
 }
 

@@ -61,7 +61,9 @@ fn damaged_record_is_a_fault_that_can_be_repaired() {
     // A collection can't tell whether it is needed.
     store.gc(Duration::ZERO, &()).unwrap();
     assert!(lazy.record().exists());
-    let repaired = store.repair(&lazy.dir.path().join("from"), &()).unwrap();
+    let repaired = store
+        .repair(&lazy.dir.path().join("from").into(), &())
+        .unwrap();
     assert!(
         repaired.verified.faults.is_empty(),
         "{:?}",

@@ -41,6 +41,7 @@ impl Bed {
             settled: Condvar::new(),
             dooms: AtomicUsize::new(0),
             timings: Mutex::new(Timings::default()),
+            disk: std::sync::Weak::new(),
         });
         Self {
             _folder: folder,

@@ -171,10 +171,12 @@ fn repairs(store: &Store, log: &Log, scratch: &Path) -> Outcome {
 
 /// A blob that could not be written is no error of a repair, but it is one here.
 fn repair(store: &Store, copy: &Path) -> Result<(), NotRepaired> {
-    let repaired = store.repair(copy, &()).map_err(|error| match error {
-        RepairError::Store(error) => error,
-        other => panic!("{other}"),
-    })?;
+    let repaired = store
+        .repair(&copy.into(), &())
+        .map_err(|error| match error {
+            RepairError::Store(error) => error,
+            other => panic!("{other}"),
+        })?;
     match repaired.lost.into_iter().next() {
         Some((_, error)) => return Err(error),
         None => assert!(repaired.verified.faults.is_empty()),

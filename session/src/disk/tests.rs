@@ -1,0 +1,60 @@
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rootfs_store::StoreOptions;
+use testbed::{Front, Options, Registry};
+
+use super::*;
+use crate::event::Event;
+use crate::store::Store;
+use crate::testing::store_with_image;
+use crate::{Registries, RegistryOptions};
+
+fn open(dir: &std::path::Path, front: &Front) -> Store {
+    let mut registries = RegistryOptions::default();
+    registries.plain_http.insert(front.host().to_owned());
+    let options = StoreOptions {
+        registries: Some(Registries::new(registries).unwrap()),
+        read_patience: Duration::from_millis(300),
+        ..StoreOptions::default()
+    };
+    Store::open_with(dir, options).unwrap()
+}
+
+#[test]
+fn disk_in_a_registry_tells_when_that_is_gone_and_when_it_is_back() {
+    let registry = Registry::start(&Options::default()).unwrap();
+    let front = Front::start(registry.host()).unwrap();
+    let (folder, store, image) = store_with_image();
+    let name = format!("{}/labs/disk:v1", front.host());
+    let pusher = open(store.dir(), &front);
+    pusher.push(image, name.clone()).start().wait().unwrap();
+    let lazy = open(&folder.path().join("lazy"), &front);
+    lazy.pull_lazily(name, Some("disk")).start().wait().unwrap();
+    let disk = lazy.inner().create_disk("d", &image).unwrap();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let list = Arc::clone(&heard);
+    let events = Events::to(move |event| list.lock().unwrap().push(event.clone()));
+    let disk = RootDisk::new(disk).telling(Arc::new(events));
+    assert_eq!(disk.trouble(), None);
+    front.down();
+    let mut buffer = vec![0; 4096];
+    for _ in 0..2 {
+        disk.read_at(&mut buffer, 0).unwrap_err();
+    }
+    let trouble = disk.trouble().unwrap();
+    assert_eq!(trouble.reads, 2);
+    assert!(trouble.message.contains(front.host()), "{trouble:?}");
+    assert_eq!(heard.lock().unwrap().len(), 1);
+    front.up().unwrap();
+    disk.read_at(&mut buffer, 0).unwrap();
+    let heard = heard.lock().unwrap();
+    assert_eq!(heard.len(), 2, "{heard:?}");
+    assert!(matches!(
+        heard[1],
+        Event::DiskReachableAgain { failed: 2, .. }
+    ));
+    // No change of the disk failed, so a snapshot can be made of it.
+    assert!(disk.failure().is_none());
+    drop(folder);
+}

@@ -1,0 +1,68 @@
+//! What happens to a session while it runs, told as it happens.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+/// Something that happened to a running session, and that no call of its owner returns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The guest got an I/O error, as a part of its disk is in a registry that can't be reached or does not give it.
+    /// More such errors follow without an event, until [`DiskReachableAgain`](Self::DiskReachableAgain).
+    DiskUnreachable {
+        /// What could not be had, from where, and why.
+        message: String,
+    },
+    /// What could not be had of the disk was read since.
+    DiskReachableAgain {
+        /// How many of the guest's requests failed.
+        failed: u64,
+        /// Since the first of these.
+        outage: Duration,
+    },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DiskUnreachable { message } => {
+                write!(f, "a part of the disk can't be had: {message}")
+            }
+            Self::DiskReachableAgain { failed, outage } => write!(
+                f,
+                "the disk can be read again, after {failed} requests that failed in {} s",
+                outage.as_secs()
+            ),
+        }
+    }
+}
+
+type Listener = Box<dyn Fn(&Event) + Send + Sync>;
+
+/// Who wants to be told.
+#[derive(Default)]
+pub(crate) struct Events(Option<Listener>);
+
+impl Events {
+    pub(crate) fn to(listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        Self(Some(Box::new(listener)))
+    }
+
+    /// Tells of an event. A listener that panics is no reason for a guest's device to end.
+    pub(crate) fn tell(&self, event: &Event) {
+        let told = self
+            .0
+            .as_ref()
+            .map(|listener| catch_unwind(AssertUnwindSafe(|| listener(event))));
+        if let Some(Err(_)) = told {
+            tracing::error!(?event, "who listens for a session's events panicked");
+        }
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Events").field(&self.0.is_some()).finish()
+    }
+}
