@@ -2,22 +2,23 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rootfs_store::{
-    BootProfile, ImportOptions, PullError, PullOptions, PushError, Pushed, SnapshotDigest, Store,
+    BootProfile, ImportOptions, Progress, PullError, PullOptions, PushError, Pushed,
+    SnapshotDigest, Stage, Store,
 };
 use testbed::{Auth, Fault, Front, Options, Registry, TokenRules};
 
 use super::{Bed, chain, docker, is_empty, reference, skopeo};
 use crate::sample_image::{self, Sample};
 
-const DISK_BYTES: u64 = 16 << 20;
+pub(super) const DISK_BYTES: u64 = 16 << 20;
 
 /// Bytes that don't compress, different for each number.
-fn noise(number: u64, len: usize) -> Vec<u8> {
+pub(super) fn noise(number: u64, len: usize) -> Vec<u8> {
     let mut state = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let words = std::iter::repeat_with(|| {
         state ^= state << 13;
@@ -29,7 +30,7 @@ fn noise(number: u64, len: usize) -> Vec<u8> {
 }
 
 /// A snapshot of a sample image.
-fn base(bed: &Bed, store: &Store) -> SnapshotDigest {
+pub(super) fn base(bed: &Bed, store: &Store) -> SnapshotDigest {
     let image = sample_image::write(&bed.path("image"), &Sample::default());
     let options = ImportOptions {
         disk_bytes: Some(DISK_BYTES),
@@ -41,7 +42,7 @@ fn base(bed: &Bed, store: &Store) -> SnapshotDigest {
 }
 
 /// A snapshot with `bytes` written over another.
-fn changed(store: &Store, on: &SnapshotDigest, at: u64, bytes: &[u8]) -> SnapshotDigest {
+pub(super) fn changed(store: &Store, on: &SnapshotDigest, at: u64, bytes: &[u8]) -> SnapshotDigest {
     let disk = store.create_disk("change", on).unwrap();
     disk.write_at(bytes, at).unwrap();
     disk.set_boot_profile(BootProfile::of([1, 0]));
@@ -52,14 +53,19 @@ fn changed(store: &Store, on: &SnapshotDigest, at: u64, bytes: &[u8]) -> Snapsho
     committed.snapshot
 }
 
-fn exported(store: &Store, snapshot: &SnapshotDigest, dir: &Path) -> Vec<u8> {
+pub(super) fn exported(store: &Store, snapshot: &SnapshotDigest, dir: &Path) -> Vec<u8> {
     let file = dir.join("exported");
     drop(fs::remove_file(&file));
     store.export(snapshot, &file, &()).unwrap();
     fs::read(file).unwrap()
 }
 
-fn pull(store: &Store, host: &str, name: &str, lazy: bool) -> Result<SnapshotDigest, PullError> {
+pub(super) fn pull(
+    store: &Store,
+    host: &str,
+    name: &str,
+    lazy: bool,
+) -> Result<SnapshotDigest, PullError> {
     let mut options = PullOptions::default();
     options.lazy = lazy;
     let pulled = store.pull(&reference(host, name), &options, &())?;
@@ -67,7 +73,7 @@ fn pull(store: &Store, host: &str, name: &str, lazy: bool) -> Result<SnapshotDig
     Ok(pulled.snapshot)
 }
 
-fn push(store: &Store, snapshot: &SnapshotDigest, host: &str, name: &str) -> Pushed {
+pub(super) fn push(store: &Store, snapshot: &SnapshotDigest, host: &str, name: &str) -> Pushed {
     store.push(snapshot, &reference(host, name), &()).unwrap()
 }
 
@@ -296,9 +302,16 @@ fn two_hosts_hand_a_disk_to_and_fro() {
     assert!(bytes[at + (64 << 10)..at + (192 << 10)] == noise(2, 128 << 10));
 }
 
-/// A lazily pulled snapshot goes to a registry that lacks its packs: they are fetched, then sent.
+/// A lazily pulled snapshot goes to a registry that lacks its packs: they are fetched, then sent, and both is said.
 #[test]
 fn packs_that_are_elsewhere_are_passed_on_to_another_registry() {
+    #[derive(Default)]
+    struct Told(Mutex<Vec<(Stage, u64, u64)>>);
+    impl Progress for Told {
+        fn advance(&self, stage: Stage, done: u64, total: u64) {
+            self.0.lock().unwrap().push((stage, done, total));
+        }
+    }
     let bed = Bed::plain();
     let beside = Registry::start(&Options::default()).unwrap();
     let one = bed.store("one", &[]);
@@ -306,7 +319,20 @@ fn packs_that_are_elsewhere_are_passed_on_to_another_registry() {
     push(&one, &snapshot, bed.registry.host(), "labs/disk:v1");
     let two = bed.store("two", &[beside.host()]);
     pull(&two, bed.registry.host(), "labs/disk:v1", true).unwrap();
-    push(&two, &snapshot, beside.host(), "labs/disk:v1");
+    let told = Told::default();
+    let to = reference(beside.host(), "labs/disk:v1");
+    two.push(&snapshot, &to, &told).unwrap();
+    let told = told.0.into_inner().unwrap();
+    let packs = two.snapshot(&snapshot).unwrap().packs_bytes();
+    let fetched = told.iter().rposition(|it| it.0 == Stage::Fetch).unwrap();
+    let sent = told.iter().position(|it| it.0 == Stage::Push).unwrap();
+    assert!(fetched < sent, "{told:?}");
+    assert_eq!(told[fetched], (Stage::Fetch, packs, packs));
+    let (last, done, total) = told.last().unwrap();
+    assert!(
+        *last == Stage::Push && done == total && *total > packs,
+        "{told:?}"
+    );
     let three = bed.store("three", &[beside.host()]);
     assert_eq!(
         pull(&three, beside.host(), "labs/disk:v1", false).unwrap(),
