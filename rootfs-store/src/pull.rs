@@ -3,6 +3,7 @@
 //! Invariant: a manifest is written only after each of its packs is here or recorded as being elsewhere.
 
 use oci_spec::image::{Descriptor, ImageIndex};
+use tracing::field::Empty;
 
 use crate::blobs::Blobs;
 use crate::digest::{BlobDigest, SnapshotDigest};
@@ -110,6 +111,15 @@ impl Store {
         options: &PullOptions,
         progress: &dyn Progress,
     ) -> Result<Pulled, PullError> {
+        let span = tracing::info_span!(
+            "registry.pull",
+            reference = %from,
+            lazy = options.lazy,
+            snapshot = Empty,
+            packs_bytes = Empty,
+            fetched_bytes = Empty,
+        );
+        let _entered = span.enter();
         let pull = Pull {
             store: self,
             from,
@@ -132,6 +142,9 @@ impl Store {
         }
         pull.write(&found, &manifest, &config, &lease)?;
         self.remember_place(from.host(), from.repository(), digest);
+        span.record("snapshot", tracing::field::display(&digest));
+        span.record("packs_bytes", snapshot.packs_bytes());
+        span.record("fetched_bytes", fetched_bytes);
         Ok(Pulled {
             snapshot: digest,
             disk_bytes: snapshot.disk_bytes,

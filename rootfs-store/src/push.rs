@@ -3,23 +3,23 @@
 //! Invariant: a manifest is sent only after the registry said of each blob that it has it.
 
 mod sending;
+mod together;
 
 use std::os::unix::fs::FileExt;
+
+use tracing::field::Empty;
 
 use crate::blobs::{io_error, open_blob};
 use crate::digest::{BlobDigest, SnapshotDigest};
 use crate::leases::Lease;
 use crate::manifest::{Manifest, Pack, parse_manifest};
-use crate::ordered::ordered_on;
 use crate::places::Mounts;
 use crate::progress::Progress;
 use crate::registry::{OCI_MANIFEST, RegistryError, RegistryReference};
 use crate::remote::FillOptions;
 use crate::store::{Store, StoreError};
 pub(crate) use sending::Sending;
-
-/// Blobs that are looked up and sent at once.
-const AT_ONCE: usize = 4;
+use together::each;
 
 /// What a push did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,8 +64,8 @@ pub enum PushError {
 impl Store {
     /// Pushes a snapshot to a registry: the blobs that are missing there, then its manifest by the reference's tag.
     ///
-    /// Packs that are elsewhere themselves are fetched first, unless the registry has them or can take them from
-    /// another of its repositories. What it returns says that the registry has all of the snapshot.
+    /// Packs that are elsewhere themselves are fetched first ([`Stage::Fetch`](crate::Stage::Fetch)), unless the
+    /// registry has them or can take them from another of its repositories. What it returns says that the registry has all of the snapshot.
     ///
     /// # Errors
     /// [`PushError`].
@@ -84,6 +84,16 @@ impl Store {
                 reference: to.to_string(),
             });
         }
+        let span = tracing::info_span!(
+            "registry.push",
+            reference = %to,
+            %snapshot,
+            found_blobs = Empty,
+            mounted_blobs = Empty,
+            sent_blobs = Empty,
+            sent_bytes = Empty,
+        );
+        let _entered = span.enter();
         let lease = self.lease()?;
         self.keep_under(&lease, snapshot)?;
         let bytes = self.blobs().document(&(*snapshot).into())?;
@@ -105,10 +115,15 @@ impl Store {
                 progress,
             ),
             mounts: self.mounts(to.host(), to.repository()),
+            progress,
         };
         let pushed = push.blobs(&manifest)?;
         push.manifest(&bytes)?;
         self.remember_place(to.host(), to.repository(), *snapshot);
+        span.record("found_blobs", pushed.found_blobs);
+        span.record("mounted_blobs", pushed.mounted_blobs);
+        span.record("sent_blobs", pushed.sent_blobs);
+        span.record("sent_bytes", pushed.sent_bytes);
         Ok(pushed)
     }
 }
@@ -129,70 +144,72 @@ struct Push<'a> {
     lease: &'a Lease,
     sending: Sending<'a>,
     mounts: Mounts,
+    progress: &'a dyn Progress,
 }
 
-/// How the registry came by a blob.
-enum Way {
-    Found,
+/// How a registry has a blob that was not sent now.
+enum Found {
+    There,
     Mounted,
-    Sent,
 }
 
 impl Push<'_> {
     fn blobs(&self, manifest: &Manifest) -> Result<Pushed, PushError> {
+        let all = blobs(manifest).collect();
+        let looked_up = each(all, |(digest, bytes)| {
+            let found = self.find(&digest, bytes)?;
+            Ok::<_, PushError>((digest, bytes, found))
+        })?;
         let mut pushed = Pushed::default();
-        let work = |(): &mut (), (digest, bytes)| {
-            let way = self.blob(&digest, bytes)?;
-            Ok::<_, PushError>((way, bytes))
-        };
-        ordered_on(
-            AT_ONCE,
-            blobs(manifest).collect::<Vec<_>>().into_iter(),
-            || Ok(()),
-            work,
-            |(way, bytes)| {
-                match way {
-                    Way::Found => pushed.found_blobs += 1,
-                    Way::Mounted => pushed.mounted_blobs += 1,
-                    Way::Sent => {
-                        pushed.sent_blobs += 1;
-                        pushed.sent_bytes += bytes;
-                    }
-                }
-                Ok(())
-            },
-        )?;
+        let mut missing = Vec::new();
+        for (digest, bytes, found) in looked_up {
+            match found {
+                Some(Found::There) => pushed.found_blobs += 1,
+                Some(Found::Mounted) => pushed.mounted_blobs += 1,
+                None => missing.push((digest, bytes)),
+            }
+        }
+        self.fetch(manifest, &missing)?;
+        pushed.sent_blobs = missing.len() as u64;
+        pushed.sent_bytes = missing.iter().map(|(_, bytes)| bytes).sum();
+        each(missing, |(digest, bytes)| self.send(&digest, bytes))?;
         Ok(pushed)
     }
 
-    fn blob(&self, digest: &BlobDigest, bytes: u64) -> Result<Way, PushError> {
+    /// Finds a blob in the registry.
+    fn find(&self, digest: &BlobDigest, bytes: u64) -> Result<Option<Found>, PushError> {
         if self.sending.has(digest, bytes).map_err(self.failed())? {
-            return Ok(Way::Found);
+            return Ok(Some(Found::There));
         }
         for from in self.mounts.get(digest).into_iter().flatten() {
             let mounted = self.sending.mount(digest, bytes, from);
             if mounted.map_err(self.failed())? {
-                return Ok(Way::Mounted);
+                return Ok(Some(Found::Mounted));
             }
         }
-        self.send(digest, bytes).map(|()| Way::Sent)
+        Ok(None)
+    }
+
+    /// Fetches those of the missing packs that are elsewhere.
+    fn fetch(&self, manifest: &Manifest, missing: &[(BlobDigest, u64)]) -> Result<(), PushError> {
+        let is_needed = |pack: &&Pack| {
+            let is_missing = missing.iter().any(|(digest, _)| *digest == pack.digest);
+            is_missing && !self.store.blobs().has(&pack.digest, pack.bytes)
+        };
+        let packs: Vec<_> = manifest.packs.iter().filter(is_needed).copied().collect();
+        if packs.is_empty() {
+            return Ok(());
+        }
+        let options = FillOptions::default();
+        let filled = self
+            .store
+            .fill_packs(&packs, self.lease, &options, self.progress);
+        filled.map(drop).map_err(PushError::Store)
     }
 
     fn send(&self, digest: &BlobDigest, bytes: u64) -> Result<(), PushError> {
         let path = self.store.blobs().path(digest);
-        let file = match open_blob(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let pack = [Pack {
-                    digest: *digest,
-                    bytes,
-                }];
-                let options = FillOptions::default();
-                self.store.fill_packs(&pack, self.lease, &options, &())?;
-                open_blob(&path)
-            }
-            opened => opened,
-        };
-        let (file, _) = file.map_err(io_error("open", &path))?;
+        let (file, _) = open_blob(&path).map_err(io_error("open", &path))?;
         let read_at = |offset, buf: &mut [u8]| file.read_exact_at(buf, offset);
         let uploaded = self.sending.send(digest, bytes, &read_at);
         uploaded.map_err(|error| self.blame(error, digest))
@@ -200,7 +217,7 @@ impl Push<'_> {
 
     /// What is really at fault if the registry did not take a blob: maybe the blob.
     fn blame(&self, error: RegistryError, digest: &BlobDigest) -> PushError {
-        if error.is_transient() {
+        if error.is_transient() || error.is_ours() {
             return self.failed()(error);
         }
         match self.store.blobs().hash(digest) {

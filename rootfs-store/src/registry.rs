@@ -1,19 +1,23 @@
 //! Registries: images and snapshots in them, read and written by the OCI distribution specification 1.1.
 //!
-//! All calls block. There is no thread in here, so a call ends when its work has ended or failed.
+//! All calls block. There is no thread in here, so a call ends when its work has ended or failed, or soon after the
+//! transfer that its thread is in was ended ([`Wanted`]).
 //!
 //! Invariant: credentials go to the registry that they are for, or to the token service that it names, over TLS unless
 //! the registry itself was listed for plain HTTP; to nobody else, and into no message. What a registry sends is bounded
 //! before it is kept.
 
+mod agent;
 mod answer;
 mod auth;
 mod body;
 mod challenge;
 mod client;
+mod connection;
 mod content_range;
 mod credentials;
 mod error;
+mod least_rate;
 mod manifests;
 mod metrics;
 mod options;
@@ -33,6 +37,7 @@ mod transport;
 mod tries;
 mod upload;
 mod url;
+mod wanted;
 
 use std::sync::Arc;
 
@@ -47,6 +52,7 @@ pub use secret::Secret;
 pub(crate) use manifests::{Fetched, OCI_MANIFEST};
 pub(crate) use origin::origin_name;
 pub(crate) use repository::Repository;
+pub(crate) use wanted::{Wanted, sleep};
 
 use client::Client;
 

@@ -16,20 +16,24 @@
 //!
 //! [`Registry`] is Debian's `docker-registry` with a configuration and a storage folder of its own. [`Front`] is a
 //! reverse proxy in this process, between a client and such a registry, which counts what passes and breaks what a
-//! plan tells it to. Both end when they are dropped; a registry also ends when this process is killed.
+//! plan tells it to. All end when they are dropped; a registry also ends when this process is killed.
+//!
+//! [`Proxy`] is what clients behind a firewall reach registries through; it breaks tunnels, and so connections of TLS.
 //!
 //! What it can't do: a front speaks plain HTTP on both sides, so what is about TLS is tested against the registry
-//! itself. HTTP/1.1 only, and as much of it as registries and their clients use.
+//! itself, straight or through a proxy. HTTP/1.1 only, and as much of it as registries and their clients use.
 #![forbid(unsafe_code)]
 
 mod error;
 mod front;
 mod http;
+mod proxy;
 mod registry;
 mod tls;
 mod token;
 
 pub use error::BedError;
 pub use front::{Fault, Front, Seen};
+pub use proxy::{Proxy, Tunnel, TunnelFault};
 pub use registry::{Auth, Options, PASSWORD, Registry, USER};
 pub use token::{TokenRules, TokenServer};

@@ -38,7 +38,7 @@ const PORT_DEADLINE: Duration = Duration::from_secs(10);
 /// How a registry is to be. The default is plain HTTP for anyone.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Whether it speaks HTTPS, with a certificate of [`Registry::ca_file`].
+    /// Whether it speaks HTTPS, with a certificate of [`Registry::ca_file`], and so does its server of tokens.
     pub tls: bool,
     /// Who may read and write.
     pub auth: Auth,
@@ -77,17 +77,21 @@ impl Registry {
     pub fn start(options: &Options) -> Result<Self, BedError> {
         let folder =
             tempfile::tempdir().map_err(file_error("create a folder in", &std::env::temp_dir()))?;
+        let tls = match options.tls {
+            true => {
+                tls::write(folder.path())?;
+                Some(tls::server(folder.path())?)
+            }
+            false => None,
+        };
         let tokens = match &options.auth {
-            Auth::Token(rules) => Some(TokenServer::start(rules, folder.path())?),
+            Auth::Token(rules) => Some(TokenServer::start(rules, folder.path(), tls)?),
             Auth::Password => {
                 put(&folder.path().join(config::HTPASSWD), HTPASSWD)?;
                 None
             }
             Auth::None => None,
         };
-        if options.tls {
-            tls::write(folder.path())?;
-        }
         let realm = tokens.as_ref().map(TokenServer::realm);
         let write = |address: &str| {
             let text = config::text(folder.path(), address, options, realm.as_deref());

@@ -2,8 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustls::ServerConfig;
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::error::{BedError, file_error};
 
@@ -35,6 +40,25 @@ pub(crate) fn write(folder: &Path) -> Result<(), BedError> {
     put(folder, CA, &authority_certificate.pem())?;
     put(folder, CERTIFICATE, &certificate.pem())?;
     put(folder, KEY, &key.serialize_pem())
+}
+
+/// How a server speaks TLS with the certificate that [`write`] put into `folder`.
+pub(crate) fn server(folder: &Path) -> Result<Arc<ServerConfig>, BedError> {
+    let (certificate, key) = (folder.join(CERTIFICATE), folder.join(KEY));
+    let unusable = |reason: String| BedError::Key { reason };
+    let chain = CertificateDer::from_pem_file(certificate);
+    let chain = chain.map_err(|error| unusable(error.to_string()))?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(error.to_string()))?;
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .and_then(|config| {
+            config
+                .with_no_client_auth()
+                .with_single_cert(vec![chain], key)
+        });
+    config
+        .map(Arc::new)
+        .map_err(|error| unusable(error.to_string()))
 }
 
 fn put(folder: &Path, name: &str, text: &str) -> Result<(), BedError> {

@@ -2,7 +2,7 @@
 //!
 //! Invariant: nobody gets a token for more than anyone may do, but who knows the password.
 
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::json;
 
 use crate::error::BedError;
@@ -67,11 +68,17 @@ struct Shared {
     issued: AtomicU64,
     refused: AtomicU64,
     stopped: AtomicBool,
+    /// How to speak TLS, if it does.
+    tls: Option<Arc<ServerConfig>>,
 }
 
 impl TokenServer {
     /// Starts a server, and writes the certificate that it signs by to `folder`.
-    pub(crate) fn start(rules: &TokenRules, folder: &Path) -> Result<Self, BedError> {
+    pub(crate) fn start(
+        rules: &TokenRules,
+        folder: &Path,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> Result<Self, BedError> {
         let signer = Signer::new(&folder.join(CERTIFICATE))?;
         let any = "127.0.0.1:0";
         let listen_error = |source| BedError::Listen {
@@ -86,6 +93,7 @@ impl TokenServer {
             issued: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
+            tls,
         });
         let acceptor = thread::spawn({
             let shared = Arc::clone(&shared);
@@ -100,7 +108,8 @@ impl TokenServer {
 
     /// Where clients get tokens.
     pub fn realm(&self) -> String {
-        format!("http://{}/token", self.address)
+        let scheme = self.shared.tls.as_ref().map_or("http", |_| "https");
+        format!("{scheme}://{}/token", self.address)
     }
 
     /// How many tokens were given out.
@@ -141,13 +150,21 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         let Ok(client) = client else { continue };
         let shared = Arc::clone(shared);
         // A client that breaks off gets no answer.
-        thread::spawn(move || _ = serve(&client, &shared));
+        thread::spawn(move || _ = speak(client, &shared));
     }
 }
 
+fn speak(client: TcpStream, shared: &Shared) -> io::Result<()> {
+    let Some(tls) = &shared.tls else {
+        return serve(client, shared);
+    };
+    let connection = ServerConnection::new(Arc::clone(tls)).map_err(io::Error::other)?;
+    serve(StreamOwned::new(connection, client), shared)
+}
+
 /// Answers one request, and ends the connection.
-fn serve(mut client: &TcpStream, shared: &Shared) -> io::Result<()> {
-    let Some(request) = Head::read(&mut BufReader::new(client))? else {
+fn serve(mut client: impl Read + Write, shared: &Shared) -> io::Result<()> {
+    let Some(request) = Head::read(&mut BufReader::new(&mut client))? else {
         return Ok(());
     };
     let (status, body) = shared.answer(&request);
@@ -156,7 +173,8 @@ fn serve(mut client: &TcpStream, shared: &Shared) -> io::Result<()> {
     head.set("Content-Length", body.len().to_string());
     head.set("Connection", "close");
     head.write(&mut client)?;
-    client.write_all(body.as_bytes())
+    client.write_all(body.as_bytes())?;
+    client.flush()
 }
 
 impl Shared {

@@ -5,27 +5,25 @@
 //!
 //! Invariant: a download's file only grows, and nobody reads a byte before it is in the file.
 
+mod together;
+
 use std::fs::{self, TryLockError};
 use std::io::{self, Seek as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use tempfile::TempPath;
 
-use super::{BlobPlace, Layer};
-use crate::blobs::{Blobs, create_dir, hash, open_blob};
+use crate::blobs::{Blobs, hash, open_blob};
 use crate::digest::BlobDigest;
 use crate::files::StoreFile;
 use crate::registry::{RegistryError, Repository};
+pub(crate) use together::while_downloading;
 
 /// The folder of a store for layers on their way.
 const DOWNLOADS: &str = "downloads";
-/// Layers that are downloaded at once; the lowest ones come first, as they are needed first.
-const AT_ONCE: usize = 4;
 
 /// A layer that comes from a registry.
 #[derive(Debug)]
@@ -57,6 +55,7 @@ enum Failure {
     Registry(#[from] RegistryError),
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// The work that it was for has ended.
     #[error("nobody waits for it any more")]
     Unwanted,
 }
@@ -104,29 +103,35 @@ impl Download {
         }
     }
 
-    /// Downloads what is missing, until `is_wanted` says no.
-    fn run(&self, blobs: &Blobs, is_wanted: &AtomicBool) {
-        let outcome = self.open(blobs).and_then(|(file, from)| {
-            let mut at = from;
-            let mut append = |bytes: &[u8]| {
-                if !is_wanted.load(Ordering::Relaxed) {
-                    return Err(io::ErrorKind::Interrupted.into());
-                }
-                file.write_all_at(bytes, at)?;
-                at += bytes.len() as u64;
-                self.state().written = at;
-                self.changed.notify_all();
-                Ok(())
-            };
-            let read = self
-                .repository
-                .read_blob(&self.digest, self.size, from, &mut append);
-            match is_wanted.load(Ordering::Relaxed) {
-                true => read.map_err(Failure::from),
-                false => Err(Failure::Unwanted),
-            }
+    /// Downloads what is missing.
+    fn fetch(&self, blobs: &Blobs) -> Result<(), Failure> {
+        let (file, from) = self.open(blobs)?;
+        let span = tracing::debug_span!(
+            "registry.layer",
+            digest = %self.digest,
+            bytes = self.size,
+            from,
+            reached = from,
+        );
+        let mut at = from;
+        let mut append = |bytes: &[u8]| {
+            file.write_all_at(bytes, at)?;
+            at += bytes.len() as u64;
+            self.state().written = at;
+            self.changed.notify_all();
+            Ok(())
+        };
+        let read = span.in_scope(|| {
+            let (digest, size) = (&self.digest, self.size);
+            self.repository.read_blob(digest, size, from, &mut append)
         });
-        self.state().end = Some(outcome.map_err(Arc::new));
+        span.record("reached", at);
+        Ok(read?)
+    }
+
+    /// Nothing more comes.
+    fn end(&self, outcome: Result<(), Arc<Failure>>) {
+        self.state().end = Some(outcome);
         self.changed.notify_all();
     }
 
@@ -203,60 +208,6 @@ fn stage(blobs: &Blobs, staging: &Path) -> Result<(StoreFile, Option<TempPath>),
     Ok((file, Some(path)))
 }
 
-/// Does `work`, which reads the layers, while they are downloaded.
-///
-/// If a layer did not come, what came of all is kept for the next time. If `work` failed for another reason, the image
-/// is at fault, and nothing is kept.
-pub(crate) fn while_downloading<T, E>(
-    layers: &[Layer],
-    root: &Path,
-    blobs: &Blobs,
-    work: impl FnOnce() -> Result<T, E>,
-) -> Result<T, E>
-where
-    E: From<crate::store::StoreError>,
-{
-    let mut downloads: Vec<&Arc<Download>> = Vec::new();
-    for layer in layers {
-        if let BlobPlace::Download(download) = &layer.place
-            && !downloads.iter().any(|known| Arc::ptr_eq(known, download))
-        {
-            downloads.push(download);
-        }
-    }
-    if downloads.is_empty() {
-        return work();
-    }
-    create_dir(blobs.files(), root, DOWNLOADS)?;
-    let (next, is_wanted) = (AtomicUsize::new(0), AtomicBool::new(true));
-    let run = || {
-        while is_wanted.load(Ordering::Relaxed)
-            && let Some(download) = downloads.get(next.fetch_add(1, Ordering::Relaxed))
-        {
-            download.run(blobs, &is_wanted);
-        }
-    };
-    let done = thread::scope(|scope| {
-        let spawned = (0..AT_ONCE.min(downloads.len())).filter(|_| {
-            let thread = thread::Builder::new().name("download".to_owned());
-            thread.spawn_scoped(scope, run).is_ok()
-        });
-        if spawned.count() == 0 {
-            // The host gives no thread: one after the other will do.
-            run();
-        }
-        let _stops = Unwanted(&is_wanted);
-        work()
-    });
-    let is_worth_another_try = downloads.iter().any(|download| download.has_failed());
-    for download in downloads {
-        if done.is_ok() || !is_worth_another_try || !download.is_of_use() {
-            download.remove(blobs);
-        }
-    }
-    done
-}
-
 /// Removes what failed imports left of layers, if it is older than `grace` and nobody is at it.
 pub(crate) fn remove_old_downloads(blobs: &Blobs, root: &Path, grace: Duration) -> io::Result<u64> {
     let entries = match fs::read_dir(root.join(DOWNLOADS)) {
@@ -278,13 +229,4 @@ pub(crate) fn remove_old_downloads(blobs: &Blobs, root: &Path, grace: Duration) 
         freed += bytes;
     }
     Ok(freed)
-}
-
-/// Stops downloads when the work is done, by a panic, too.
-struct Unwanted<'a>(&'a AtomicBool);
-
-impl Drop for Unwanted<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Relaxed);
-    }
 }

@@ -23,6 +23,8 @@ pub(crate) fn open_in_registry(
     blobs: &Blobs,
     root: &Path,
 ) -> Result<Image, ImageError> {
+    let span = tracing::info_span!("registry.image", %reference, %platform);
+    let _entered = span.enter();
     let repository = registries.repository(reference.host(), reference.repository());
     let top = repository.manifest(&reference.manifest())?;
     let chosen = descriptor(&top)?;

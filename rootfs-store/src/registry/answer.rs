@@ -4,12 +4,14 @@
 
 use std::io::Read;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
+use tracing::Span;
 use ureq::http::{HeaderMap, Response};
 use ureq::{BodyReader, http};
 
 use super::error::RegistryError;
+use super::least_rate::{LeastRate, Meter, Slow};
 use super::metrics::{Counters, count};
 use super::retry_after::parse_retry_after;
 use super::server_text::{MAX_FAILURE_BYTES, failure_text};
@@ -20,6 +22,8 @@ use crate::digest::BlobDigest;
 
 /// Bodies up to this many bytes are read to their end, so that their connection can be used again.
 const MAX_DRAIN_BYTES: u64 = 64 << 10;
+/// Bytes of a small body that are read at once.
+const PIECE_BYTES: usize = 16 << 10;
 const DIGEST_HEADER: &str = "docker-content-digest";
 
 /// The head of an answer, and its body to be read.
@@ -30,6 +34,9 @@ pub(crate) struct Answer {
     url: Url,
     request: String,
     counters: Arc<Counters>,
+    meter: Meter,
+    slow: Option<Slow>,
+    following: Following,
     /// Held while the body is read.
     slot: Option<Slot>,
 }
@@ -40,6 +47,7 @@ impl Answer {
         url: Url,
         request: String,
         counters: Arc<Counters>,
+        least: LeastRate,
     ) -> Self {
         let (parts, body) = response.into_parts();
         Self {
@@ -49,8 +57,19 @@ impl Answer {
             url,
             request,
             counters,
+            meter: Meter::new(least),
+            slow: None,
+            following: Following {
+                span: Span::none(),
+                received: 0,
+            },
             slot: None,
         }
+    }
+
+    pub(crate) fn with_span(mut self, span: Span) -> Self {
+        self.following.span = span;
+        self
     }
 
     pub(crate) fn with_slot(mut self, slot: Slot) -> Self {
@@ -107,9 +126,20 @@ impl Answer {
 
     /// Reads some bytes of the body; none at its end.
     pub(crate) fn read(&mut self, buf: &mut [u8]) -> Result<usize, RegistryError> {
+        // What came before it was too slow is not lost.
+        if let Some(slow) = self.slow.take() {
+            return Err(RegistryError::TooSlow {
+                request: self.request.clone(),
+                bytes: slow.bytes,
+                time: slow.time,
+            });
+        }
+        let begun = Instant::now();
         let read = self.body.read(buf);
         let len = read.map_err(|error| wire_error(&self.request, error.into()))?;
         count(&self.counters.bytes_in, len);
+        self.following.received += len as u64;
+        self.slow = self.meter.add(len as u64, begun.elapsed()).err();
         Ok(len)
     }
 
@@ -122,10 +152,7 @@ impl Answer {
         if self.content_length().is_some_and(|len| len > limit) {
             return Err(too_large());
         }
-        let mut bytes = Vec::new();
-        let read = (&mut self.body).take(limit + 1).read_to_end(&mut bytes);
-        read.map_err(|error| wire_error(&self.request, error.into()))?;
-        count(&self.counters.bytes_in, bytes.len());
+        let bytes = self.read_up_to(limit + 1)?;
         if bytes.len() as u64 > limit {
             return Err(too_large());
         }
@@ -134,13 +161,23 @@ impl Answer {
 
     /// Reads what is left of a small body. A large one, or one that breaks, costs its connection and nothing more.
     pub(crate) fn drain(mut self) {
-        let mut left = Vec::new();
-        let read = (&mut self.body)
-            .take(MAX_DRAIN_BYTES)
-            .read_to_end(&mut left);
-        count(&self.counters.bytes_in, left.len());
-        if let Err(error) = read {
+        if let Err(error) = self.read_up_to(MAX_DRAIN_BYTES) {
             tracing::debug!(request = %self.request, %error, "the rest of an answer did not come");
+        }
+    }
+
+    fn read_up_to(&mut self, limit: u64) -> Result<Vec<u8>, RegistryError> {
+        let mut bytes = Vec::new();
+        let mut piece = [0; PIECE_BYTES];
+        loop {
+            let left = limit.saturating_sub(bytes.len() as u64);
+            let len = usize::try_from(left)
+                .unwrap_or(PIECE_BYTES)
+                .min(PIECE_BYTES);
+            match self.read(&mut piece[..len])? {
+                0 => return Ok(bytes),
+                read => bytes.extend_from_slice(&piece[..read]),
+            }
         }
     }
 
@@ -181,5 +218,18 @@ impl Answer {
                 problem: format!("status {status}"),
             },
         }
+    }
+}
+
+/// The span of the request. It lasts as long as the answer is read, by whom and wherever that is.
+struct Following {
+    span: Span,
+    /// Bytes of the body that were read.
+    received: u64,
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.span.record("received", self.received);
     }
 }

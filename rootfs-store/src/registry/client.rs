@@ -14,6 +14,7 @@ use super::auth::{Access, Auth};
 use super::body::Body;
 use super::challenge::parse_challenges;
 use super::error::RegistryError;
+use super::least_rate::LeastRate;
 use super::metrics::{Counters, RegistryMetrics};
 use super::options::RegistryOptions;
 use super::reference::{api_host, is_host};
@@ -35,6 +36,7 @@ pub(crate) struct Client {
     slots: Arc<Slots>,
     counters: Arc<Counters>,
     retry: RetryPolicy,
+    least: LeastRate,
     plain_http: BTreeSet<String>,
     mirrors: std::collections::BTreeMap<String, Vec<String>>,
 }
@@ -55,13 +57,14 @@ impl Client {
         if let Some(host) = named.into_iter().find(|host| !is_host(host)) {
             return Err(RegistryError::BadHost { host: host.clone() });
         }
-        let counters = Arc::new(Counters::default());
+        let (counters, least) = (Arc::new(Counters::default()), LeastRate::of(&options));
         Ok(Self {
             transport: Transport::new(&options, Arc::clone(&counters))?,
             auth: Auth::new(options.credentials),
             slots: Arc::new(Slots::new(options.parallel)),
             counters,
             retry: options.retry,
+            least,
             plain_http: options.plain_http,
             mirrors: options.mirrors,
         })
@@ -81,6 +84,15 @@ impl Client {
 
     pub(crate) fn policy(&self) -> &RetryPolicy {
         &self.retry
+    }
+
+    /// Whether an attempt that brought so many bytes before it failed starts a new count of failures. A few of them
+    /// that came too slowly don't, or slow ones would never be given up.
+    pub(crate) fn gets_on(&self, bytes: u64, error: &RegistryError) -> bool {
+        match error {
+            RegistryError::TooSlow { .. } => bytes >= self.least.window_bytes(),
+            _ => bytes > 0,
+        }
     }
 
     pub(crate) fn registry(&self, host: &str) -> Registry {

@@ -9,9 +9,6 @@ use std::time::Duration;
 
 use crate::digest::{BlobDigest, DigestError};
 
-/// Longest text of a registry that an error shows, in bytes.
-const MAX_TEXT_BYTES: usize = 200;
-
 /// Why a registry could not be used.
 ///
 /// `request` is the method and the URL without its query.
@@ -86,6 +83,30 @@ pub enum RegistryError {
     TimedOut {
         /// The request.
         request: String,
+    },
+    /// An answer came too slowly, see [`RegistryOptions::least_rate`](crate::RegistryOptions::least_rate).
+    #[error("{request}: only {bytes} bytes came in {time:?}")]
+    TooSlow {
+        /// The request.
+        request: String,
+        /// Bytes that came.
+        bytes: u64,
+        /// How long was waited for them.
+        time: Duration,
+    },
+    /// Another part of the same transfer failed, or it was cancelled, so nobody waits for it any more.
+    #[error("{request}: nobody waits for it any more")]
+    Cancelled {
+        /// The request.
+        request: String,
+    },
+    /// The proxy made no connection to the registry.
+    #[error("{request}: the proxy refused: {problem}")]
+    Proxy {
+        /// The request.
+        request: String,
+        /// What it says.
+        problem: String,
     },
     /// What came is no answer of a registry.
     #[error("{request}: the answer makes no sense: {problem}")]
@@ -232,12 +253,18 @@ impl RegistryError {
         match self {
             Self::Connection { .. }
             | Self::TimedOut { .. }
+            | Self::TooSlow { .. }
             | Self::BadAnswer { .. }
             | Self::TooManyRequests { .. }
             | Self::Server { .. } => true,
             Self::GaveUp { source, .. } => source.is_transient(),
             _ => false,
         }
+    }
+
+    /// Whether it has nothing to do with a registry, so that it would be the same with any.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self, Self::Local { .. } | Self::Cancelled { .. })
     }
 
     /// Whether the registry says that it has no such thing.
@@ -259,18 +286,4 @@ impl RegistryError {
             _ => None,
         }
     }
-}
-
-/// A registry's text as it may be shown: printable, and not for ever.
-pub(crate) fn shown(text: &str) -> String {
-    let mut shown = String::new();
-    for char in text.chars() {
-        if shown.len() + char.len_utf8() > MAX_TEXT_BYTES {
-            shown.push('…');
-            break;
-        }
-        let is_plain = char == ' ' || char.is_alphanumeric() || char.is_ascii_punctuation();
-        shown.push(if is_plain { char } else { '\u{fffd}' });
-    }
-    shown
 }

@@ -25,6 +25,10 @@ pub struct RegistryOptions {
     pub connect_timeout: Duration,
     /// How long no byte may come or go before a connection counts as broken.
     pub idle_timeout: Duration,
+    /// How many bytes of an answer have to come in a second at least, on average over each
+    /// [`idle_timeout`](Self::idle_timeout) that is spent waiting for them; a connection that brings fewer counts as
+    /// broken. 0 for no limit.
+    pub least_rate: u64,
     /// How often and when to try again.
     pub retry: RetryPolicy,
     /// Most requests at once to one host; at least one.
@@ -41,6 +45,7 @@ impl Default for RegistryOptions {
             proxy: ProxySetting::Environment,
             connect_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(60),
+            least_rate: 1024,
             retry: RetryPolicy::default(),
             parallel: 8,
         }
@@ -77,11 +82,12 @@ pub enum Credential {
     IdentityToken(Secret),
 }
 
-/// The way out.
+/// The way out. Proxies are asked for a tunnel (`CONNECT`) to whatever host and port.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum ProxySetting {
-    /// What `ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` say, in upper or lower case.
+    /// The first of `ALL_PROXY`, `HTTPS_PROXY` and `HTTP_PROXY` that is set, in upper or lower case, for all hosts but
+    /// those that `NO_PROXY` names.
     Environment,
     /// Straight.
     None,

@@ -81,6 +81,9 @@ impl Origin for Registries {
 }
 
 fn failure(error: RegistryError) -> OriginError {
+    if let RegistryError::Cancelled { .. } = error {
+        return OriginError::stopped();
+    }
     let pause = error.retry_after();
     let failure = match error.is_transient() {
         true => OriginError::transient(error),

@@ -11,8 +11,9 @@ use ureq::http::Method;
 use super::answer::Answer;
 use super::client::Registry;
 use super::content_range::parse_content_range;
-use super::error::{RegistryError, shown};
+use super::error::RegistryError;
 use super::repository::{Repository, header};
+use super::server_text::shown;
 use super::transport::Head;
 use super::tries::Tries;
 use crate::digest::BlobDigest;
@@ -80,7 +81,7 @@ impl Repository {
         for mirror in self.mirrors() {
             match self.go_on(mirror, &mut transfer, sink) {
                 Ok(()) => return Ok(()),
-                Err(error @ RegistryError::Local { .. }) => return Err(error),
+                Err(error) if error.is_ours() => return Err(error),
                 Err(error) => tracing::debug!(%error, mirror = %mirror.host, "mirror passed over"),
             }
         }
@@ -91,7 +92,7 @@ impl Repository {
                 Ok(()) => return Ok(()),
                 Err(error) if self.is_tried_once() => return Err(error),
                 Err(error) => {
-                    if transfer.at > before {
+                    if self.client().gets_on(transfer.at - before, &error) {
                         tries.got_on();
                     }
                     tries.wait(error)?;

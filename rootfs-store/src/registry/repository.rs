@@ -190,7 +190,7 @@ impl Repository {
             match read(mirror) {
                 Ok(done) => return Ok(done),
                 // What fails here fails with any registry.
-                Err(error @ RegistryError::Local { .. }) => return Err(error),
+                Err(error) if error.is_ours() => return Err(error),
                 Err(error) => tracing::debug!(%error, mirror = %mirror.host, "mirror passed over"),
             }
         }

@@ -2,12 +2,13 @@
 
 use serde::Deserialize;
 
-use super::error::shown;
-
 /// Most of an answer that is read to tell why something failed, in bytes.
 pub(crate) const MAX_FAILURE_BYTES: u64 = 64 << 10;
 /// Most errors of one answer that are told.
 const MAX_ERRORS: usize = 3;
+
+/// Longest text of a registry that an error shows, in bytes.
+const MAX_TEXT_BYTES: usize = 200;
 
 #[derive(Deserialize)]
 struct Failure {
@@ -37,6 +38,20 @@ pub(crate) fn failure_text(body: &[u8]) -> String {
         "" => String::new(),
         text => format!(": {}", shown(text)),
     }
+}
+
+/// A registry's text as it may be shown: printable, and not for ever.
+pub(crate) fn shown(text: &str) -> String {
+    let mut shown = String::new();
+    for char in text.chars() {
+        if shown.len() + char.len_utf8() > MAX_TEXT_BYTES {
+            shown.push('…');
+            break;
+        }
+        let is_plain = char == ' ' || char.is_alphanumeric() || char.is_ascii_punctuation();
+        shown.push(if is_plain { char } else { '\u{fffd}' });
+    }
+    shown
 }
 
 #[cfg(test)]

@@ -2,38 +2,35 @@
 //!
 //! Invariant: nothing is followed, repeated or authorized in here.
 
-use std::fs;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::AlertDescription;
+use tracing::Span;
+use tracing::field::Empty;
 use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, AsSendBody, Proxy, SendBody};
+use ureq::{Agent, AsSendBody, SendBody};
 
+use super::agent::{HEAD_TIMEOUTS, MAX_HEAD_BYTES, agent};
 use super::answer::Answer;
 use super::body::{Body, Part, PartReader};
-use super::error::{RegistryError, shown};
+use super::error::RegistryError;
+use super::least_rate::LeastRate;
 use super::metrics::{Counters, count};
-use super::options::{ProxySetting, RegistryOptions};
+use super::options::RegistryOptions;
 use super::secret::Secret;
+use super::server_text::shown;
 use super::url::Url;
-
-/// Bytes that are read from and written to a connection at once.
-const BUFFER_BYTES: usize = 256 << 10;
-/// Connections that are kept for later, to all hosts.
-const MAX_IDLE_CONNECTIONS: usize = 64;
-/// Largest head of an answer, in bytes.
-const MAX_HEAD_BYTES: usize = 64 << 10;
-const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+use super::wanted::is_wanted;
 
 /// The connections.
 #[derive(Debug)]
 pub(crate) struct Transport {
     agent: Agent,
     idle_timeout: Duration,
+    least: LeastRate,
     counters: Arc<Counters>,
 }
 
@@ -70,28 +67,10 @@ impl Transport {
         options: &RegistryOptions,
         counters: Arc<Counters>,
     ) -> Result<Self, RegistryError> {
-        let tls = TlsConfig::builder().root_certs(root_certs(&options.ca_files)?);
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .user_agent(USER_AGENT)
-            .accept_encoding("")
-            .proxy(proxy(&options.proxy)?)
-            .tls_config(tls.build())
-            .timeout_connect(Some(options.connect_timeout))
-            .timeout_per_read(Some(options.idle_timeout))
-            .timeout_per_write(Some(options.idle_timeout))
-            .max_response_header_size(MAX_HEAD_BYTES)
-            .input_buffer_size(BUFFER_BYTES)
-            .output_buffer_size(BUFFER_BYTES)
-            .max_idle_connections(MAX_IDLE_CONNECTIONS)
-            .max_idle_connections_per_host(options.parallel.max(1))
-            .build();
-        let agent = Agent::new_with_config(config);
         Ok(Self {
-            agent,
+            agent: agent(options)?,
             idle_timeout: options.idle_timeout,
+            least: LeastRate::of(options),
             counters,
         })
     }
@@ -106,9 +85,9 @@ impl Transport {
     ) -> Result<Answer, RegistryError> {
         let request = format!("{} {url}", head.method);
         let headers = header_map(head, authorization, body).ok_or_else(|| bad_url(&request))?;
-        let sent = body.len();
         count(&self.counters.requests, 1);
-        let result = match body {
+        let span = request_span(head, url, body.len());
+        let result = span.in_scope(|| match body {
             Body::Empty => self.run(head, url, headers, &request, ()),
             Body::Bytes(bytes) => {
                 let answer = self.run(head, url, headers, &request, *bytes);
@@ -118,16 +97,16 @@ impl Transport {
                 answer
             }
             Body::Part(part) => self.send_part(head, url, headers, &request, part),
-        };
-        let (method, host, path) = (&head.method, url.origin.authority(), url.path());
+        });
         match &result {
             Ok(answer) => {
-                let (status, bytes) = (answer.status(), answer.content_length());
-                tracing::debug!(%method, host, path, sent, status, bytes, "answered");
+                span.record("status", answer.status());
             }
-            Err(error) => tracing::debug!(%method, host, path, sent, %error, "not answered"),
+            Err(error) => {
+                span.record("error", tracing::field::display(error));
+            }
         }
-        result
+        result.map(|answer| answer.with_span(span))
     }
 
     fn send_part(
@@ -171,7 +150,10 @@ impl Transport {
         if !head.further_wait.is_zero() {
             let wait = self.idle_timeout.saturating_add(head.further_wait);
             let config = self.agent.configure_request(http);
-            http = config.timeout_per_read(Some(wait)).build();
+            http = config
+                .timeout_per_read(Some(wait))
+                .timeout_recv_response(Some(wait.saturating_mul(HEAD_TIMEOUTS)))
+                .build();
         }
         match self.agent.run(http) {
             Ok(response) => Ok(Answer::new(
@@ -179,6 +161,7 @@ impl Transport {
                 url.clone(),
                 request.to_owned(),
                 Arc::clone(&self.counters),
+                self.least,
             )),
             Err(error) => Err(wire_error(request, error)),
         }
@@ -216,13 +199,32 @@ fn header_map(head: &Head, authorization: Option<&Secret>, body: &Body<'_>) -> O
     Some(headers)
 }
 
+/// What follows one request. It lasts until its answer was read, or until there is none.
+fn request_span(head: &Head, url: &Url, sent: u64) -> Span {
+    tracing::debug_span!(
+        "registry.request",
+        method = %head.method,
+        host = url.origin.authority(),
+        path = url.path(),
+        sent,
+        status = Empty,
+        received = Empty,
+        error = Empty,
+    )
+}
+
 /// What a failure on the wire means.
 pub(crate) fn wire_error(request: &str, error: ureq::Error) -> RegistryError {
     let request = request.to_owned();
+    if !is_wanted() {
+        return RegistryError::Cancelled { request };
+    }
     match error {
         ureq::Error::Timeout(_) => RegistryError::TimedOut { request },
         // TLS errors of a handshake or a record come wrapped like this, and nothing else does.
-        ureq::Error::Io(source) if source.kind() == io::ErrorKind::InvalidData => {
+        ureq::Error::Io(source)
+            if source.kind() == io::ErrorKind::InvalidData && !is_damage(&source) =>
+        {
             RegistryError::Tls {
                 request,
                 source: Box::new(source),
@@ -235,6 +237,10 @@ pub(crate) fn wire_error(request: &str, error: ureq::Error) -> RegistryError {
                 source: Box::new(error),
             }
         }
+        ureq::Error::ConnectProxyFailed(problem) if is_refusal(&problem) => RegistryError::Proxy {
+            request,
+            problem: shown(&problem),
+        },
         ureq::Error::Protocol(error) => RegistryError::BadAnswer {
             request,
             problem: shown(&error.to_string()),
@@ -250,43 +256,22 @@ pub(crate) fn wire_error(request: &str, error: ureq::Error) -> RegistryError {
     }
 }
 
-/// The built-in certificates, and those in `files`.
-fn root_certs(files: &[PathBuf]) -> Result<RootCerts, RegistryError> {
-    if files.is_empty() {
-        return Ok(RootCerts::WebPki);
-    }
-    let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
-    let mut roots: Vec<_> = built_in.map(|der| Certificate::from_der(der)).collect();
-    for path in files {
-        let pem = fs::read(path).map_err(|source| RegistryError::CaFile {
-            path: path.clone(),
-            source,
-        })?;
-        let before = roots.len();
-        roots.extend(parse_pem(&pem).filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(certificate),
-            _ => None,
-        }));
-        if roots.len() == before {
-            return Err(RegistryError::NoCertificate { path: path.clone() });
-        }
-    }
-    Ok(roots.into())
+/// Whether a proxy wants another name and password, or does not let anybody through to the host. Whatever else it says
+/// may be different the next time.
+fn is_refusal(problem: &str) -> bool {
+    [" 403/", " 407/"]
+        .iter()
+        .any(|status| problem.contains(status))
 }
 
-fn proxy(setting: &ProxySetting) -> Result<Option<Proxy>, RegistryError> {
-    match setting {
-        ProxySetting::Environment => Ok(Proxy::try_from_env()),
-        ProxySetting::None => Ok(None),
-        ProxySetting::Url(url) => match Proxy::new(url.reveal()) {
-            // Other protocols need features that are not built in.
-            Ok(proxy) if is_http(&proxy) => Ok(Some(proxy)),
-            _ => Err(RegistryError::BadProxy),
-        },
-    }
-}
-
-fn is_http(proxy: &Proxy) -> bool {
-    use ureq::ProxyProtocol::{Http, Https};
-    matches!(proxy.protocol(), Http | Https)
+/// Whether bytes of TLS were damaged on their way, as one side or the other found.
+fn is_damage(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref());
+    matches!(
+        error,
+        Some(
+            rustls::Error::DecryptError
+                | rustls::Error::AlertReceived(AlertDescription::BadRecordMac)
+        )
+    )
 }

@@ -3,11 +3,11 @@
 //! Invariant: whatever fails and however it gets on in between, it is tried a bounded number of times.
 
 use std::hash::{BuildHasher, RandomState};
-use std::thread;
 
 use super::client::Client;
 use super::error::RegistryError;
 use super::metrics::count;
+use super::wanted;
 
 /// Most attempts of one transfer, even if each of them gets on a bit.
 const MAX_ATTEMPTS_IN_ALL: u32 = 1000;
@@ -59,7 +59,7 @@ impl<'a> Tries<'a> {
             .client
             .policy()
             .delay(self.failures, error.retry_after(), jitter)
-            .filter(|_| self.failures_in_all < MAX_ATTEMPTS_IN_ALL);
+            .filter(|_| self.failures_in_all < MAX_ATTEMPTS_IN_ALL && wanted::is_wanted());
         let Some(delay) = delay else {
             return Err(match self.failures_in_all {
                 1 => error,
@@ -71,7 +71,7 @@ impl<'a> Tries<'a> {
         };
         count(&self.client.counters().retries, 1);
         tracing::info!(%error, attempt = self.failures_in_all, ?delay, "trying again");
-        thread::sleep(delay);
+        wanted::sleep(delay);
         Ok(())
     }
 }

@@ -7,17 +7,18 @@ mod download;
 mod hash;
 mod pace;
 mod publish;
+mod threads;
 
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use super::RemoteError;
 use crate::digest::SnapshotDigest;
 use crate::leases::Lease;
 use crate::manifest::Pack;
 use crate::progress::{Progress, Stage};
+use crate::registry::Wanted;
 use crate::store::{Store, StoreError};
 use pace::Pace;
 
@@ -137,7 +138,7 @@ impl Store {
             total: packs.iter().map(|pack| pack.bytes).sum(),
             done: AtomicU64::new(0),
             fetched: AtomicU64::new(0),
-            is_over: AtomicBool::new(false),
+            wanted: Wanted::default(),
         };
         fill.all(&packs)
     }
@@ -157,8 +158,8 @@ struct Fill<'a> {
     /// Bytes of these that are here.
     done: AtomicU64,
     fetched: AtomicU64,
-    /// One of them failed, so the others end.
-    is_over: AtomicBool,
+    /// Ends when one of them fails, as the others then do.
+    wanted: Wanted,
 }
 
 impl Fill<'_> {
@@ -176,7 +177,7 @@ impl Fill<'_> {
                     }
                     (Err(error), Ok(_)) => {
                         *result = Err(error);
-                        self.is_over.store(true, Ordering::Relaxed);
+                        self.wanted.end();
                     }
                     (_, Err(_)) => {}
                 }
@@ -185,16 +186,7 @@ impl Fill<'_> {
                 }
             }
         };
-        thread::scope(|scope| {
-            for _ in 1..PACKS_AT_ONCE.min(packs.len()) {
-                let spawned = thread::Builder::new()
-                    .name("fill".to_owned())
-                    .spawn_scoped(scope, work);
-                // If the host gives no more threads, fewer will do.
-                drop(spawned);
-            }
-            work();
-        });
+        self.on_threads(PACKS_AT_ONCE.min(packs.len()), || self.wanted.during(work));
         let filled = result
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner)?;
@@ -254,6 +246,6 @@ impl Fill<'_> {
     }
 
     fn is_cancelled(&self) -> bool {
-        self.is_over.load(Ordering::Relaxed) || (self.options.is_cancelled)()
+        self.wanted.has_ended() || (self.options.is_cancelled)()
     }
 }

@@ -1,7 +1,8 @@
 //! Trying again, after pauses that grow, for as long as a caller waits.
 
-use std::thread;
 use std::time::{Duration, Instant};
+
+use crate::registry::sleep;
 
 /// The first pause.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -43,10 +44,10 @@ impl Patience {
         Some(pause.min(left)).filter(|pause| !pause.is_zero())
     }
 
-    /// Pauses, if that is worth it; whether it did.
+    /// Pauses, if that is worth it and for as long as it is wanted; whether it did.
     pub(super) fn pause(&mut self, asked: Option<Duration>) -> bool {
         let pause = self.next_pause(asked);
-        pause.inspect(|pause| thread::sleep(*pause)).is_some()
+        pause.inspect(|pause| sleep(*pause)).is_some()
     }
 }
 

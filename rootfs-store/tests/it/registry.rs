@@ -1,9 +1,13 @@
 //! Images and snapshots in a real registry, reached straight and through a front that misbehaves.
 
+mod broken_off;
 mod images;
+mod lazy_reads;
+mod proxies;
 mod publish;
 mod repair;
 mod snapshots;
+mod traces;
 
 use std::path::Path;
 use std::process::Command;
@@ -137,6 +141,30 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// Runs a test in a process of its own, with these variables: whether this is that process. They begin without any
+/// that names a proxy.
+fn run_alone(test: &str, variables: &[(&str, &str)]) -> bool {
+    const CHILD: &str = "TEST_THAT_RUNS_ALONE";
+    if std::env::var(CHILD).is_ok_and(|running| running == test) {
+        return true;
+    }
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    for known in ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"] {
+        child.env_remove(known).env_remove(known.to_lowercase());
+    }
+    child
+        .args([test, "--exact", "--nocapture"])
+        .env(CHILD, test);
+    child.envs(variables.iter().copied());
+    let output = child.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
+    false
 }
 
 fn is_empty(dir: &Path) -> bool {

@@ -35,9 +35,14 @@ impl Client {
         let stream = TcpStream::connect(host)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(DEADLINE))?;
-        Ok(Self {
+        Ok(Self::over(stream))
+    }
+
+    /// Over a connection that somebody else made.
+    pub(crate) fn over(stream: TcpStream) -> Self {
+        Self {
             reader: BufReader::new(stream),
-        })
+        }
     }
 
     /// Sends a request whose head is `start` and `fields`, and reads the answer.

@@ -7,4 +7,5 @@ mod faults;
 mod faults_of_uploads;
 mod front;
 mod image;
+mod proxy;
 mod registry;

@@ -110,6 +110,7 @@ impl Fill<'_> {
             let begins = writer.at;
             let error = match self.stream(writer, origin, begins..gap.end)? {
                 Ok(()) => break,
+                Err(_) if self.is_cancelled() => return Err(RemoteError::Cancelled.into()),
                 Err(error) => error,
             };
             if writer.at != begins {

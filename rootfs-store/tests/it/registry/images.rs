@@ -15,7 +15,7 @@ use testbed::{Auth, Fault, Front, Options, TokenRules};
 use super::{Bed, chain, docker, is_empty, skopeo};
 use crate::sample_image::{self, Sample};
 
-fn sample(bed: &Bed, compression: &str) -> ImageReference {
+pub(super) fn sample(bed: &Bed, compression: &str) -> ImageReference {
     let sample = Sample {
         compression,
         ..Sample::default()
@@ -44,6 +44,7 @@ fn image_of_a_registry_is_the_one_of_its_layout_by_any_login() {
         (true, Auth::None),
         (true, Auth::Password),
         (false, Auth::Token(TokenRules::default())),
+        (true, Auth::Token(TokenRules::default())),
     ] {
         let bed = Bed::new(&Options {
             tls,
@@ -243,7 +244,7 @@ fn second_try_goes_on_where_the_first_ended() {
 }
 
 /// The digest of the last layer of the only image in a layout.
-fn last_layer(layout: &Path) -> String {
+pub(super) fn last_layer(layout: &Path) -> String {
     let index = fs::read_to_string(layout.join("index.json")).unwrap();
     let index: serde_json::Value = serde_json::from_str(&index).unwrap();
     let digest = index["manifests"][0]["digest"].as_str().unwrap();

@@ -2,19 +2,20 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rootfs_store::{
-    BootProfile, ImportOptions, PullError, PullOptions, PushError, Pushed, SnapshotDigest, Store,
+    BootProfile, ImportOptions, Progress, PullError, PullOptions, PushError, Pushed,
+    SnapshotDigest, Stage, Store,
 };
 use testbed::{Auth, Fault, Front, Options, Registry, TokenRules};
 
 use super::{Bed, chain, docker, is_empty, reference, skopeo};
 use crate::sample_image::{self, Sample};
 
-const DISK_BYTES: u64 = 16 << 20;
+pub(super) const DISK_BYTES: u64 = 16 << 20;
 
 /// Bytes that don't compress, different for each number.
 pub(super) fn noise(number: u64, len: usize) -> Vec<u8> {
@@ -59,7 +60,12 @@ pub(super) fn exported(store: &Store, snapshot: &SnapshotDigest, dir: &Path) -> 
     fs::read(file).unwrap()
 }
 
-fn pull(store: &Store, host: &str, name: &str, lazy: bool) -> Result<SnapshotDigest, PullError> {
+pub(super) fn pull(
+    store: &Store,
+    host: &str,
+    name: &str,
+    lazy: bool,
+) -> Result<SnapshotDigest, PullError> {
     let mut options = PullOptions::default();
     options.lazy = lazy;
     let pulled = store.pull(&reference(host, name), &options, &())?;
@@ -296,9 +302,16 @@ fn two_hosts_hand_a_disk_to_and_fro() {
     assert!(bytes[at + (64 << 10)..at + (192 << 10)] == noise(2, 128 << 10));
 }
 
-/// A lazily pulled snapshot goes to a registry that lacks its packs: they are fetched, then sent.
+/// A lazily pulled snapshot goes to a registry that lacks its packs: they are fetched, then sent, and both is said.
 #[test]
 fn packs_that_are_elsewhere_are_passed_on_to_another_registry() {
+    #[derive(Default)]
+    struct Told(Mutex<Vec<(Stage, u64, u64)>>);
+    impl Progress for Told {
+        fn advance(&self, stage: Stage, done: u64, total: u64) {
+            self.0.lock().unwrap().push((stage, done, total));
+        }
+    }
     let bed = Bed::plain();
     let beside = Registry::start(&Options::default()).unwrap();
     let one = bed.store("one", &[]);
@@ -306,7 +319,20 @@ fn packs_that_are_elsewhere_are_passed_on_to_another_registry() {
     push(&one, &snapshot, bed.registry.host(), "labs/disk:v1");
     let two = bed.store("two", &[beside.host()]);
     pull(&two, bed.registry.host(), "labs/disk:v1", true).unwrap();
-    push(&two, &snapshot, beside.host(), "labs/disk:v1");
+    let told = Told::default();
+    let to = reference(beside.host(), "labs/disk:v1");
+    two.push(&snapshot, &to, &told).unwrap();
+    let told = told.0.into_inner().unwrap();
+    let packs = two.snapshot(&snapshot).unwrap().packs_bytes();
+    let fetched = told.iter().rposition(|it| it.0 == Stage::Fetch).unwrap();
+    let sent = told.iter().position(|it| it.0 == Stage::Push).unwrap();
+    assert!(fetched < sent, "{told:?}");
+    assert_eq!(told[fetched], (Stage::Fetch, packs, packs));
+    let (last, done, total) = told.last().unwrap();
+    assert!(
+        *last == Stage::Push && done == total && *total > packs,
+        "{told:?}"
+    );
     let three = bed.store("three", &[beside.host()]);
     assert_eq!(
         pull(&three, beside.host(), "labs/disk:v1", false).unwrap(),
