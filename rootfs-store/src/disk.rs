@@ -12,6 +12,7 @@ mod map;
 mod overlay;
 mod recording;
 mod stack;
+mod trouble;
 
 use std::fs::File;
 use std::ops::Range;
@@ -30,6 +31,8 @@ pub use map::{BLOCK_BYTES, Header as MapHeader, MapError, open_sector, seal_sect
 use overlay::Overlay;
 use recording::Recording;
 pub(crate) use stack::{Base, Stack};
+pub use trouble::RemoteTrouble;
+use trouble::TroubleLog;
 
 /// A writable disk: a snapshot, and the blocks that were written since.
 ///
@@ -50,6 +53,7 @@ pub struct WritableDisk {
     /// That of the next snapshots, if it was recorded.
     profile: Mutex<Option<BootProfile>>,
     recording: Recording,
+    trouble: TroubleLog,
 }
 
 impl WritableDisk {
@@ -100,13 +104,13 @@ impl WritableDisk {
         if result.is_ok() {
             self.record(&stack, offset..offset + buf.len() as u64);
         }
-        match result {
+        self.trouble.note(match result {
             // A commit may have taken away what lay below meanwhile.
             Err(_) if !Arc::ptr_eq(&stack, &self.stack.load()) => {
                 self.stack.load().read(&self.store.source, buf, offset)
             }
             result => result,
-        }
+        })
     }
 
     /// Writes all of `buf` at `offset`.
@@ -200,8 +204,9 @@ impl WritableDisk {
             let chunk = start / chunk_bytes;
             let end = ((chunk + 1) * chunk_bytes).min(whole.end);
             let blocks = blocks_over(start..end);
-            let below = stack.base.index.get(&self.store.source, chunk)?.is_some();
-            if below || blocks.clone().any(|block| stack.holds(block)) {
+            let below = stack.base.index.get(&self.store.source, chunk);
+            let below = self.trouble.note(below.map_err(DiskError::from))?;
+            if below.is_some() || blocks.clone().any(|block| stack.holds(block)) {
                 highest.hold(blocks);
             }
             start = end;
@@ -221,7 +226,8 @@ impl WritableDisk {
             if partial && !highest.blocks.get(block) {
                 let mut buffer = [0; BLOCK_LEN];
                 let start = block * BLOCK_BYTES;
-                stack.read(&self.store.source, &mut buffer, start)?;
+                let read = stack.read(&self.store.source, &mut buffer, start);
+                self.trouble.note(read)?;
                 self.record(stack, start..start + BLOCK_BYTES);
                 highest.write(&buffer, block * BLOCK_BYTES)?;
             }

@@ -13,6 +13,7 @@ use super::generations::{self, lock};
 use super::map::Header;
 use super::overlay::{Number, Overlay, io_error};
 use super::recording::Recording;
+use super::trouble::TroubleLog;
 use super::{Base, DiskError, Stack, WritableDisk};
 use crate::blobs::{create_dir, sync_dir};
 use crate::digest::SnapshotDigest;
@@ -110,6 +111,7 @@ impl Store {
             committing: Mutex::default(),
             profile: Mutex::default(),
             recording: Recording::default(),
+            trouble: TroubleLog::default(),
         }
     }
 

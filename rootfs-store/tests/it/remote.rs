@@ -4,6 +4,7 @@ mod fill;
 mod keeping;
 pub(crate) mod origin;
 mod reading;
+mod trouble;
 
 use std::fs;
 use std::path::PathBuf;
