@@ -5,7 +5,9 @@
 
 mod download;
 mod flight;
+mod landing;
 mod obtain;
+mod spool;
 mod whole;
 
 use std::ops::Range;
@@ -36,6 +38,8 @@ pub(crate) enum Kind {
     Page,
     /// Nothing follows.
     Alone,
+    /// Anything that nobody reads yet.
+    Ahead,
 }
 
 /// A pack that is elsewhere.
@@ -68,10 +72,27 @@ struct State {
     is_spooling: bool,
     /// The cache file is a blob by now, so nobody writes to it.
     is_sealed: bool,
-    /// When bytes came last of something that takes long.
+    /// When so much had come of something that takes long that it is worth to wait on.
     arrived: Instant,
-    /// When the last fetch failed, unless one succeeded since.
-    failed: Option<Instant>,
+    /// Reads that failed one soon after another, unless a fetch succeeded since.
+    failed: Option<Failed>,
+}
+
+/// What was seen of a frame that is fetched again and again.
+#[derive(Debug, Clone, Copy, Default)]
+struct Doubt {
+    /// So many origins gave a damaged one.
+    refused: usize,
+    /// How often it was damaged, whoever it came from.
+    rounds: usize,
+}
+
+/// Reads that failed as no origin could be reached.
+#[derive(Debug, Clone, Copy)]
+struct Failed {
+    /// When the first one did, which had waited for as long as reads wait.
+    first: Instant,
+    last: Instant,
 }
 
 impl RemotePack {
@@ -123,9 +144,9 @@ impl RemotePack {
         check: impl Fn(&[u8]) -> Result<T, FrameError>,
     ) -> Result<T, RemoteError> {
         self.check_range(&range, u64::from(MAX_FRAME_BYTES))?;
-        let (mut refused, mut rounds) = (0, 0);
+        let mut doubt = Doubt::default();
         loop {
-            let got = self.obtain(&range, kind, refused);
+            let got = self.obtain(&range, kind, doubt);
             let (frame, from) = got.inspect_err(|_| add(&self.access.counters.failed_reads, 1))?;
             let source = match check(&frame) {
                 Ok(checked) => return Ok(checked),
@@ -133,10 +154,10 @@ impl RemotePack {
             };
             tracing::debug!(pack = %self.digest, offset = range.start, ?from, "a frame is fetched again");
             self.forget(&range);
-            rounds += 1;
-            refused += usize::from(from.is_some());
+            doubt.rounds += 1;
+            doubt.refused += usize::from(from.is_some());
             let origins = self.origins();
-            if refused >= origins.len() || rounds == MAX_ROUNDS {
+            if doubt.refused >= origins.len() || doubt.rounds == MAX_ROUNDS {
                 add(&self.access.counters.failed_reads, 1);
                 return Err(RemoteError::Damaged {
                     pack: self.digest,
@@ -179,7 +200,7 @@ impl RemotePack {
     /// Fetches what is missing of `range`, which may be read later.
     pub(super) fn fetch(&self, range: &Range<u64>) -> Result<(), RemoteError> {
         self.check_range(range, MAX_READ_BYTES)?;
-        self.obtain(range, Kind::Alone, 0)?;
+        self.obtain(range, Kind::Ahead, Doubt::default())?;
         let mut state = self.lock();
         if state.here.contains(range) {
             state.unasked.insert(range.clone());
@@ -204,7 +225,7 @@ impl RemotePack {
                 return Ok(());
             }
         }
-        self.obtain(range, Kind::Chunk, 0).map(drop)
+        self.obtain(range, Kind::Chunk, Doubt::default()).map(drop)
     }
 
     /// What is asked for must be in the pack, and not more than memory is spent on.

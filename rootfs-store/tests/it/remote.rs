@@ -4,6 +4,7 @@ mod fill;
 mod keeping;
 pub(crate) mod origin;
 mod reading;
+mod slow;
 mod trouble;
 
 use std::fs;
