@@ -18,7 +18,7 @@ use super::metrics::{Counters, RegistryMetrics};
 use super::options::RegistryOptions;
 use super::reference::{api_host, is_host};
 use super::retry::RetryPolicy;
-use super::slots::Slots;
+use super::slots::{NoSlot, Slots};
 use super::transport::{Head, Transport};
 use super::tries::Tries;
 use super::url::{Origin, Url};
@@ -124,7 +124,13 @@ impl Client {
         body: &mut Body<'_>,
     ) -> Result<Answer, RegistryError> {
         let home = &registry.root()?.origin;
-        let slot = self.slots.take(home);
+        let slot = self
+            .slots
+            .take(home, head.urgency)
+            .map_err(|NoSlot { waited }| {
+                let request = format!("{} {url}", head.method);
+                RegistryError::Busy { request, waited }
+            })?;
         let mut url = url.clone();
         for _ in 0..=MAX_REDIRECTS {
             let is_home = url.origin == *home;

@@ -87,6 +87,17 @@ pub enum RegistryError {
         /// The request.
         request: String,
     },
+    /// Other requests to the registry kept one waiting for too long that somebody waits for.
+    #[error(
+        "{request}: not sent, as in {} seconds none of the other requests to the registry has ended",
+        waited.as_secs()
+    )]
+    Busy {
+        /// The request.
+        request: String,
+        /// How long it waited.
+        waited: Duration,
+    },
     /// What came is no answer of a registry.
     #[error("{request}: the answer makes no sense: {problem}")]
     BadAnswer {
@@ -232,6 +243,7 @@ impl RegistryError {
         match self {
             Self::Connection { .. }
             | Self::TimedOut { .. }
+            | Self::Busy { .. }
             | Self::BadAnswer { .. }
             | Self::TooManyRequests { .. }
             | Self::Server { .. } => true,

@@ -13,6 +13,7 @@ use super::client::Registry;
 use super::content_range::parse_content_range;
 use super::error::{RegistryError, shown};
 use super::repository::{Repository, header};
+use super::slots::Urgency;
 use super::transport::Head;
 use super::tries::Tries;
 use crate::digest::BlobDigest;
@@ -125,7 +126,7 @@ impl Repository {
             if rest.is_empty() {
                 return Ok(RangeAnswer::Part);
             }
-            let mut answer = self.ask_blob(registry, digest, Some(&rest))?;
+            let mut answer = self.ask_blob(registry, digest, Some(&rest), Urgency::Urgent)?;
             let is_all = rest == (0..size);
             match answer.status() {
                 206 => check_range(&answer, &rest, size)?,
@@ -157,7 +158,7 @@ impl Repository {
     ) -> Result<(), RegistryError> {
         let wanted = transfer.at..transfer.size;
         let range = (transfer.at > 0).then_some(&wanted);
-        let mut answer = self.ask_blob(registry, transfer.digest, range)?;
+        let mut answer = self.ask_blob(registry, transfer.digest, range, Urgency::Background)?;
         // Where the body begins.
         let mut at = match answer.status() {
             206 => {
@@ -195,8 +196,10 @@ impl Repository {
         registry: &Registry,
         digest: &BlobDigest,
         range: Option<&Range<u64>>,
+        urgency: Urgency,
     ) -> Result<Answer, RegistryError> {
         let mut head = Head::new(Method::GET);
+        head.urgency = urgency;
         if let Some(range) = range {
             let value = format!("bytes={}-{}", range.start, range.end - 1);
             head.headers.push((header("range"), value));

@@ -19,6 +19,7 @@ use super::error::{RegistryError, shown};
 use super::metrics::{Counters, count};
 use super::options::{ProxySetting, RegistryOptions};
 use super::secret::Secret;
+use super::slots::Urgency;
 use super::url::Url;
 
 /// Bytes that are read from and written to a connection at once.
@@ -50,6 +51,8 @@ pub(crate) struct Head {
     pub(crate) waits_for_consent: bool,
     /// How much longer than otherwise the server may take for its answer.
     pub(crate) further_wait: Duration,
+    /// Whether somebody waits for it.
+    pub(crate) urgency: Urgency,
 }
 
 impl Head {
@@ -61,6 +64,7 @@ impl Head {
             headers: Vec::new(),
             waits_for_consent: false,
             further_wait: Duration::ZERO,
+            urgency: Urgency::default(),
         }
     }
 }
