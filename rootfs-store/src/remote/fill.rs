@@ -7,19 +7,22 @@ mod download;
 mod hash;
 mod pace;
 mod publish;
+mod turns;
 
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::RemoteError;
+use super::crew::work_together;
 use crate::digest::SnapshotDigest;
 use crate::leases::Lease;
 use crate::manifest::Pack;
 use crate::progress::{Progress, Stage};
 use crate::store::{Store, StoreError};
 use pace::Pace;
+use publish::Unhashed;
+pub(super) use turns::Turns;
 
 /// Packs that are fetched at a time.
 const PACKS_AT_ONCE: usize = 4;
@@ -29,7 +32,8 @@ const ROUNDS: usize = 2;
 /// How packs are fetched.
 #[derive(Clone, Copy)]
 pub struct FillOptions<'a> {
-    /// Most bytes that are fetched in a second, for all packs together.
+    /// Most bytes that are fetched in a second, for all packs together. A pack that others fetch at the same time comes
+    /// at the fastest pace of all.
     pub bytes_per_second: Option<NonZeroU64>,
     /// Asked now and then whether to end it.
     pub is_cancelled: &'a (dyn Fn() -> bool + Sync),
@@ -132,7 +136,7 @@ impl Store {
             is_anew,
             lease,
             options,
-            pace: Pace::new(options.bytes_per_second),
+            pace: Arc::new(Pace::new(options.bytes_per_second)),
             progress,
             total: packs.iter().map(|pack| pack.bytes).sum(),
             done: AtomicU64::new(0),
@@ -150,7 +154,7 @@ struct Fill<'a> {
     is_anew: bool,
     lease: &'a Lease,
     options: &'a FillOptions<'a>,
-    pace: Pace,
+    pace: Arc<Pace>,
     progress: &'a dyn Progress,
     /// Bytes of all packs.
     total: u64,
@@ -185,16 +189,8 @@ impl Fill<'_> {
                 }
             }
         };
-        thread::scope(|scope| {
-            for _ in 1..PACKS_AT_ONCE.min(packs.len()) {
-                let spawned = thread::Builder::new()
-                    .name("fill".to_owned())
-                    .spawn_scoped(scope, work);
-                // If the host gives no more threads, fewer will do.
-                drop(spawned);
-            }
-            work();
-        });
+        let stop = || self.is_over.store(true, Ordering::Relaxed);
+        work_together("fill", PACKS_AT_ONCE.min(packs.len()), &work, &stop);
         let filled = result
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner)?;
@@ -217,23 +213,29 @@ impl Fill<'_> {
                 false => Err(RemoteError::Unknown { pack: pack.digest }.into()),
             };
         };
-        // Waits for another one that fetches it.
-        let _alone = remote
-            .filling
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        // What is here is told while another one fetches it.
+        let mut told = 0;
+        let turn = remote.turns.take(&self.pace, || {
+            let here = remote.here().bytes();
+            self.add_done(here.saturating_sub(told));
+            told = told.max(here);
+            !self.is_cancelled()
+        });
+        let Some(_turn) = turn else {
+            return Err(RemoteError::Cancelled.into());
+        };
         if !self.is_anew && source.is_here(pack) {
             // Who made it a blob may have been killed before all of that was durable.
             self.store.blobs().sync()?;
             source.remotes.remove_pack(&pack.digest)?;
-            self.add_done(pack.bytes);
+            self.add_done(pack.bytes.saturating_sub(told));
             return Ok(false);
         }
         let mut actual = pack.digest;
         for round in 0..ROUNDS {
-            let landed = remote.landed();
-            actual = self.fetch_and_hash(&remote, round)?;
-            if actual == pack.digest && self.publish(&remote, landed)? {
+            let unhashed = Unhashed::begin(&remote)?;
+            actual = self.fetch_and_hash(&remote, round, told)?;
+            if actual == pack.digest && self.publish(&remote, unhashed)? {
                 return Ok(true);
             }
             remote.forget_damaged()?;

@@ -18,6 +18,7 @@ use std::time::Instant;
 use super::ahead::ReadAhead;
 use super::cache::CacheFile;
 use super::counters::add;
+use super::fill::Turns;
 use super::ranges::Ranges;
 use super::{Access, MAX_READ_BYTES, RemoteError, RemoteRecord};
 use crate::chunk::FrameError;
@@ -50,8 +51,8 @@ pub(crate) struct RemotePack {
     pub(super) access: Arc<Access>,
     cache_path: PathBuf,
     origins: Mutex<Vec<String>>,
-    /// Held by who fetches all of it.
-    pub(super) filling: Mutex<()>,
+    /// Whose turn it is to fetch all of it.
+    pub(super) turns: Turns,
     state: Mutex<State>,
     /// Bytes came, or a fetch ended.
     changed: Condvar,
@@ -115,7 +116,7 @@ impl RemotePack {
             bytes: record.bytes,
             access,
             origins: Mutex::new(record.origins),
-            filling: Mutex::default(),
+            turns: Turns::default(),
             state: Mutex::new(state),
             changed: Condvar::new(),
         }

@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
 use super::RemotePack;
+use super::crew::work_together;
 use crate::digest::{BlobDigest, SnapshotDigest};
 use crate::index::PackRef;
 use crate::progress::{Progress, Stage};
@@ -108,13 +108,7 @@ fn fetch_all(
             progress.advance(Stage::Fetch, state.0, total);
         }
     };
-    thread::scope(|scope| {
-        for _ in 1..FETCHES_AT_ONCE.min(wants.len()) {
-            let thread = thread::Builder::new().name("prefetch".to_owned());
-            // If the host gives no more threads, fewer will do.
-            drop(thread.spawn_scoped(scope, work));
-        }
-        work();
-    });
+    let stop = || next.store(wants.len(), Ordering::Relaxed);
+    work_together("prefetch", FETCHES_AT_ONCE.min(wants.len()), &work, &stop);
     state.into_inner().unwrap_or_else(PoisonError::into_inner).1
 }

@@ -3,6 +3,7 @@
 mod fill;
 mod keeping;
 pub(crate) mod origin;
+mod panics;
 mod reading;
 mod slow;
 mod trouble;
