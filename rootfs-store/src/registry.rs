@@ -52,7 +52,7 @@ pub use secret::Secret;
 pub(crate) use manifests::{Fetched, OCI_MANIFEST};
 pub(crate) use origin::origin_name;
 pub(crate) use repository::Repository;
-pub(crate) use wanted::{Wanted, sleep};
+pub(crate) use wanted::{SLICE, Wanted, is_wanted, sleep};
 
 use client::Client;
 

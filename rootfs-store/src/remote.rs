@@ -12,6 +12,7 @@ mod ahead;
 mod cache;
 mod collect;
 mod counters;
+mod crew;
 mod error;
 mod fill;
 mod origin;

@@ -64,9 +64,9 @@ impl Background {
         let (store, snapshot) = (store.clone(), *snapshot);
         if let Ok(Some(profile)) = store.boot_profile(&snapshot) {
             let store = store.clone();
-            background.spawn("fetch-ahead", move |_| {
+            background.spawn("fetch-ahead", move |signal| {
                 let chunks: Vec<_> = profile.chunks().collect();
-                fetch_ahead(&store, &snapshot, &chunks);
+                fetch_ahead(&store, &snapshot, &chunks, signal);
             });
         }
         if let Some(fill) = fill {
@@ -135,8 +135,10 @@ impl Signal {
     }
 }
 
-fn fetch_ahead(store: &Store, snapshot: &SnapshotDigest, chunks: &[u64]) {
-    match store.prefetch(snapshot, chunks, &()) {
+fn fetch_ahead(store: &Store, snapshot: &SnapshotDigest, chunks: &[u64], signal: &Signal) {
+    let is_cancelled = || signal.is_over();
+    match store.prefetch(snapshot, chunks, &is_cancelled, &()) {
+        Err(_) if signal.is_over() => {}
         Ok(fetched) => tracing::debug!(?fetched, "fetched what a start reads"),
         Err(error) => tracing::warn!(message = one_line(&error), "could not fetch ahead"),
     }

@@ -19,7 +19,7 @@ use super::metrics::{Counters, RegistryMetrics};
 use super::options::RegistryOptions;
 use super::reference::{api_host, is_host};
 use super::retry::RetryPolicy;
-use super::slots::Slots;
+use super::slots::{NoSlot, Slots};
 use super::transport::{Head, Transport};
 use super::tries::Tries;
 use super::url::{Origin, Url};
@@ -136,7 +136,10 @@ impl Client {
         body: &mut Body<'_>,
     ) -> Result<Answer, RegistryError> {
         let home = &registry.root()?.origin;
-        let slot = self.slots.take(home);
+        let slot = self
+            .slots
+            .take(home, head.urgency)
+            .map_err(|none| no_slot(none, format!("{} {url}", head.method)))?;
         let mut url = url.clone();
         for _ in 0..=MAX_REDIRECTS {
             let is_home = url.origin == *home;
@@ -221,6 +224,13 @@ impl Registry {
         self.root.as_ref().ok_or_else(|| RegistryError::BadHost {
             host: self.host.clone(),
         })
+    }
+}
+
+fn no_slot(none: NoSlot, request: String) -> RegistryError {
+    match none {
+        NoSlot::Busy { waited } => RegistryError::Busy { request, waited },
+        NoSlot::Unwanted => RegistryError::Cancelled { request },
     }
 }
 

@@ -108,6 +108,17 @@ pub enum RegistryError {
         /// What it says.
         problem: String,
     },
+    /// Other requests to the registry kept one waiting for too long that somebody waits for.
+    #[error(
+        "{request}: not sent, as in {} seconds none of the other requests to the registry has ended",
+        waited.as_secs()
+    )]
+    Busy {
+        /// The request.
+        request: String,
+        /// How long it waited.
+        waited: Duration,
+    },
     /// What came is no answer of a registry.
     #[error("{request}: the answer makes no sense: {problem}")]
     BadAnswer {
@@ -254,6 +265,7 @@ impl RegistryError {
             Self::Connection { .. }
             | Self::TimedOut { .. }
             | Self::TooSlow { .. }
+            | Self::Busy { .. }
             | Self::BadAnswer { .. }
             | Self::TooManyRequests { .. }
             | Self::Server { .. } => true,

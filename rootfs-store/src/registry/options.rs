@@ -31,7 +31,8 @@ pub struct RegistryOptions {
     pub least_rate: u64,
     /// How often and when to try again.
     pub retry: RetryPolicy,
-    /// Most requests at once to one host; at least one.
+    /// Most requests at once to one host; at least one. A quarter of them (one at least, if there are two) is kept for
+    /// reads of guests: with one alone, these wait for whatever else is sent or fetched.
     pub parallel: usize,
 }
 

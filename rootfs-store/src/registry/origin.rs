@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::{Registries, RegistryError, Repository};
 use crate::digest::BlobDigest;
 use crate::registry::read::RangeAnswer;
-use crate::remote::{Origin, OriginError, Part, Sink};
+use crate::remote::{Origin, OriginError, Part, Sink, Stop};
 
 /// What an origin is called: `HOST/REPOSITORY`.
 pub(crate) fn origin_name(host: &str, repository: &str) -> String {
@@ -40,11 +40,22 @@ impl Origin for Registries {
         blob: &BlobDigest,
         blob_bytes: u64,
         range: Range<u64>,
+        sink: Sink<'_>,
     ) -> Result<Part, OriginError> {
-        let read = self.origin(origin)?.read_range(blob, blob_bytes, range);
-        match read.map_err(failure)? {
-            RangeAnswer::Part(bytes) => Ok(Part::Bytes(bytes)),
-            RangeAnswer::Whole => Ok(Part::NoRanges),
+        let mut is_stopped = false;
+        let mut take = |bytes: &[u8]| {
+            sink(bytes).map_err(|Stop| {
+                is_stopped = true;
+                io::Error::from(io::ErrorKind::Interrupted)
+            })
+        };
+        let repository = self.origin(origin)?;
+        let read = repository.read_range(blob, blob_bytes, range, &mut take);
+        match read {
+            _ if is_stopped => Err(OriginError::stopped()),
+            Ok(RangeAnswer::Part) => Ok(Part::Complete),
+            Ok(RangeAnswer::Whole) => Ok(Part::NoRanges),
+            Err(error) => Err(failure(error)),
         }
     }
 

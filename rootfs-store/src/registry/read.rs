@@ -14,6 +14,7 @@ use super::content_range::parse_content_range;
 use super::error::RegistryError;
 use super::repository::{Repository, header};
 use super::server_text::shown;
+use super::slots::Urgency;
 use super::transport::Head;
 use super::tries::Tries;
 use crate::digest::BlobDigest;
@@ -24,10 +25,10 @@ pub(crate) const MAX_RANGE_BYTES: u64 = 32 << 20;
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// What a registry makes of a range.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RangeAnswer {
-    /// The bytes that were asked for.
-    Part(Vec<u8>),
+    /// The bytes that were asked for, all of which were handed on.
+    Part,
     /// The registry would send the whole blob whatever is asked for, so it had better be read once.
     Whole,
 }
@@ -101,16 +102,18 @@ impl Repository {
         }
     }
 
-    /// Reads a part of a blob, of at most [`MAX_RANGE_BYTES`].
+    /// Hands a part of a blob, of at most [`MAX_RANGE_BYTES`], to `sink` as it comes.
     ///
     /// # Errors
     /// [`RegistryError::TooLarge`] for a longer range; [`RegistryError::WrongSize`] if the range is not one of the
-    /// blob; any other [`RegistryError`] of a request.
+    /// blob; [`RegistryError::Local`] with what `sink` failed with; any other [`RegistryError`] of a request. Bytes
+    /// that were handed on stay so: the next registry, or attempt, is asked for the rest.
     pub(crate) fn read_range(
         &self,
         digest: &BlobDigest,
         size: u64,
         range: Range<u64>,
+        sink: Sink<'_>,
     ) -> Result<RangeAnswer, RegistryError> {
         let len = range.end.saturating_sub(range.start);
         if len > MAX_RANGE_BYTES {
@@ -119,28 +122,31 @@ impl Repository {
                 limit: MAX_RANGE_BYTES,
             });
         }
-        if len == 0 {
-            return Ok(RangeAnswer::Part(Vec::new()));
-        }
+        let mut rest = range;
         self.read_anywhere(|registry| {
-            let mut answer = self.ask_blob(registry, digest, Some(&range))?;
-            let is_all = range == (0..size);
+            if rest.is_empty() {
+                return Ok(RangeAnswer::Part);
+            }
+            let mut answer = self.ask_blob(registry, digest, Some(&rest), Urgency::Urgent)?;
+            let is_all = rest == (0..size);
             match answer.status() {
-                206 => check_range(&answer, &range, size)?,
+                206 => check_range(&answer, &rest, size)?,
                 200 if is_all => check_length(&answer, size)?,
                 200 => return Ok(RangeAnswer::Whole),
                 _ => return Err(refused(answer, size)),
             }
-            let mut bytes = vec![0; usize::try_from(len).unwrap_or_default()];
-            let mut filled = 0;
-            while filled < bytes.len() {
-                match answer.read(&mut bytes[filled..])? {
-                    0 => return Err(cut_off(&answer)),
-                    read => filled += read,
+            let mut buf = vec![0; len_within(&rest, BUFFER_BYTES)];
+            while !rest.is_empty() {
+                let piece = &mut buf[..len_within(&rest, BUFFER_BYTES)];
+                let read = answer.read(piece)?;
+                if read == 0 {
+                    return Err(cut_off(&answer));
                 }
+                sink(&piece[..read]).map_err(not_stored(digest))?;
+                rest.start += read as u64;
             }
             expect_end(&mut answer, size)?;
-            Ok(RangeAnswer::Part(bytes))
+            Ok(RangeAnswer::Part)
         })
     }
 
@@ -153,7 +159,7 @@ impl Repository {
     ) -> Result<(), RegistryError> {
         let wanted = transfer.at..transfer.size;
         let range = (transfer.at > 0).then_some(&wanted);
-        let mut answer = self.ask_blob(registry, transfer.digest, range)?;
+        let mut answer = self.ask_blob(registry, transfer.digest, range, Urgency::Background)?;
         // Where the body begins.
         let mut at = match answer.status() {
             206 => {
@@ -169,8 +175,7 @@ impl Repository {
         };
         let mut buf = vec![0; BUFFER_BYTES];
         while at < transfer.size {
-            let left = usize::try_from(transfer.size - at).unwrap_or(usize::MAX);
-            let len = left.min(buf.len());
+            let len = len_within(&(at..transfer.size), BUFFER_BYTES);
             let read = answer.read(&mut buf[..len])?;
             if read == 0 {
                 return Err(cut_off(&answer));
@@ -178,11 +183,7 @@ impl Repository {
             let end = at + read as u64;
             if end > transfer.at {
                 let known = usize::try_from(transfer.at - at.min(transfer.at)).unwrap_or(read);
-                sink(&buf[known..read]).map_err(|source| RegistryError::Local {
-                    action: "store",
-                    digest: *transfer.digest,
-                    source,
-                })?;
+                sink(&buf[known..read]).map_err(not_stored(transfer.digest))?;
                 transfer.at = end;
             }
             at = end;
@@ -196,8 +197,10 @@ impl Repository {
         registry: &Registry,
         digest: &BlobDigest,
         range: Option<&Range<u64>>,
+        urgency: Urgency,
     ) -> Result<Answer, RegistryError> {
         let mut head = Head::new(Method::GET);
+        head.urgency = urgency;
         if let Some(range) = range {
             let value = format!("bytes={}-{}", range.start, range.end - 1);
             head.headers.push((header("range"), value));
@@ -239,6 +242,21 @@ fn expect_end(answer: &mut Answer, size: u64) -> Result<(), RegistryError> {
     match answer.read(&mut [0]) {
         Ok(1..) => Err(wrong_size(answer.request(), size, "more".to_owned())),
         _ => Ok(()),
+    }
+}
+
+/// Length of a range, or `most` if that is less.
+fn len_within(range: &Range<u64>, most: usize) -> usize {
+    usize::try_from(range.end - range.start).map_or(most, |len| len.min(most))
+}
+
+/// The error for bytes that a sink did not take.
+fn not_stored(digest: &BlobDigest) -> impl FnOnce(io::Error) -> RegistryError {
+    let digest = *digest;
+    move |source| RegistryError::Local {
+        action: "store",
+        digest,
+        source,
     }
 }
 

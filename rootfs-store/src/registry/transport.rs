@@ -22,6 +22,7 @@ use super::metrics::{Counters, count};
 use super::options::RegistryOptions;
 use super::secret::Secret;
 use super::server_text::shown;
+use super::slots::Urgency;
 use super::url::Url;
 use super::wanted::is_wanted;
 
@@ -47,6 +48,8 @@ pub(crate) struct Head {
     pub(crate) waits_for_consent: bool,
     /// How much longer than otherwise the server may take for its answer.
     pub(crate) further_wait: Duration,
+    /// Whether somebody waits for it.
+    pub(crate) urgency: Urgency,
 }
 
 impl Head {
@@ -58,6 +61,7 @@ impl Head {
             headers: Vec::new(),
             waits_for_consent: false,
             further_wait: Duration::ZERO,
+            urgency: Urgency::default(),
         }
     }
 }

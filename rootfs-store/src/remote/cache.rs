@@ -3,7 +3,11 @@
 //! Such a file may be removed at any time and need not survive a crash: nothing of it is believed without its digest.
 //!
 //! Invariant: who may write to it holds its lock, shared, and found it in its place after that. So whoever has the lock
-//! alone can make a blob of it that nobody changes any more.
+//! alone can make a blob of it that nobody changes any more. Who takes that lock alone holds the folder's lock until
+//! the file's is theirs, or shared again: meanwhile nobody else can get it and make a blob of what they write to.
+//!
+//! Whoever opens the file sets a bit of its mode, which one who has it alone can take away. So they know later, when
+//! they have it alone again, whether anybody else may have written to it in between.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -16,10 +20,13 @@ use rustix::io::Errno;
 
 use super::pack::len;
 use super::ranges::Ranges;
-use crate::files::{Files, StoreFile};
+use crate::files::{Files, StoreFile, parent};
 
 /// How often a file is opened anew that was replaced meanwhile.
 const TRIES: usize = 8;
+/// The bit of its mode that says that somebody opened it: its owner may execute it, which nobody does.
+const OPENED: u32 = 0o100;
+const ALL_MODES: u32 = 0o777;
 
 /// An open cache file.
 #[derive(Debug)]
@@ -44,6 +51,7 @@ impl CacheFile {
             if !cache.is_in_place()? {
                 continue;
             }
+            cache.mark_opened(true)?;
             if cache.file.get().metadata()?.len() != bytes {
                 cache.file.set_len(bytes)?;
             }
@@ -73,24 +81,72 @@ impl CacheFile {
         self.file.get()
     }
 
-    /// Makes the file, which is complete, a durable blob that nobody else writes to: it has the mode of one, and only
-    /// lacks its name. Says no if others have it open, or if it has lost its place.
-    pub(super) fn become_blob(&self) -> io::Result<bool> {
-        match self.file.get().try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                // Changing a lock may have let it go.
-                self.file.get().lock_shared()?;
-                return Ok(false);
-            }
-            Err(TryLockError::Error(error)) => return Err(error),
+    /// Says whether nobody else has the file open now, and will from now on remember who opens it.
+    pub(super) fn watch(&self) -> io::Result<bool> {
+        let _folder = self.lock_folder()?;
+        let is_alone = self.try_lock()?;
+        let marked = match is_alone {
+            true => self.mark_opened(false),
+            false => Ok(()),
+        };
+        // Trying may have let go of it.
+        self.share()?;
+        marked.map(|()| is_alone)
+    }
+
+    /// Takes the file for its only user: says whether somebody has opened it since it was watched, or nothing if others
+    /// have it open now, or if it has lost its place.
+    pub(super) fn take_alone(&self) -> io::Result<Option<bool>> {
+        let folder = self.lock_folder()?;
+        if !self.try_lock()? || !self.is_in_place()? {
+            self.share()?;
+            return Ok(None);
         }
-        if !self.is_in_place()? {
-            return Ok(false);
-        }
+        drop(folder);
+        Ok(Some(self.mode()? & OPENED != 0))
+    }
+
+    /// Lets others use the file again; whether it still is in its place, so that it may be written to.
+    pub(super) fn release(&self) -> io::Result<bool> {
+        self.share()?;
+        self.is_in_place()
+    }
+
+    /// Makes the file, which is complete and was taken alone, a durable blob: it only lacks its name then.
+    pub(super) fn become_blob(&self) -> io::Result<()> {
         self.file.set_mode(0o444)?;
-        self.file.sync_all()?;
-        Ok(true)
+        self.file.sync_all()
+    }
+
+    fn share(&self) -> io::Result<()> {
+        self.file.get().lock_shared()
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        match self.file.get().try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// Held while the file's lock may be taken alone.
+    fn lock_folder(&self) -> io::Result<File> {
+        let folder = File::open(parent(&self.path))?;
+        folder.lock()?;
+        Ok(folder)
+    }
+
+    fn mark_opened(&self, is_opened: bool) -> io::Result<()> {
+        let mode = self.mode()?;
+        self.file.set_mode(match is_opened {
+            true => mode | OPENED,
+            false => mode & !OPENED,
+        })
+    }
+
+    fn mode(&self) -> io::Result<u32> {
+        Ok(self.file.get().metadata()?.mode() & ALL_MODES)
     }
 
     /// Whether the path leads to this very file.

@@ -7,13 +7,14 @@ mod download;
 mod hash;
 mod pace;
 mod publish;
-mod threads;
+mod turns;
 
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::RemoteError;
+use super::crew::work_together;
 use crate::digest::SnapshotDigest;
 use crate::leases::Lease;
 use crate::manifest::Pack;
@@ -21,6 +22,8 @@ use crate::progress::{Progress, Stage};
 use crate::registry::Wanted;
 use crate::store::{Store, StoreError};
 use pace::Pace;
+use publish::Unhashed;
+pub(super) use turns::Turns;
 
 /// Packs that are fetched at a time.
 const PACKS_AT_ONCE: usize = 4;
@@ -30,7 +33,8 @@ const ROUNDS: usize = 2;
 /// How packs are fetched.
 #[derive(Clone, Copy)]
 pub struct FillOptions<'a> {
-    /// Most bytes that are fetched in a second, for all packs together.
+    /// Most bytes that are fetched in a second, for all packs together. A pack that others fetch at the same time comes
+    /// at the fastest pace of all.
     pub bytes_per_second: Option<NonZeroU64>,
     /// Asked now and then whether to end it.
     pub is_cancelled: &'a (dyn Fn() -> bool + Sync),
@@ -96,33 +100,6 @@ impl Store {
         options: &FillOptions<'_>,
         progress: &dyn Progress,
     ) -> Result<Filled, StoreError> {
-        self.fetch_packs(packs, false, lease, options, progress)
-    }
-
-    /// Fetches packs anew from `origin` that are damaged here, and puts them in the place of those; `lease` keeps them.
-    ///
-    /// # Errors
-    /// As [`Store::fill`]; a pack that could not be fetched is as it was.
-    pub fn refetch_packs(
-        &self,
-        packs: &[Pack],
-        origin: &str,
-        lease: &Lease,
-        options: &FillOptions<'_>,
-        progress: &dyn Progress,
-    ) -> Result<Filled, StoreError> {
-        self.record_origin(packs, origin, lease, |_| true)?;
-        self.fetch_packs(packs, true, lease, options, progress)
-    }
-
-    fn fetch_packs(
-        &self,
-        packs: &[Pack],
-        is_anew: bool,
-        lease: &Lease,
-        options: &FillOptions<'_>,
-        progress: &dyn Progress,
-    ) -> Result<Filled, StoreError> {
         let mut packs = packs.to_vec();
         packs.sort_unstable_by_key(|pack| pack.digest);
         packs.dedup_by_key(|pack| pack.digest);
@@ -130,10 +107,9 @@ impl Store {
         packs.sort_by_key(|pack| std::cmp::Reverse(pack.bytes));
         let fill = Fill {
             store: self,
-            is_anew,
             lease,
             options,
-            pace: Pace::new(options.bytes_per_second),
+            pace: Arc::new(Pace::new(options.bytes_per_second)),
             progress,
             total: packs.iter().map(|pack| pack.bytes).sum(),
             done: AtomicU64::new(0),
@@ -147,11 +123,9 @@ impl Store {
 /// Fetching of some packs.
 struct Fill<'a> {
     store: &'a Store,
-    /// Packs are fetched though they are here.
-    is_anew: bool,
     lease: &'a Lease,
     options: &'a FillOptions<'a>,
-    pace: Pace,
+    pace: Arc<Pace>,
     progress: &'a dyn Progress,
     /// Bytes of all packs.
     total: u64,
@@ -186,7 +160,14 @@ impl Fill<'_> {
                 }
             }
         };
-        self.on_threads(PACKS_AT_ONCE.min(packs.len()), || self.wanted.during(work));
+        let threads = PACKS_AT_ONCE.min(packs.len());
+        work_together(
+            "fill",
+            threads,
+            &self.wanted,
+            self.options.is_cancelled,
+            &work,
+        );
         let filled = result
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner)?;
@@ -209,30 +190,36 @@ impl Fill<'_> {
                 false => Err(RemoteError::Unknown { pack: pack.digest }.into()),
             };
         };
-        // Waits for another one that fetches it.
-        let _alone = remote
-            .filling
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if !self.is_anew && source.is_here(pack) {
+        // What is here is told while another one fetches it.
+        let mut told = 0;
+        let turn = remote.turns.take(&self.pace, || {
+            let here = remote.here().bytes();
+            self.add_done(here.saturating_sub(told));
+            told = told.max(here);
+            !self.is_cancelled()
+        });
+        let Some(_turn) = turn else {
+            return Err(RemoteError::Cancelled.into());
+        };
+        if source.is_here(pack) {
             // Who made it a blob may have been killed before all of that was durable.
             self.store.blobs().sync()?;
             source.remotes.remove_pack(&pack.digest)?;
-            self.add_done(pack.bytes);
+            self.add_done(pack.bytes.saturating_sub(told));
             return Ok(false);
         }
         let mut actual = pack.digest;
         for round in 0..ROUNDS {
-            let landed = remote.landed();
-            actual = self.fetch_and_hash(&remote, round)?;
-            if actual == pack.digest && self.publish(&remote, landed)? {
+            let unhashed = Unhashed::begin(&remote)?;
+            actual = self.fetch_and_hash(&remote, round, told)?;
+            if actual == pack.digest && self.publish(&remote, unhashed)? {
                 return Ok(true);
             }
             remote.forget_damaged()?;
         }
         Err(RemoteError::Content {
             pack: pack.digest,
-            origin: remote.origins().into_iter().next().unwrap_or_default(),
+            origin: remote.first_origin(),
             actual,
         }
         .into())

@@ -20,17 +20,21 @@ pub struct Stop;
 /// Its bytes are not trusted: whoever asks verifies them. Calls come from several threads at a time, and may take as
 /// long as they need, but must not wait for ever. They need not retry: the store does.
 pub trait Origin: fmt::Debug + Send + Sync {
-    /// The bytes of `range`, which is not empty and lies in the blob of `blob_bytes`; at most
-    /// [`MAX_READ_BYTES`](crate::MAX_READ_BYTES) are asked for.
+    /// Hands the bytes of `range` to `sink` as they come, in order and in pieces of any size. The range is not empty
+    /// and lies in the blob of `blob_bytes`; at most [`MAX_READ_BYTES`](crate::MAX_READ_BYTES) are asked for.
+    ///
+    /// Where ranges are ignored, nothing is handed over, and the answer is [`Part::NoRanges`].
     ///
     /// # Errors
-    /// [`OriginError`].
+    /// [`OriginError`]; what `sink` took stays with it, so that only the rest is asked for then.
+    /// [`OriginError::stopped`] if `sink` wanted no more.
     fn read(
         &self,
         origin: &str,
         blob: &BlobDigest,
         blob_bytes: u64,
         range: Range<u64>,
+        sink: Sink<'_>,
     ) -> Result<Part, OriginError>;
 
     /// Hands the bytes of `range` to `sink`, in order and in pieces of any size.
@@ -50,11 +54,11 @@ pub trait Origin: fmt::Debug + Send + Sync {
 }
 
 /// What an origin answers to a range.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// The bytes of the range.
-    Bytes(Vec<u8>),
-    /// It would send the whole blob, whatever range it is asked for.
+    /// All bytes of the range went to the sink.
+    Complete,
+    /// It would send the whole blob, whatever range it is asked for; the sink got nothing.
     NoRanges,
 }
 

@@ -5,7 +5,9 @@
 
 mod download;
 mod flight;
+mod landing;
 mod obtain;
+mod spool;
 mod whole;
 
 use std::ops::Range;
@@ -16,6 +18,7 @@ use std::time::Instant;
 use super::ahead::ReadAhead;
 use super::cache::CacheFile;
 use super::counters::add;
+use super::fill::Turns;
 use super::ranges::Ranges;
 use super::{Access, MAX_READ_BYTES, RemoteError, RemoteRecord};
 use crate::chunk::FrameError;
@@ -36,6 +39,8 @@ pub(crate) enum Kind {
     Page,
     /// Nothing follows.
     Alone,
+    /// Anything that nobody reads yet.
+    Ahead,
 }
 
 /// A pack that is elsewhere.
@@ -46,8 +51,8 @@ pub(crate) struct RemotePack {
     pub(super) access: Arc<Access>,
     cache_path: PathBuf,
     origins: Mutex<Vec<String>>,
-    /// Held by who fetches all of it.
-    pub(super) filling: Mutex<()>,
+    /// Whose turn it is to fetch all of it.
+    pub(super) turns: Turns,
     state: Mutex<State>,
     /// Bytes came, or a fetch ended.
     changed: Condvar,
@@ -68,10 +73,27 @@ struct State {
     is_spooling: bool,
     /// The cache file is a blob by now, so nobody writes to it.
     is_sealed: bool,
-    /// When bytes came last of something that takes long.
+    /// When so much had come of something that takes long that it is worth to wait on.
     arrived: Instant,
-    /// When the last fetch failed, unless one succeeded since.
-    failed: Option<Instant>,
+    /// Reads that failed one soon after another, unless a fetch succeeded since.
+    failed: Option<Failed>,
+}
+
+/// What was seen of a frame that is fetched again and again.
+#[derive(Debug, Clone, Copy, Default)]
+struct Doubt {
+    /// So many origins gave a damaged one.
+    refused: usize,
+    /// How often it was damaged, whoever it came from.
+    rounds: usize,
+}
+
+/// Reads that failed as no origin could be reached.
+#[derive(Debug, Clone, Copy)]
+struct Failed {
+    /// When the first one did, which had waited for as long as reads wait.
+    first: Instant,
+    last: Instant,
 }
 
 impl RemotePack {
@@ -94,7 +116,7 @@ impl RemotePack {
             bytes: record.bytes,
             access,
             origins: Mutex::new(record.origins),
-            filling: Mutex::default(),
+            turns: Turns::default(),
             state: Mutex::new(state),
             changed: Condvar::new(),
         }
@@ -110,6 +132,11 @@ impl RemotePack {
         origins.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The one that messages name if no other is at fault.
+    pub(super) fn first_origin(&self) -> String {
+        self.origins().into_iter().next().unwrap_or_default()
+    }
+
     pub(super) fn set_origins(&self, origins: Vec<String>) {
         *self.origins.lock().unwrap_or_else(PoisonError::into_inner) = origins;
     }
@@ -123,9 +150,9 @@ impl RemotePack {
         check: impl Fn(&[u8]) -> Result<T, FrameError>,
     ) -> Result<T, RemoteError> {
         self.check_range(&range, u64::from(MAX_FRAME_BYTES))?;
-        let (mut refused, mut rounds) = (0, 0);
+        let mut doubt = Doubt::default();
         loop {
-            let got = self.obtain(&range, kind, refused);
+            let got = self.obtain(&range, kind, doubt);
             let (frame, from) = got.inspect_err(|_| add(&self.access.counters.failed_reads, 1))?;
             let source = match check(&frame) {
                 Ok(checked) => return Ok(checked),
@@ -133,10 +160,10 @@ impl RemotePack {
             };
             tracing::debug!(pack = %self.digest, offset = range.start, ?from, "a frame is fetched again");
             self.forget(&range);
-            rounds += 1;
-            refused += usize::from(from.is_some());
+            doubt.rounds += 1;
+            doubt.refused += usize::from(from.is_some());
             let origins = self.origins();
-            if refused >= origins.len() || rounds == MAX_ROUNDS {
+            if doubt.refused >= origins.len() || doubt.rounds == MAX_ROUNDS {
                 add(&self.access.counters.failed_reads, 1);
                 return Err(RemoteError::Damaged {
                     pack: self.digest,
@@ -179,7 +206,7 @@ impl RemotePack {
     /// Fetches what is missing of `range`, which may be read later.
     pub(super) fn fetch(&self, range: &Range<u64>) -> Result<(), RemoteError> {
         self.check_range(range, MAX_READ_BYTES)?;
-        self.obtain(range, Kind::Alone, 0)?;
+        self.obtain(range, Kind::Ahead, Doubt::default())?;
         let mut state = self.lock();
         if state.here.contains(range) {
             state.unasked.insert(range.clone());
@@ -204,7 +231,7 @@ impl RemotePack {
                 return Ok(());
             }
         }
-        self.obtain(range, Kind::Chunk, 0).map(drop)
+        self.obtain(range, Kind::Chunk, Doubt::default()).map(drop)
     }
 
     /// What is asked for must be in the pack, and not more than memory is spent on.

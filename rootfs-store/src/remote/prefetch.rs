@@ -6,12 +6,13 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
-use super::RemotePack;
+use super::crew::work_together;
+use super::{RemoteError, RemotePack};
 use crate::digest::{BlobDigest, SnapshotDigest};
 use crate::index::PackRef;
 use crate::progress::{Progress, Stage};
+use crate::registry::Wanted;
 use crate::store::{Store, StoreError};
 use plan::{Want, plan};
 
@@ -37,11 +38,13 @@ impl Store {
     /// Numbers past the end of the disk, and of chunks that are all zero, are passed over.
     ///
     /// # Errors
-    /// [`StoreError`]; what was fetched before stays.
+    /// [`StoreError`], with [`RemoteError::Cancelled`] soon after `is_cancelled`, which is asked now and then, has said
+    /// yes; what was fetched before stays.
     pub fn prefetch(
         &self,
         snapshot: &SnapshotDigest,
         chunks: &[u64],
+        is_cancelled: &(dyn Fn() -> bool + Sync),
         progress: &dyn Progress,
     ) -> Result<Prefetched, StoreError> {
         let (_lease, snapshot) = self.to_read(snapshot)?;
@@ -80,8 +83,11 @@ impl Store {
         let bytes = |range: &Range<u64>| range.end - range.start;
         prefetched.ranges = ranges.len() as u64;
         prefetched.bytes = ranges.iter().map(|want| bytes(&want.range)).sum();
-        fetch_all(&ranges, &packs, prefetched.bytes, progress)?;
-        Ok(prefetched)
+        let fetched = fetch_all(&ranges, &packs, prefetched.bytes, is_cancelled, progress);
+        match fetched {
+            Err(_) if is_cancelled() => Err(RemoteError::Cancelled.into()),
+            fetched => fetched.map(|()| prefetched),
+        }
     }
 }
 
@@ -89,8 +95,10 @@ fn fetch_all(
     wants: &[Want],
     packs: &HashMap<BlobDigest, Option<Arc<RemotePack>>>,
     total: u64,
+    is_cancelled: &(dyn Fn() -> bool + Sync),
     progress: &dyn Progress,
 ) -> Result<(), StoreError> {
+    let wanted = Wanted::default();
     let next = AtomicUsize::new(0);
     let state = Mutex::new((0, Ok(())));
     let work = || {
@@ -102,19 +110,14 @@ fn fetch_all(
                 state.1 = fetched.map_err(StoreError::from);
             }
             if state.1.is_err() {
+                wanted.end();
                 return;
             }
             state.0 += want.range.end - want.range.start;
             progress.advance(Stage::Fetch, state.0, total);
         }
     };
-    thread::scope(|scope| {
-        for _ in 1..FETCHES_AT_ONCE.min(wants.len()) {
-            let thread = thread::Builder::new().name("prefetch".to_owned());
-            // If the host gives no more threads, fewer will do.
-            drop(thread.spawn_scoped(scope, work));
-        }
-        work();
-    });
+    let threads = FETCHES_AT_ONCE.min(wants.len());
+    work_together("prefetch", threads, &wanted, is_cancelled, &work);
     state.into_inner().unwrap_or_else(PoisonError::into_inner).1
 }

@@ -3,7 +3,9 @@
 mod fill;
 mod keeping;
 pub(crate) mod origin;
+mod panics;
 mod reading;
+mod slow;
 mod trouble;
 
 use std::fs;

@@ -194,26 +194,74 @@ fn sinks_that_fail_end_it() {
     assert_eq!(server.seen().len(), 1);
 }
 
+/// What a range brings, or nothing where the whole blob would come.
+fn read_range(
+    repository: &Repository,
+    size: usize,
+    range: Range<u64>,
+) -> Result<Option<Vec<u8>>, RegistryError> {
+    let mut read = Vec::new();
+    let answer = repository.read_range(&digest(), size as u64, range, &mut |bytes| {
+        read.extend_from_slice(bytes);
+        Ok(())
+    })?;
+    Ok((answer == RangeAnswer::Part).then_some(read))
+}
+
 #[test]
 fn range_is_the_bytes_or_the_whole_blob() {
     let blob = pattern(1000);
     let served = blob.clone();
     let server = Server::start(move |seen| ranged(&served, seen.header("range")));
-    let read = |server: &Server, range| repository(server).read_range(&digest(), 1000, range);
-    let part = |range: Range<usize>| RangeAnswer::Part(blob[range].to_vec());
+    let read = |server: &Server, range| read_range(&repository(server), 1000, range);
+    let part = |range: Range<usize>| Some(blob[range].to_vec());
     assert_eq!(read(&server, 10..20).unwrap(), part(10..20));
     assert_eq!(read(&server, 0..1000).unwrap(), part(0..1000));
-    assert_eq!(read(&server, 7..7).unwrap(), RangeAnswer::Part(Vec::new()));
+    assert_eq!(read(&server, 7..7).unwrap(), part(7..7));
     assert!(matches!(
         read(&server, 0..MAX_RANGE_BYTES + 1),
         Err(RegistryError::TooLarge { .. })
     ));
     let server = Server::script([reply(200).body(blob.clone()).into()]);
-    assert_eq!(read(&server, 10..20).unwrap(), RangeAnswer::Whole);
+    assert_eq!(read(&server, 10..20).unwrap(), None);
     assert_eq!(read(&server, 0..1000).unwrap(), part(0..1000));
-    let cut = Play::Cut(ranged(&blob, Some("bytes=10-19")), 4);
-    let server = Server::script([cut, ranged(&blob, Some("bytes=10-19")).into()]);
-    assert_eq!(read(&server, 10..20).unwrap(), part(10..20));
+}
+
+#[test]
+fn range_that_is_cut_off_goes_on_at_the_byte_that_was_reached() {
+    let blob = pattern(1000);
+    let served = blob.clone();
+    let server = Server::start(move |seen| {
+        let reply = ranged(&served, seen.header("range"));
+        match reply.body.len() {
+            501.. => Play::Cut(reply, 300),
+            _ => Play::Answer(reply),
+        }
+    });
+    let read = read_range(&repository(&server), 1000, 100..900);
+    assert_eq!(read.unwrap().unwrap(), blob[100..900]);
+    let asked: Vec<_> = server
+        .seen()
+        .iter()
+        .map(|seen| seen.header("range").map(str::to_owned))
+        .collect();
+    let expected = ["bytes=100-899", "bytes=400-899"].map(|range| Some(range.to_owned()));
+    assert_eq!(asked, expected);
+}
+
+#[test]
+fn pieces_of_a_range_are_handed_on_while_the_rest_is_on_its_way() {
+    let blob = pattern(1000);
+    let stalled = Play::Stall(ranged(&blob, Some("bytes=0-999")), 400);
+    let server = Server::script([stalled]);
+    let mut read = Vec::new();
+    let repository = repository(&server).tried_once();
+    let answer = repository.read_range(&digest(), 1000, 0..1000, &mut |bytes| {
+        read.extend_from_slice(bytes);
+        Ok(())
+    });
+    answer.unwrap_err();
+    assert_eq!(read, blob[..400]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::super::patience::Patience;
 use super::super::ranges::Ranges;
 use super::super::{RemoteError, RemotePack};
 use super::Fill;
-use super::hash::Arrivals;
+use super::hash::{Arrivals, Ending};
 use crate::blobs::Writeback;
 use crate::digest::BlobDigest;
 use crate::store::StoreError;
@@ -28,25 +28,30 @@ const BLOCK_BYTES: u64 = 4096;
 const ISLAND_BYTES: u64 = 256 << 10;
 
 impl Fill<'_> {
-    /// Fetches what is missing of a pack; returns the digest of all of its bytes.
+    /// Fetches what is missing of a pack, of which so many bytes were `told`; returns the digest of all of its bytes.
     pub(super) fn fetch_and_hash(
         &self,
         remote: &RemotePack,
         round: usize,
+        told: u64,
     ) -> Result<BlobDigest, StoreError> {
         let cache = remote.cache_to_fill()?;
         let gaps = gaps(&remote.here(), remote.bytes);
         let mut there = Ranges::default();
         there.insert(0..remote.bytes);
         gaps.iter().for_each(|gap| there.remove(gap));
-        self.add_done(if round == 0 { there.bytes() } else { 0 });
+        if round == 0 {
+            self.add_done(there.bytes().saturating_sub(told));
+        }
         let arrivals = Arrivals::new(there);
         let (fetched, hashed) = thread::scope(|scope| {
             let hash = || arrivals.hash(&cache, remote.bytes);
             let hasher = thread::Builder::new().name("hash".to_owned());
             let hasher = hasher.spawn_scoped(scope, hash);
+            // Ends what is hashed, if this panics, too.
+            let ending = Ending(&arrivals);
             let fetched = self.fetch_gaps(remote, &cache, gaps, &arrivals, round);
-            arrivals.end();
+            drop(ending);
             let hashed = match (&fetched, hasher) {
                 (_, Ok(hasher)) => hasher
                     .join()
@@ -113,9 +118,7 @@ impl Fill<'_> {
                 Err(_) if self.is_cancelled() => return Err(RemoteError::Cancelled.into()),
                 Err(error) => error,
             };
-            if writer.at != begins {
-                patience.renew();
-            }
+            patience.took(writer.at - begins);
             let is_final = !error.is_transient();
             let (pack, cause) = (remote.digest, std::error::Error::source(&error));
             tracing::warn!(%pack, %origin, %error, ?cause, "could not fetch");
@@ -178,14 +181,20 @@ impl Writer<'_> {
             self.flush()?;
             return Err(RemoteError::Cancelled.into());
         }
-        self.fill
-            .pace
-            .pass(piece.len(), || self.fill.is_cancelled());
+        self.pass(piece.len());
         self.pending.extend_from_slice(piece);
         match self.pending.len() >= PIECE_BYTES {
             true => self.flush(),
             false => Ok(()),
         }
+    }
+
+    /// Waits as the pace says that holds now, or a faster one that somebody brings meanwhile.
+    fn pass(&self, bytes: usize) {
+        let (turns, own) = (&self.remote.turns, &self.fill.pace);
+        let pace = turns.fastest(own);
+        let is_outpaced = || !Arc::ptr_eq(&turns.fastest(own), &pace);
+        pace.pass(bytes, || self.fill.is_cancelled() || is_outpaced());
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {

@@ -26,6 +26,15 @@ struct State {
     is_over: bool,
 }
 
+/// Says when it is dropped that nothing more will come.
+pub(super) struct Ending<'a>(pub(super) &'a Arrivals);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 impl Arrivals {
     pub(super) fn new(there: Ranges) -> Self {
         let state = State {
@@ -44,8 +53,7 @@ impl Arrivals {
         self.changed.notify_one();
     }
 
-    /// Says that nothing more will come.
-    pub(super) fn end(&self) {
+    fn end(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.is_over = true;
         self.changed.notify_one();

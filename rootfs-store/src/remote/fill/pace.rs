@@ -24,6 +24,11 @@ impl Pace {
         }
     }
 
+    /// The rate; the highest number if there is no limit.
+    pub(super) fn bytes_per_second(&self) -> u64 {
+        self.per_second.map_or(u64::MAX, NonZeroU64::get)
+    }
+
     /// Waits until what passed before has taken its time, then lets `bytes` pass; ends early if `is_over` says so.
     pub(super) fn pass(&self, bytes: usize, is_over: impl Fn() -> bool) {
         let Some(per_second) = self.per_second else {

@@ -1,25 +1,20 @@
-//! From an origin to the cache file.
+//! A range from origins: what one has brought, the next one is not asked for.
 
 use std::ops::Range;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::super::cache::CacheFile;
 use super::super::counters::add;
 use super::super::origin::{Stop, WrongLength};
-use super::super::patience::Patience;
-use super::super::{Origin, OriginError, Part};
+use super::super::patience::{Patience, TooSlow};
+use super::super::{OriginError, Part};
 use super::flight::{Failure, Flight};
-use super::{RemotePack, len};
-
-/// Takes the pieces of a stream, each with its offset in the pack.
-type Take<'a> = &'a mut dyn FnMut(u64, &[u8]) -> Result<(), Stop>;
+use super::{Doubt, RemotePack, len};
 
 /// What a fetch brought.
 pub(super) enum Got {
-    /// The bytes of its range, and where they came from.
-    Bytes(Vec<u8>, String),
+    /// The bytes of its range, and where they came from, if that is one origin.
+    Bytes(Vec<u8>, Option<String>),
     /// The cache file has the whole pack now, from there.
     Spooled(String),
     /// The bytes are in the cache file, or will be: somebody else fetches them.
@@ -27,60 +22,98 @@ pub(super) enum Got {
 }
 
 /// What an origin gave.
-enum Answer {
-    Bytes(Vec<u8>),
+pub(super) enum Answer {
+    /// All that was missing.
+    Complete,
     Whole,
     Joined,
 }
 
-impl RemotePack {
-    /// Asks the origins in turn, those after the first `refused` before these, until one answers or patience ends.
-    pub(super) fn download(
-        &self,
-        flight: &Flight,
-        cache: Option<&CacheFile>,
-        refused: usize,
-        mut patience: Patience,
-    ) -> Result<Got, Failure> {
+/// A fetch that is under way.
+pub(super) struct Download<'a> {
+    pub(super) pack: &'a RemotePack,
+    pub(super) flight: &'a Flight,
+    /// Where a whole pack goes.
+    pub(super) cache: Option<&'a CacheFile>,
+    doubt: Doubt,
+    pub(super) intake: Intake<'a>,
+    /// The beginning of the range, as far as it came.
+    pub(super) bytes: Vec<u8>,
+    from: From,
+}
+
+/// Takes down that bytes come, and how fast.
+pub(super) struct Intake<'a> {
+    pack: &'a RemotePack,
+    patience: Patience,
+    /// Bytes so far.
+    total: u64,
+    too_slow: Option<TooSlow>,
+}
+
+/// Where the bytes of a fetch came from.
+enum From {
+    Nowhere,
+    One(String),
+    Several,
+}
+
+impl<'a> Download<'a> {
+    /// A fetch that asks the origins in turn, those that `doubt` says have given damage last.
+    pub(super) fn new(
+        pack: &'a RemotePack,
+        flight: &'a Flight,
+        cache: Option<&'a CacheFile>,
+        doubt: Doubt,
+        patience: Patience,
+    ) -> Self {
+        Self {
+            pack,
+            flight,
+            cache,
+            doubt,
+            intake: Intake {
+                pack,
+                patience,
+                total: 0,
+                too_slow: None,
+            },
+            bytes: Vec::new(),
+            from: From::Nowhere,
+        }
+    }
+
+    /// Asks until all came, or patience ends.
+    pub(super) fn run(mut self) -> Result<Got, Failure> {
         loop {
-            let mut origins = self.origins();
-            let turn = refused % origins.len().max(1);
+            let mut origins = self.pack.origins();
+            let turn = self.doubt.refused % origins.len().max(1);
             origins.rotate_left(turn);
-            let failure = match self.ask_each(origins, flight, cache) {
+            let failure = match self.ask_each(origins) {
                 Err(failure) if !failure.is_final => failure,
                 ended => return ended,
             };
-            // A stream that was cut off has brought something.
-            if flight.has_brought.swap(false, Ordering::Relaxed) {
-                patience.renew();
-            }
-            let (pack, origin, error) = (self.digest, &failure.origin, &failure.error);
-            tracing::warn!(%pack, %origin, %error, cause = ?std::error::Error::source(error), "could not fetch");
-            if !patience.pause(error.retry_after()) {
+            if !self.pauses_after(&failure.error) {
                 return Err(failure);
             }
-            add(&self.access.counters.retries, 1);
-            if self.lock().here.contains(&flight.wanted) {
+            if self.is_here() {
                 return Ok(Got::Joined);
             }
         }
     }
 
-    /// Asks each origin once. Fails for good only if all do.
-    fn ask_each(
-        &self,
-        origins: Vec<String>,
-        flight: &Flight,
-        cache: Option<&CacheFile>,
-    ) -> Result<Got, Failure> {
+    /// Asks each origin once, or more often while it brings something. Fails for good only if all do.
+    fn ask_each(&mut self, origins: Vec<String>) -> Result<Got, Failure> {
         let mut worst: Option<Failure> = None;
         for origin in origins {
-            let error = match self.ask(&origin, flight, cache) {
-                Ok(Answer::Bytes(bytes)) => return Ok(Got::Bytes(bytes, origin)),
+            let error = match self.ask_on(&origin) {
+                Ok(Answer::Complete) => return Ok(self.complete()),
                 Ok(Answer::Whole) => return Ok(Got::Spooled(origin)),
                 Ok(Answer::Joined) => return Ok(Got::Joined),
                 Err(error) => error,
             };
+            let (pack, cause) = (self.pack.digest, std::error::Error::source(&error));
+            tracing::warn!(%pack, %origin, %error, ?cause, "could not fetch");
             let is_final = !error.is_transient();
             if worst.as_ref().is_none_or(|worst| worst.is_final) {
                 worst = Some(Failure {
@@ -100,157 +133,139 @@ impl RemotePack {
         }))
     }
 
-    /// The bytes of a range from one origin.
-    fn ask(
-        &self,
-        origin: &str,
-        flight: &Flight,
-        cache: Option<&CacheFile>,
-    ) -> Result<Answer, OriginError> {
-        let counters = &self.access.counters;
-        let access = &self.access.origin;
-        add(&counters.requests, 1);
-        let range = &flight.range;
-        match access.read(origin, &self.digest, self.bytes, range.clone())? {
-            Part::NoRanges => self.take_whole(&**access, origin, flight, cache),
-            Part::Bytes(bytes) if bytes.len() == len(range) => {
-                add(&counters.fetched_bytes, bytes.len() as u64);
-                Ok(Answer::Bytes(bytes))
-            }
-            Part::Bytes(bytes) => Err(OriginError::transient(WrongLength {
-                found: bytes.len() as u64,
-                expected: range.end - range.start,
-            })),
-        }
-    }
-
-    /// Streams the whole pack into the cache file, once for all readers; without one, no more than a range.
-    fn take_whole(
-        &self,
-        access: &dyn Origin,
-        origin: &str,
-        flight: &Flight,
-        cache: Option<&CacheFile>,
-    ) -> Result<Answer, OriginError> {
-        if let Some(cache) = cache {
-            {
-                let mut state = self.lock();
-                if state.is_spooling {
-                    // Its bytes will come to this reader, too.
-                    return Ok(Answer::Joined);
-                }
-                state.is_spooling = true;
-            }
-            let spooled = self.spool(access, origin, flight, cache);
-            self.lock().is_spooling = false;
-            self.changed.notify_all();
-            if let Some(ended) = spooled {
-                return ended.map(|()| Answer::Whole);
-            }
-        }
-        let mut bytes = Vec::new();
-        let mut take = |_: u64, piece: &[u8]| {
-            bytes.extend_from_slice(piece);
-            Ok(())
+    fn complete(&mut self) -> Got {
+        let from = match std::mem::replace(&mut self.from, From::Nowhere) {
+            From::One(origin) => Some(origin),
+            From::Nowhere | From::Several => None,
         };
-        self.stream(access, origin, flight.range.clone(), &mut take)?;
-        Ok(Answer::Bytes(bytes))
+        Got::Bytes(std::mem::take(&mut self.bytes), from)
     }
 
-    /// Streams what follows the beginning that is here; nothing if it can't be kept.
-    fn spool(
-        &self,
-        access: &dyn Origin,
-        origin: &str,
-        flight: &Flight,
-        cache: &CacheFile,
-    ) -> Option<Result<(), OriginError>> {
-        let start = self.lock().here.end_from(0).unwrap_or(0);
-        let mut is_full = false;
-        let mut keep = |at: u64, piece: &[u8]| {
-            if let Err(error) = cache.write(piece, at) {
-                tracing::warn!(pack = %self.digest, %error, "can't keep what is fetched");
-                is_full = true;
-                return Err(Stop);
+    /// Asks one origin, and again for the rest if its answer is cut off.
+    fn ask_on(&mut self, origin: &str) -> Result<Answer, OriginError> {
+        loop {
+            let before = self.intake.total;
+            let answer = self.ask(origin);
+            let error = match answer {
+                Err(error) if error.is_transient() && self.intake.total > before => error,
+                answer => return answer,
+            };
+            tracing::debug!(pack = %self.pack.digest, %origin, %error, "asks for the rest");
+            if !self.pauses_after(&error) {
+                return Err(error);
             }
-            self.arrive(at..at + piece.len() as u64);
-            flight.has_brought.store(true, Ordering::Relaxed);
-            self.lock().arrived = Instant::now();
-            Ok(())
-        };
-        let streamed = self.stream(access, origin, start..self.bytes, &mut keep);
-        (!is_full).then_some(streamed)
+            if self.is_here() {
+                return Ok(Answer::Joined);
+            }
+        }
     }
 
-    /// Hands a stream's pieces to `take` with their offsets; whoever sends too much or too little fails.
-    pub(in super::super) fn stream(
-        &self,
-        access: &dyn Origin,
-        origin: &str,
-        range: Range<u64>,
-        take: Take<'_>,
-    ) -> Result<(), OriginError> {
-        if range.is_empty() {
-            return Ok(());
-        }
-        let counters = &self.access.counters;
-        let (mut at, mut is_too_long) = (range.start, false);
+    /// Pauses before something is tried again, if that is worth it; whether it did.
+    fn pauses_after(&mut self, error: &OriginError) -> bool {
+        let pauses = self.intake.patience.pause(error.retry_after());
+        add(&self.pack.access.counters.retries, u64::from(pauses));
+        pauses
+    }
+
+    /// Whether others have brought what this is for.
+    fn is_here(&self) -> bool {
+        self.pack.lock().here.contains(&self.flight.wanted)
+    }
+
+    /// What is missing of the range.
+    pub(super) fn rest(&self) -> Range<u64> {
+        let range = &self.flight.range;
+        range.start + self.bytes.len() as u64..range.end
+    }
+
+    /// Asks one origin once for what is missing.
+    fn ask(&mut self, origin: &str) -> Result<Answer, OriginError> {
+        self.begin(origin);
+        let (pack, rest, begins) = (self.pack, self.rest(), self.bytes.len());
+        let (expected, mut is_too_long) = (len(&rest), false);
+        let (bytes, intake) = (&mut self.bytes, &mut self.intake);
         let mut sink = |piece: &[u8]| {
-            is_too_long = piece.len() as u64 > range.end - at;
+            is_too_long = piece.len() > expected - (bytes.len() - begins);
             if is_too_long {
                 return Err(Stop);
             }
-            add(&counters.fetched_bytes, piece.len() as u64);
-            take(at, piece)?;
-            at += piece.len() as u64;
-            Ok(())
+            bytes.extend_from_slice(piece);
+            add(&pack.access.counters.fetched_bytes, piece.len() as u64);
+            intake.take(piece)
         };
-        add(&counters.requests, 1);
-        let streamed = access.stream(origin, &self.digest, self.bytes, range.clone(), &mut sink);
-        let expected = range.end - range.start;
-        let wrong = |found| OriginError::transient(WrongLength { found, expected });
-        match streamed {
-            _ if is_too_long => Err(wrong(expected + 1)),
-            Ok(()) if at != range.end => Err(wrong(at - range.start)),
-            streamed => streamed,
+        add(&pack.access.counters.requests, 1);
+        let origins = &pack.access.origin;
+        let read = origins.read(origin, &pack.digest, pack.bytes, rest, &mut sink);
+        let read = read.map_err(|error| self.intake.failure(error));
+        let found = self.bytes.len() - begins;
+        let wrong = |found: usize| {
+            let (found, expected) = (found as u64, expected as u64);
+            Err(OriginError::transient(WrongLength { found, expected }))
+        };
+        let answer = match read {
+            _ if is_too_long => wrong(expected + 1),
+            Ok(Part::Complete) if found != expected => wrong(found),
+            Ok(Part::Complete) => {
+                self.came_from(origin);
+                return Ok(Answer::Complete);
+            }
+            Ok(Part::NoRanges) => {
+                self.bytes.truncate(begins);
+                return self.take_whole(origin);
+            }
+            Err(error) if error.is_transient() && found > 0 => {
+                self.came_from(origin);
+                return match found == expected {
+                    true => Ok(Answer::Complete),
+                    false => Err(error),
+                };
+            }
+            Err(error) => Err(error),
+        };
+        // Whoever counts wrong, or has another blob, has sent something else.
+        self.bytes.truncate(begins);
+        answer
+    }
+
+    /// Begins a request. A frame that was damaged before is fetched from one origin alone, so that it shows who lies.
+    fn begin(&mut self, origin: &str) {
+        self.intake.patience.ask();
+        let is_other = !matches!(&self.from, From::One(known) if known == origin);
+        if self.doubt.rounds > 0 && is_other {
+            self.bytes.clear();
+            self.from = From::Nowhere;
         }
     }
 
-    /// Ends a fetch: puts its bytes into the cache file, and lets those go on who waited for them.
-    pub(super) fn land(
-        &self,
-        flight: &Arc<Flight>,
-        got: Result<Got, Failure>,
-        cache: Option<&CacheFile>,
-    ) -> Result<Got, Failure> {
-        let kept = match (&got, cache) {
-            (Ok(Got::Bytes(bytes, _)), Some(cache)) => {
-                let written = cache.write(bytes, flight.range.start);
-                let written = written.inspect_err(
-                    |error| tracing::warn!(pack = %self.digest, %error, "can't keep what was fetched"),
-                );
-                written.is_ok()
+    pub(super) fn came_from(&mut self, origin: &str) {
+        self.from = match std::mem::replace(&mut self.from, From::Several) {
+            From::Nowhere => From::One(origin.to_owned()),
+            From::One(known) if known == origin => From::One(known),
+            From::One(_) | From::Several => From::Several,
+        };
+    }
+}
+
+impl Intake<'_> {
+    /// Takes down that a piece came; whoever waits for it waits on, unless it is too little for that.
+    pub(super) fn take(&mut self, piece: &[u8]) -> Result<(), Stop> {
+        self.total += piece.len() as u64;
+        match self.patience.take(piece.len()) {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                self.pack.lock().arrived = Instant::now();
+                Ok(())
             }
-            _ => false,
-        };
-        if let Err(failure) = &got {
-            // Nobody else sets it.
-            let _ = flight.failure.set(failure.clone());
+            Err(too_slow) => {
+                self.too_slow = Some(too_slow);
+                Err(Stop)
+            }
         }
-        let mut state = self.lock();
-        state.landed += u64::from(cache.is_some());
-        state.failed = match &got {
-            Err(failure) if !failure.is_final => Some(Instant::now()),
-            _ => None,
-        };
-        state.flights.retain(|other| !Arc::ptr_eq(other, flight));
-        if kept {
-            state.here.insert(flight.range.clone());
-            state.unasked.insert(flight.range.clone());
-            state.unasked.remove(&flight.wanted);
-        }
-        self.changed.notify_all();
-        got
+    }
+
+    /// Why a request failed.
+    pub(super) fn failure(&mut self, error: OriginError) -> OriginError {
+        self.too_slow.take().map_or(error, OriginError::transient)
     }
 }
 

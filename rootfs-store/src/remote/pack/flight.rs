@@ -1,7 +1,6 @@
 //! Fetches that are under way.
 
 use std::ops::Range;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use super::super::OriginError;
@@ -13,8 +12,8 @@ pub(super) struct Flight {
     pub(super) range: Range<u64>,
     /// What they are fetched for.
     pub(super) wanted: Range<u64>,
-    /// A part of them came, so that it is worth to wait on.
-    pub(super) has_brought: AtomicBool,
+    /// Nobody reads them yet.
+    pub(super) is_ahead: bool,
     /// Set before it ends, if it does so without them.
     pub(super) failure: OnceLock<Failure>,
 }
@@ -59,7 +58,7 @@ impl State {
         let ends = missing.first().zip(missing.last());
         let missing = ends.map_or(wanted.clone(), |(first, last)| first.start..last.end);
         let range = match kind {
-            Kind::Alone => missing,
+            Kind::Alone | Kind::Ahead => missing,
             Kind::Page => {
                 let around = self.ahead.pages(&missing);
                 let end = around.end.min(self.taken_from(missing.end));
@@ -75,7 +74,7 @@ impl State {
         let flight = Arc::new(Flight {
             range,
             wanted: wanted.clone(),
-            has_brought: AtomicBool::new(false),
+            is_ahead: kind == Kind::Ahead,
             failure: OnceLock::new(),
         });
         self.flights.push(Arc::clone(&flight));

@@ -8,21 +8,20 @@ use super::super::cache::CacheFile;
 use super::super::counters::add;
 use super::super::patience::Patience;
 use super::super::{OriginError, RemoteError};
-use super::download::Got;
+use super::download::{Download, Got};
 use super::flight::{Failure, Flight};
-use super::{Kind, RemotePack, State};
-
-/// Who begins so soon after a failure may have waited for it.
-const FAILED_LATELY: Duration = Duration::from_secs(1);
+use super::landing::Landing;
+use super::{Doubt, Kind, RemotePack, State};
+use crate::registry::{SLICE, is_wanted};
 
 impl RemotePack {
-    /// The bytes of `wanted`, and the origin that sent all of them just now, if one did. The first `refused` origins
+    /// The bytes of `wanted`, and the origin that sent all of them just now, if one did. Origins that are in `doubt`
     /// are asked last.
     pub(super) fn obtain(
         &self,
         wanted: &Range<u64>,
         kind: Kind,
-        refused: usize,
+        doubt: Doubt,
     ) -> Result<(Vec<u8>, Option<String>), RemoteError> {
         let begun = Instant::now();
         let mut from = None;
@@ -48,17 +47,18 @@ impl RemotePack {
             let flight = state.take_off(wanted, kind, self.bytes);
             // Nobody writes to a blob.
             let cache = cache.filter(|_| !state.is_sealed);
-            let patience = self.patience(&state);
+            let patience = self.patience(&state, begun);
             drop(state);
-            let got = self.download(&flight, cache.as_deref(), refused, patience);
-            let got = self.land(&flight, got, cache.as_deref());
+            let landing = Landing::new(self, &flight, cache.as_deref());
+            let download = Download::new(self, &flight, cache.as_deref(), doubt, patience);
+            let got = landing.land(download.run());
             match got.map_err(|failure| self.failed(failure, begun))? {
                 Got::Bytes(bytes, origin) => {
                     if let Some(found) = self.join(wanted, &flight.range, &bytes, cache.as_deref())
                     {
                         let is_all =
                             flight.range.start <= wanted.start && wanted.end <= flight.range.end;
-                        return Ok((found, Some(origin).filter(|_| is_all)));
+                        return Ok((found, origin.filter(|_| is_all)));
                     }
                     self.forget(wanted);
                 }
@@ -69,14 +69,15 @@ impl RemotePack {
         }
     }
 
-    /// How long a fetch may take that begins now: as long as reads wait, or one try if the last one failed just now, as
-    /// others may have waited for that outside of this pack, one behind the other.
-    fn patience(&self, state: &State) -> Patience {
-        let is_lately = |failed: Instant| failed.elapsed() < FAILED_LATELY;
-        Patience::new(match state.failed.is_some_and(is_lately) {
-            true => Duration::ZERO,
-            false => self.access.patience,
-        })
+    /// How long a fetch may take for a reader that has waited since `begun`: as long as reads wait, or one try if the
+    /// last one failed just now, as it may have waited for that outside of this pack.
+    fn patience(&self, state: &State, begun: Instant) -> Patience {
+        let limit = self.access.patience;
+        let patience = Patience::new(limit).since(begun.max(state.arrived));
+        match state.has_failed_lately(limit) {
+            true => patience.once(),
+            false => patience,
+        }
     }
 
     /// The bytes of `wanted`, of which those in `range` are `fetched` and the others in the cache.
@@ -123,16 +124,26 @@ impl RemotePack {
             self.access.patience.checked_sub(since.elapsed())
         };
         let wait = left(&state).unwrap_or(Duration::ZERO);
-        let waited = self.changed.wait_timeout(state, wait);
+        let waited = self.changed.wait_timeout(state, wait.min(SLICE));
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if !is_wanted() {
+            let error = OriginError::stopped();
+            return Err(self.failed(
+                Failure {
+                    origin: self.first_origin(),
+                    error,
+                    is_final: true,
+                },
+                begun,
+            ));
+        }
         match flight.failure.get() {
             Some(failure) if failure.is_final || left(&state).is_none() => {
                 Err(self.failed(failure.clone(), begun))
             }
             None if left(&state).is_none() => {
-                let origin = self.origins().into_iter().next().unwrap_or_default();
                 let error = OriginError::transient(Slow);
-                Err(self.failed(Failure::transient(origin, error), begun))
+                Err(self.failed(Failure::transient(self.first_origin(), error), begun))
             }
             _ => Ok(state),
         }

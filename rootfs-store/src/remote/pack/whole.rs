@@ -58,10 +58,17 @@ impl RemotePack {
 
     /// Takes that back, as no blob was made of the file.
     pub(in super::super) fn unseal(&self, cache: &CacheFile) {
-        if let Err(error) = cache.get().lock_shared() {
+        let is_in_place = cache.release().unwrap_or_else(|error| {
             tracing::warn!(pack = %self.digest, %error, "can't lock what was fetched");
+            false
+        });
+        let mut state = self.lock();
+        state.is_sealed = false;
+        if !is_in_place {
+            // Another one may have made a blob of it, or removed it.
+            state.cache = None;
+            state.here = Ranges::default();
         }
-        self.lock().is_sealed = false;
     }
 
     /// Forgets those frames that are not what the pack's table says; all bytes if that does not help.

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rootfs_store::{
-    BootProfile, ImportOptions, Progress, PullError, PullOptions, PushError, Pushed,
+    BootProfile, FillOptions, ImportOptions, Progress, PullError, PullOptions, PushError, Pushed,
     SnapshotDigest, Stage, Store,
 };
 use testbed::{Auth, Fault, Front, Options, Registry, TokenRules};
@@ -448,6 +448,64 @@ fn damaged_pack_is_blamed_when_the_registry_refuses_it() {
     assert!(chain(&error).contains(&pack), "{}", chain(&error));
     let fresh = bed.store("fresh", &[]);
     pull(&fresh, bed.registry.host(), "labs/disk:v1", false).unwrap_err();
+}
+
+/// Whether a request is for a blob as a whole, or for much of it.
+fn is_stream(seen: &testbed::Seen) -> bool {
+    let ends = seen.range.as_deref().and_then(|range| {
+        let (start, end) = range.strip_prefix("bytes=")?.split_once('-')?;
+        Some(start.parse::<u64>().ok()?..end.parse::<u64>().ok()?)
+    });
+    let is_blob = seen.method == "GET" && seen.path.contains("/blobs/");
+    is_blob && ends.is_none_or(|range| range.end - range.start > 1 << 20)
+}
+
+/// Transfers that stall don't keep a guest's read waiting, however few requests there may be at once.
+#[test]
+fn read_gets_in_while_a_fill_from_a_slow_registry_holds_all_other_requests() {
+    let bed = Bed::plain();
+    let front = Front::start(bed.registry.host()).unwrap();
+    let store = bed.store("store", &[front.host()]);
+    let first = changed(&store, &base(&bed, &store), 8 << 20, &noise(1, 4 << 20));
+    let snapshot = changed(&store, &first, 12 << 20, &noise(2, 3 << 20));
+    push(&store, &snapshot, front.host(), "labs/disk:v1");
+    let mut options = bed.options();
+    options.plain_http.insert(front.host().to_owned());
+    options.parallel = 2;
+    let lazy = bed.store_with("lazy", options);
+    pull(&lazy, front.host(), "labs/disk:v1", true).unwrap();
+    let disk = lazy.create_disk("d", &snapshot).unwrap();
+    front.set_plan(|_, seen| {
+        let stall = Fault::StallBody {
+            at: 1000,
+            pause: Duration::from_secs(60),
+        };
+        is_stream(seen).then_some(stall)
+    });
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let fill = scope.spawn(|| {
+            let options = FillOptions {
+                is_cancelled: &|| is_over.load(Ordering::Relaxed),
+                ..FillOptions::default()
+            };
+            lazy.fill(&snapshot, &options, &())
+        });
+        while !front.log().iter().any(|seen| seen.fault.is_some()) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        let (begun, mut buffer) = (Instant::now(), vec![0; 4096]);
+        let read = disk.read_at(&mut buffer, 8 << 20);
+        let took = begun.elapsed();
+        is_over.store(true, Ordering::Relaxed);
+        read.unwrap();
+        assert!(buffer == noise(1, 4 << 20)[..4096]);
+        // The stalled requests are given up after five seconds.
+        assert!(took < Duration::from_secs(4), "{took:?}");
+        front.clear_plan();
+        drop(fill.join().unwrap());
+    });
 }
 
 /// Two pulls at once share what comes, and both have it all.

@@ -3,12 +3,13 @@
 use std::fs;
 use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, PermissionsExt};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rootfs_store::{BlobDigest, FillOptions, Progress, RemoteError, Stage, Store, StoreError};
 
-use super::origin::Manner;
+use super::origin::{Manner, Memory, options};
 use super::{CHUNK, Lazy};
 
 fn fill(lazy: &Lazy, store: &Store) -> rootfs_store::Filled {
@@ -30,9 +31,17 @@ fn check_is_blob(lazy: &Lazy) {
     lazy.check_all(&store);
 }
 
-/// The highest number that it was told, and how much of how much that is.
+/// The highest number that it was told, how much of how much that is, and how often it was told anything.
 #[derive(Default)]
-struct Told(AtomicU64, AtomicU64);
+struct Told(AtomicU64, AtomicU64, AtomicU64);
+
+impl Told {
+    fn wait_for(&self, done: u64) {
+        while self.0.load(Ordering::Relaxed) < done {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
 
 impl Progress for Told {
     fn advance(&self, stage: Stage, done: u64, total: u64) {
@@ -40,6 +49,7 @@ impl Progress for Told {
         assert!(done <= total);
         self.0.fetch_max(done, Ordering::Relaxed);
         self.1.store(total, Ordering::Relaxed);
+        self.2.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -200,6 +210,62 @@ fn pack_that_others_have_open_is_copied() {
     assert_eq!(lazy.origin.requests(), []);
 }
 
+/// Another process reads from an origin that lies, when that is too late for what the fill hashes while it comes, and
+/// closes the file before the fill ends.
+#[test]
+fn what_another_process_damages_behind_a_fill_is_found() {
+    // It opens the file before the fill does, or during it.
+    for opens_early in [true, false] {
+        let lazy = Lazy::new();
+        let bytes = lazy.packs[0].bytes;
+        let liar = Arc::new(Memory::default());
+        liar.add(
+            &Store::open(lazy.dir.path().join("from")).unwrap(),
+            &lazy.packs[0].digest,
+        );
+        let other = Store::open_with(lazy.store.dir(), options(&liar)).unwrap();
+        if opens_early {
+            lazy.check_chunk(&other, 250);
+        }
+        let pause = |millis| {
+            lazy.origin.behave(Manner {
+                piece: Some(64 << 10),
+                pause: Duration::from_millis(millis),
+                ..Manner::default()
+            });
+        };
+        pause(50);
+        let told = Told::default();
+        std::thread::scope(|scope| {
+            let (lazy, told) = (&lazy, &told);
+            let fill = scope.spawn(move || {
+                let options = FillOptions::default();
+                lazy.store.fill(&lazy.snapshot, &options, told).unwrap()
+            });
+            told.wait_for(bytes / 16);
+            if !opens_early {
+                lazy.check_chunk(&other, 250);
+            }
+            pause(1);
+            told.wait_for(bytes / 2);
+            pause(200);
+            liar.behave(Manner {
+                lies: usize::MAX,
+                ..Manner::default()
+            });
+            lazy.read(&other, 100 * CHUNK, CHUNK).unwrap_err();
+            drop(other);
+            pause(0);
+            assert!(
+                told.0.load(Ordering::Relaxed) < bytes,
+                "the fill was too fast"
+            );
+            assert_eq!(fill.join().unwrap().packs, 1);
+        });
+        check_is_blob(&lazy);
+    }
+}
+
 #[test]
 fn two_fills_and_readers_at_once_do_no_harm() {
     let lazy = Lazy::new();
@@ -227,6 +293,65 @@ fn rate_is_kept() {
     assert!(took < Duration::from_secs(3), "{took:?}");
 }
 
+/// Lets one byte pass in a second, so that a pack takes for ever.
+fn slowly(is_cancelled: &(dyn Fn() -> bool + Sync)) -> FillOptions<'_> {
+    FillOptions {
+        bytes_per_second: NonZeroU64::new(1),
+        is_cancelled,
+    }
+}
+
+#[test]
+fn who_waits_for_a_pack_gets_it_at_their_own_pace() {
+    let lazy = Lazy::new();
+    let told = Told::default();
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(|| {
+            let filled = lazy.store.fill(&lazy.snapshot, &slowly(&|| false), &());
+            filled.unwrap().packs
+        });
+        std::thread::sleep(Duration::from_millis(300));
+        let options = FillOptions {
+            bytes_per_second: NonZeroU64::new(lazy.packs[0].bytes),
+            ..FillOptions::default()
+        };
+        let filled = lazy.store.fill(&lazy.snapshot, &options, &told);
+        assert_eq!(filled.unwrap().packs + slow.join().unwrap(), 1);
+    });
+    let took = begun.elapsed();
+    assert!((900..20_000).contains(&took.as_millis()), "{took:?}");
+    assert_eq!(told.0.into_inner(), lazy.packs[0].bytes);
+    // Of every few pieces that the other one fetched, too.
+    assert!(told.2.into_inner() > 3);
+    check_is_blob(&lazy);
+}
+
+#[test]
+fn who_waits_for_another_fill_may_leave_it() {
+    let lazy = Lazy::new();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(|| {
+            let is_cancelled = || is_over.load(Ordering::Relaxed);
+            lazy.store.fill(&lazy.snapshot, &slowly(&is_cancelled), &())
+        });
+        std::thread::sleep(Duration::from_millis(300));
+        let begun = Instant::now();
+        let is_cancelled = || begun.elapsed() > Duration::from_millis(300);
+        let left = lazy.store.fill(&lazy.snapshot, &slowly(&is_cancelled), &());
+        let took = begun.elapsed();
+        is_over.store(true, Ordering::Relaxed);
+        assert!(took < Duration::from_secs(5), "{took:?}");
+        for ended in [left, slow.join().unwrap()] {
+            let Err(StoreError::Remote(error)) = ended else {
+                panic!("{ended:?}")
+            };
+            assert!(matches!(*error, RemoteError::Cancelled), "{error:?}");
+        }
+    });
+}
+
 #[test]
 fn leftover_of_a_killed_fill_is_taken_away() {
     let lazy = Lazy::new();
@@ -240,31 +365,5 @@ fn leftover_of_a_killed_fill_is_taken_away() {
     fs::rename(lazy.blob(), lazy.cache()).unwrap();
     let filled = fill(&lazy, &lazy.reopened());
     assert_eq!((filled.packs, filled.fetched_bytes), (1, 0));
-    check_is_blob(&lazy);
-}
-
-#[test]
-fn damaged_pack_is_fetched_anew_and_replaced() {
-    let lazy = Lazy::new();
-    fill(&lazy, &lazy.store);
-    let mut bytes = fs::read(lazy.blob()).unwrap();
-    bytes[5 * CHUNK] ^= 1;
-    fs::remove_file(lazy.blob()).unwrap();
-    fs::write(lazy.blob(), &bytes).unwrap();
-    let store = lazy.reopened();
-    assert!(!store.verify(&()).unwrap().faults.is_empty());
-    let lease = store.lease().unwrap();
-    let refetch = || {
-        let options = FillOptions::default();
-        store.refetch_packs(&lazy.packs, super::origin::ORIGIN, &lease, &options, &())
-    };
-    lazy.origin.behave(Manner {
-        is_empty: true,
-        ..Manner::default()
-    });
-    refetch().unwrap_err();
-    assert!(fs::read(lazy.blob()).unwrap() == bytes);
-    lazy.origin.behave(Manner::default());
-    assert_eq!(refetch().unwrap().packs, 1);
     check_is_blob(&lazy);
 }

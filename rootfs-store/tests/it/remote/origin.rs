@@ -48,6 +48,20 @@ pub(crate) struct Manner {
     /// So many answers are longer than they should be.
     pub(crate) excesses: usize,
     pub(crate) delay: Duration,
+    /// Bytes that are handed over at a time, if not as many as usual.
+    pub(crate) piece: Option<usize>,
+    /// How long each of these takes.
+    pub(crate) pause: Duration,
+    /// It panics when it has sent a half of what was asked for.
+    pub(crate) panics: bool,
+    /// Only this origin is cut off, and takes its time.
+    pub(crate) only: Option<&'static str>,
+}
+
+impl Manner {
+    fn is_meant(&self, origin: &str) -> bool {
+        self.only.is_none_or(|only| only == origin)
+    }
 }
 
 /// What was asked for.
@@ -108,7 +122,9 @@ impl Memory {
             )));
         }
         let lies = manner.liar.is_none_or(|liar| liar == origin) && take(&mut manner.lies);
-        let (cut, excess) = (take(&mut manner.cuts), take(&mut manner.excesses));
+        let is_cut = manner.is_meant(origin);
+        let cut = is_cut && take(&mut manner.cuts);
+        let excess = take(&mut manner.excesses);
         let is_empty = manner.is_empty;
         let Some(bytes) = state.blobs.get(blob).filter(|_| !is_empty) else {
             return Err(OriginError::permanent(io::Error::from(
@@ -118,8 +134,8 @@ impl Memory {
         let at = |at: u64| usize::try_from(at).unwrap();
         let mut bytes = bytes[at(range.start)..at(range.end)].to_vec();
         if lies {
-            let middle = bytes.len() / 2;
-            bytes[middle] ^= 0x40;
+            let third = bytes.len() / 3;
+            bytes[third] ^= 0x40;
         }
         if cut {
             bytes.truncate(bytes.len() / 2);
@@ -128,6 +144,35 @@ impl Memory {
             bytes.push(0);
         }
         Ok((bytes, cut))
+    }
+}
+
+impl Memory {
+    fn send(
+        &self,
+        origin: &str,
+        (bytes, is_cut): (Vec<u8>, bool),
+        sink: Sink<'_>,
+    ) -> Result<(), OriginError> {
+        let manner = self.state().manner.clone();
+        let is_meant = manner.is_meant(origin);
+        let piece = manner.piece.filter(|_| is_meant);
+        for (number, piece) in bytes.chunks(piece.unwrap_or(PIECE)).enumerate() {
+            let is_half = number * piece.len() >= bytes.len() / 2;
+            assert!(!(manner.panics && is_half), "{origin} panics");
+            if is_meant {
+                // It may have changed meanwhile.
+                let pause = self.state().manner.pause;
+                std::thread::sleep(pause);
+            }
+            sink(piece).map_err(|_| OriginError::stopped())?;
+        }
+        match is_cut {
+            true => Err(OriginError::transient(io::Error::from(
+                io::ErrorKind::UnexpectedEof,
+            ))),
+            false => Ok(()),
+        }
     }
 }
 
@@ -144,14 +189,16 @@ impl Origin for Memory {
         blob: &BlobDigest,
         blob_bytes: u64,
         range: Range<u64>,
+        sink: Sink<'_>,
     ) -> Result<Part, OriginError> {
         assert!(range.start < range.end && range.end <= blob_bytes);
         assert!(range.end - range.start <= rootfs_store::MAX_READ_BYTES);
         if self.state().manner.knows_no_ranges {
             return Ok(Part::NoRanges);
         }
-        let (bytes, _) = self.answer(origin, blob, &range, false)?;
-        Ok(Part::Bytes(bytes))
+        let answer = self.answer(origin, blob, &range, false)?;
+        self.send(origin, answer, sink)?;
+        Ok(Part::Complete)
     }
 
     fn stream(
@@ -163,16 +210,8 @@ impl Origin for Memory {
         sink: Sink<'_>,
     ) -> Result<(), OriginError> {
         assert!(range.start < range.end && range.end <= blob_bytes);
-        let (bytes, is_cut) = self.answer(origin, blob, &range, true)?;
-        for piece in bytes.chunks(PIECE) {
-            sink(piece).map_err(|_| OriginError::stopped())?;
-        }
-        match is_cut {
-            true => Err(OriginError::transient(io::Error::from(
-                io::ErrorKind::UnexpectedEof,
-            ))),
-            false => Ok(()),
-        }
+        let answer = self.answer(origin, blob, &range, true)?;
+        self.send(origin, answer, sink)
     }
 }
 

@@ -367,7 +367,9 @@ fn recorded_chunks_are_fetched_with_few_requests() {
 
     fs::remove_dir_all(lazy.store.dir().join("cache")).unwrap();
     let store = lazy.reopened();
-    let prefetched = store.prefetch(&lazy.snapshot, &asked, &()).unwrap();
+    let prefetched = store
+        .prefetch(&lazy.snapshot, &asked, &|| false, &())
+        .unwrap();
     assert_eq!(prefetched.chunks, recorded.len() as u64);
     let wanted = recorded.len() as u64 * (CHUNK as u64 + 100);
     assert!(prefetched.bytes <= 2 * wanted, "{prefetched:?}");
@@ -379,7 +381,10 @@ fn recorded_chunks_are_fetched_with_few_requests() {
     }
     assert_eq!(lazy.origin.requests(), []);
     assert_eq!(
-        store.prefetch(&lazy.snapshot, &asked, &()).unwrap().chunks,
+        store
+            .prefetch(&lazy.snapshot, &asked, &|| false, &())
+            .unwrap()
+            .chunks,
         0
     );
 }
