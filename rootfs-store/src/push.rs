@@ -65,7 +65,8 @@ impl Store {
     /// Pushes a snapshot to a registry: the blobs that are missing there, then its manifest by the reference's tag.
     ///
     /// Packs that are elsewhere themselves are fetched first ([`Stage::Fetch`](crate::Stage::Fetch)), unless the
-    /// registry has them or can take them from another of its repositories. What it returns says that the registry has all of the snapshot.
+    /// registry has them or can take them from another of its repositories. What it returns says that the registry has
+    /// all of the snapshot.
     ///
     /// # Errors
     /// [`PushError`].

@@ -123,7 +123,9 @@ impl Repair<'_> {
                 self.progress.advance(Stage::Fetch, done, total);
             };
             match self.fetch(digest, size.unwrap_or(MAX_DOCUMENT_BYTES), &came) {
-                Err(NotRepaired::Registry { source, .. }) if error::is_of_all(&source) => {
+                Err(NotRepaired::Registry { source, .. })
+                    if error::is_of_all(&source) && !self.copy.answers(digest) =>
+                {
                     let from = self.copy.to_string();
                     return Err(RepairError::Registry { from, source });
                 }

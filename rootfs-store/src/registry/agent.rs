@@ -10,6 +10,7 @@ use ureq::{Agent, Proxy};
 
 use super::connection::TcpConnector;
 use super::error::RegistryError;
+use super::least_rate::LeastRate;
 use super::options::{ProxySetting, RegistryOptions};
 
 /// Bytes that are read from and written to a connection at once.
@@ -33,6 +34,7 @@ pub(crate) fn agent(options: &RegistryOptions) -> Result<Agent, RegistryError> {
         .accept_encoding("")
         .proxy(proxy(&options.proxy)?)
         .tls_config(tls.build())
+        .timeout_resolve(Some(options.connect_timeout))
         .timeout_connect(Some(options.connect_timeout))
         .timeout_per_read(Some(options.idle_timeout))
         .timeout_per_write(Some(options.idle_timeout))
@@ -44,10 +46,12 @@ pub(crate) fn agent(options: &RegistryOptions) -> Result<Agent, RegistryError> {
         .max_idle_connections_per_host(options.parallel.max(1))
         .build();
     // As ureq's own chain is, but for the TCP in it.
-    let connector =
-        ().chain(ConnectProxyConnector::default())
-            .chain(TcpConnector)
-            .chain(RustlsConnector::default());
+    let connector = ()
+        .chain(ConnectProxyConnector::default())
+        .chain(TcpConnector {
+            least: LeastRate::of(options),
+        })
+        .chain(RustlsConnector::default());
     let resolver = DefaultResolver::default();
     Ok(Agent::with_parts(config, connector, resolver))
 }

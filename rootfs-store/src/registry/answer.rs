@@ -4,14 +4,13 @@
 
 use std::io::Read;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use tracing::Span;
 use ureq::http::{HeaderMap, Response};
 use ureq::{BodyReader, http};
 
 use super::error::RegistryError;
-use super::least_rate::{LeastRate, Meter, Slow};
 use super::metrics::{Counters, count};
 use super::retry_after::parse_retry_after;
 use super::server_text::{MAX_FAILURE_BYTES, failure_text};
@@ -34,8 +33,6 @@ pub(crate) struct Answer {
     url: Url,
     request: String,
     counters: Arc<Counters>,
-    meter: Meter,
-    slow: Option<Slow>,
     following: Following,
     /// Held while the body is read.
     slot: Option<Slot>,
@@ -47,7 +44,6 @@ impl Answer {
         url: Url,
         request: String,
         counters: Arc<Counters>,
-        least: LeastRate,
     ) -> Self {
         let (parts, body) = response.into_parts();
         Self {
@@ -57,8 +53,6 @@ impl Answer {
             url,
             request,
             counters,
-            meter: Meter::new(least),
-            slow: None,
             following: Following {
                 span: Span::none(),
                 received: 0,
@@ -126,20 +120,10 @@ impl Answer {
 
     /// Reads some bytes of the body; none at its end.
     pub(crate) fn read(&mut self, buf: &mut [u8]) -> Result<usize, RegistryError> {
-        // What came before it was too slow is not lost.
-        if let Some(slow) = self.slow.take() {
-            return Err(RegistryError::TooSlow {
-                request: self.request.clone(),
-                bytes: slow.bytes,
-                time: slow.time,
-            });
-        }
-        let begun = Instant::now();
         let read = self.body.read(buf);
         let len = read.map_err(|error| wire_error(&self.request, error.into()))?;
         count(&self.counters.bytes_in, len);
         self.following.received += len as u64;
-        self.slow = self.meter.add(len as u64, begun.elapsed()).err();
         Ok(len)
     }
 

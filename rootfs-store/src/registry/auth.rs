@@ -3,8 +3,9 @@
 //! Invariant: a token is used for the registry and the access that it was fetched for, and only while it is valid.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::challenge::Challenge;
 use super::client::{Client, Registry};
@@ -14,7 +15,10 @@ use super::options::{Credential, Credentials};
 use super::secret::Secret;
 use super::token::{self, Realm, Token};
 use super::url::Url;
+use super::wanted::is_wanted;
 
+/// How long somebody who waits for a token does not look whether it is there.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// Most tokens that are kept for one registry.
 const MAX_TOKENS: usize = 256;
 
@@ -85,7 +89,7 @@ impl Auth {
         access: &Access,
     ) -> Result<Option<Secret>, RegistryError> {
         let host = self.host(registry);
-        let mut host = lock(&host);
+        let mut host = lock_while_wanted(&host, registry)?;
         let realm = match &host.way {
             Way::None => return Ok(None),
             Way::Basic => {
@@ -125,7 +129,7 @@ impl Auth {
             check_realm(&realm.url, registry, request)?;
         }
         let host = self.host(registry);
-        let mut host = lock(&host);
+        let mut host = lock_while_wanted(&host, registry)?;
         let known = host.tokens.get(&access.scopes);
         // Another thread may have renewed it meanwhile.
         if known.is_some_and(|token| Some(&token.authorization) == sent) {
@@ -175,6 +179,25 @@ fn check_realm(realm: &Url, registry: &Registry, request: &str) -> Result<(), Re
         request: request.to_owned(),
         host: realm.origin.authority(),
     })
+}
+
+/// Locks what is held while a token is fetched, unless nobody waits for that any more.
+fn lock_while_wanted<'a>(
+    host: &'a Mutex<Host>,
+    registry: &Registry,
+) -> Result<MutexGuard<'a, Host>, RegistryError> {
+    loop {
+        match host.try_lock() {
+            Ok(host) => return Ok(host),
+            Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) if !is_wanted() => {
+                return Err(RegistryError::Cancelled {
+                    request: format!("a token for {}", registry.host),
+                });
+            }
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,4 +1,6 @@
-//! TCP connections whose waits end when nobody wants them any more.
+//! TCP connections whose waits end when nobody wants them any more, or when too little comes or goes.
+//!
+//! It is here that bytes are counted, below TLS and HTTP: what these wait for may be much more than a byte.
 //!
 //! Invariant: a wait ends within a slice of time after its transfer has ended, and a byte that was sent is never sent
 //! again.
@@ -16,16 +18,23 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
 };
 
+use super::least_rate::{LeastRate, Meter};
 use super::wanted::{SLICE, is_wanted};
 
 /// Connects by TCP where nothing before it in the chain did.
 #[derive(Debug)]
-pub(crate) struct TcpConnector;
+pub(crate) struct TcpConnector {
+    pub(crate) least: LeastRate,
+}
 
 /// A connection.
 pub(crate) struct Connection {
     stream: TcpStream,
     buffers: LazyBuffers,
+    sent: Meter,
+    received: Meter,
+    /// Something has come since something was sent. Until then the other side may be at work.
+    has_answered: bool,
 }
 
 /// The transfer has ended.
@@ -52,10 +61,22 @@ impl<In: Transport> Connector<In> for TcpConnector {
             details.config.input_buffer_size(),
             details.config.output_buffer_size(),
         );
-        Ok(Some(Either::B(Connection {
+        let buffers = LazyBuffers::new(input, output);
+        Ok(Some(Either::B(Connection::new(
+            stream, buffers, self.least,
+        ))))
+    }
+}
+
+impl Connection {
+    fn new(stream: TcpStream, buffers: LazyBuffers, least: LeastRate) -> Self {
+        Self {
             stream,
-            buffers: LazyBuffers::new(input, output),
-        })))
+            buffers,
+            sent: Meter::new(least),
+            received: Meter::new(least),
+            has_answered: false,
+        }
     }
 }
 
@@ -65,21 +86,32 @@ impl Transport for Connection {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        self.received.reset();
+        self.has_answered = false;
         let mut left = &self.buffers.output()[..amount];
         while !left.is_empty() {
+            let begun = Instant::now();
             let sent = in_slices(timeout.for_write(), || (&self.stream).write(left))?;
             if sent == 0 {
                 return Err(io::Error::from(io::ErrorKind::WriteZero).into());
             }
+            let measured = self.sent.add(sent as u64, begun.elapsed());
+            measured.map_err(io::Error::other)?;
             left = &left[sent..];
         }
         Ok(())
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        self.sent.reset();
+        let begun = Instant::now();
         let input = self.buffers.input_append_buf();
         let came = in_slices(timeout.for_read(), || (&self.stream).read(input))?;
         self.buffers.input_appended(came);
+        if std::mem::replace(&mut self.has_answered, true) && came > 0 {
+            let measured = self.received.add(came as u64, begun.elapsed());
+            measured.map_err(io::Error::other)?;
+        }
         Ok(came > 0)
     }
 

@@ -84,12 +84,12 @@ pub enum RegistryError {
         /// The request.
         request: String,
     },
-    /// An answer came too slowly, see [`RegistryOptions::least_rate`](crate::RegistryOptions::least_rate).
-    #[error("{request}: only {bytes} bytes came in {time:?}")]
+    /// A request went or its answer came too slowly, see [`RegistryOptions::least_rate`](crate::RegistryOptions::least_rate).
+    #[error("{request}: only {bytes} bytes passed in {time:?}")]
     TooSlow {
         /// The request.
         request: String,
-        /// Bytes that came.
+        /// Bytes that did.
         bytes: u64,
         /// How long was waited for them.
         time: Duration,

@@ -1,6 +1,6 @@
-//! How fast a body has to come.
+//! How fast bytes have to come and go.
 //!
-//! Invariant: only time that is spent waiting for the registry counts, however long the receiver takes for its own
+//! Invariant: only time that is spent waiting for the other side counts, however long the receiver takes for its own
 //! work.
 
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub(crate) struct LeastRate {
     window: Duration,
 }
 
-/// Measures one body.
+/// Measures one direction of a connection.
 #[derive(Debug)]
 pub(crate) struct Meter {
     least: LeastRate,
@@ -24,8 +24,9 @@ pub(crate) struct Meter {
     time: Duration,
 }
 
-/// What came in a window, which is too little.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What passed in a window, which is too little.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("only {bytes} bytes passed in {time:?}")]
 pub(crate) struct Slow {
     pub(crate) bytes: u64,
     pub(crate) time: Duration,
@@ -59,10 +60,15 @@ impl Meter {
         }
     }
 
-    /// Takes in that it took `time` until `bytes` came.
+    /// Begins a new window.
+    pub(crate) fn reset(&mut self) {
+        (self.bytes, self.time) = (0, Duration::ZERO);
+    }
+
+    /// Takes in that it took `time` until `bytes` had passed.
     ///
     /// # Errors
-    /// [`Slow`] at the end of a window in which too few came.
+    /// [`Slow`] at the end of a window in which too few did.
     pub(crate) fn add(&mut self, bytes: u64, time: Duration) -> Result<(), Slow> {
         self.bytes += bytes;
         self.time += time;
@@ -73,7 +79,7 @@ impl Meter {
             bytes: self.bytes,
             time: self.time,
         };
-        (self.bytes, self.time) = (0, Duration::ZERO);
+        self.reset();
         match window.bytes < self.least.bytes_in(window.time) {
             true => Err(window),
             false => Ok(()),

@@ -21,12 +21,13 @@ pub struct RegistryOptions {
     pub mirrors: BTreeMap<String, Vec<String>>,
     /// The way out.
     pub proxy: ProxySetting,
-    /// How long a connection may take to be made, TLS included.
+    /// How long it may take to find a host's address; and as long again to make a connection, TLS included. The first
+    /// can't be cancelled.
     pub connect_timeout: Duration,
     /// How long no byte may come or go before a connection counts as broken.
     pub idle_timeout: Duration,
-    /// How many bytes of an answer have to come in a second at least, on average over each
-    /// [`idle_timeout`](Self::idle_timeout) that is spent waiting for them; a connection that brings fewer counts as
+    /// How many bytes have to come or go in a second at least, on average over each
+    /// [`idle_timeout`](Self::idle_timeout) that is spent waiting for them; a connection that passes fewer counts as
     /// broken. 0 for no limit.
     pub least_rate: u64,
     /// How often and when to try again.
@@ -88,7 +89,7 @@ pub enum Credential {
 #[non_exhaustive]
 pub enum ProxySetting {
     /// The first of `ALL_PROXY`, `HTTPS_PROXY` and `HTTP_PROXY` that is set, in upper or lower case, for all hosts but
-    /// those that `NO_PROXY` names.
+    /// those that `NO_PROXY` names. One that does not speak HTTP is not used; a warning says so.
     Environment,
     /// Straight.
     None,

@@ -40,7 +40,7 @@ pub(crate) enum Urgency {
     /// What is sent or fetched as a whole, which takes as long as it takes.
     #[default]
     Background,
-    /// A guest, for a few bytes.
+    /// A guest, for what it reads or will read next.
     Urgent,
 }
 

@@ -17,7 +17,7 @@ use super::agent::{HEAD_TIMEOUTS, MAX_HEAD_BYTES, agent};
 use super::answer::Answer;
 use super::body::{Body, Part, PartReader};
 use super::error::RegistryError;
-use super::least_rate::LeastRate;
+use super::least_rate::Slow;
 use super::metrics::{Counters, count};
 use super::options::RegistryOptions;
 use super::secret::Secret;
@@ -31,7 +31,6 @@ use super::wanted::is_wanted;
 pub(crate) struct Transport {
     agent: Agent,
     idle_timeout: Duration,
-    least: LeastRate,
     counters: Arc<Counters>,
 }
 
@@ -74,7 +73,6 @@ impl Transport {
         Ok(Self {
             agent: agent(options)?,
             idle_timeout: options.idle_timeout,
-            least: LeastRate::of(options),
             counters,
         })
     }
@@ -165,7 +163,6 @@ impl Transport {
                 url.clone(),
                 request.to_owned(),
                 Arc::clone(&self.counters),
-                self.least,
             )),
             Err(error) => Err(wire_error(request, error)),
         }
@@ -234,7 +231,14 @@ pub(crate) fn wire_error(request: &str, error: ureq::Error) -> RegistryError {
                 source: Box::new(source),
             }
         }
-        ureq::Error::Io(source) => RegistryError::Connection { request, source },
+        ureq::Error::Io(source) => match source.get_ref().and_then(|inner| inner.downcast_ref()) {
+            Some(&Slow { bytes, time }) => RegistryError::TooSlow {
+                request,
+                bytes,
+                time,
+            },
+            None => RegistryError::Connection { request, source },
+        },
         error @ (ureq::Error::Rustls(_) | ureq::Error::Tls(_) | ureq::Error::TlsRequired) => {
             RegistryError::Tls {
                 request,

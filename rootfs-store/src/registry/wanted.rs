@@ -28,11 +28,12 @@ pub(crate) struct Wanted {
 impl Wanted {
     /// Nobody wants the transfer any more.
     pub(crate) fn end(&self) {
-        self.has_ended.store(true, Ordering::Relaxed);
+        // What led to it is seen by who sees it.
+        self.has_ended.store(true, Ordering::Release);
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        self.has_ended.load(Ordering::Relaxed)
+        self.has_ended.load(Ordering::Acquire)
     }
 
     /// Does a part of the transfer, whose requests fail soon after its end. A panic in it ends the transfer.

@@ -160,7 +160,12 @@ impl Fill<'_> {
                 }
             }
         };
-        let threads = PACKS_AT_ONCE.min(packs.len());
+        // One transfer is enough for a limit, and leaves its registry's other requests to others.
+        let at_once = match self.options.bytes_per_second {
+            Some(_) => 1,
+            None => PACKS_AT_ONCE,
+        };
+        let threads = at_once.min(packs.len());
         work_together(
             "fill",
             threads,

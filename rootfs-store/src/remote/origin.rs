@@ -23,7 +23,7 @@ pub trait Origin: fmt::Debug + Send + Sync {
     /// Hands the bytes of `range` to `sink` as they come, in order and in pieces of any size. The range is not empty
     /// and lies in the blob of `blob_bytes`; at most [`MAX_READ_BYTES`](crate::MAX_READ_BYTES) are asked for.
     ///
-    /// Where ranges are ignored, nothing is handed over, and the answer is [`Part::NoRanges`].
+    /// Where ranges are ignored, the answer is [`Part::NoRanges`].
     ///
     /// # Errors
     /// [`OriginError`]; what `sink` took stays with it, so that only the rest is asked for then.
@@ -58,7 +58,7 @@ pub trait Origin: fmt::Debug + Send + Sync {
 pub enum Part {
     /// All bytes of the range went to the sink.
     Complete,
-    /// It would send the whole blob, whatever range it is asked for; the sink got nothing.
+    /// It would send the whole blob, whatever range it is asked for; what the sink got, if anything, is void.
     NoRanges,
 }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::crew::work_together;
 use super::{RemoteError, RemotePack};
 use crate::digest::{BlobDigest, SnapshotDigest};
-use crate::index::PackRef;
+use crate::index::{Index, PackRef};
 use crate::progress::{Progress, Stage};
 use crate::registry::Wanted;
 use crate::store::{Store, StoreError};
@@ -48,9 +48,41 @@ impl Store {
         progress: &dyn Progress,
     ) -> Result<Prefetched, StoreError> {
         let (_lease, snapshot) = self.to_read(snapshot)?;
-        let (index, source) = (snapshot.index(), &self.inner.source);
-        let mut packs: HashMap<BlobDigest, Option<Arc<RemotePack>>> = HashMap::new();
-        let (mut wants, mut prefetched) = (Vec::new(), Prefetched::default());
+        let planned = Mutex::new(Ok(Planned::default()));
+        // It reads index pages, which may be elsewhere, too.
+        let look_up = || {
+            let found = self.look_up(&snapshot.index(), chunks);
+            *planned.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        };
+        work_together("prefetch", 1, &Wanted::default(), is_cancelled, &look_up);
+        let planned = planned.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let done = planned.and_then(|planned| {
+            let bytes = |range: &Range<u64>| range.end - range.start;
+            let ranges = plan(&planned.wants);
+            let prefetched = Prefetched {
+                chunks: planned.wants.len() as u64,
+                ranges: ranges.len() as u64,
+                bytes: ranges.iter().map(|want| bytes(&want.range)).sum(),
+            };
+            fetch_all(
+                &ranges,
+                &planned.packs,
+                prefetched.bytes,
+                is_cancelled,
+                progress,
+            )?;
+            Ok(prefetched)
+        });
+        match done {
+            Err(_) if is_cancelled() => Err(RemoteError::Cancelled.into()),
+            done => done,
+        }
+    }
+
+    /// Where those of the chunks are that are elsewhere.
+    fn look_up(&self, index: &Index, chunks: &[u64]) -> Result<Planned, StoreError> {
+        let source = &self.inner.source;
+        let mut planned = Planned::default();
         for number in chunks.iter().filter(|number| **number < index.chunks) {
             let Some(at) = index.get(source, *number)? else {
                 continue;
@@ -58,37 +90,35 @@ impl Store {
             let PackRef::Complete(digest) = at.pack else {
                 continue;
             };
-            let pack = match packs.get(&digest) {
+            let pack = match planned.packs.get(&digest) {
                 Some(known) => known.clone(),
-                None => packs
-                    .entry(digest)
-                    .or_insert(source.elsewhere(&digest)?)
-                    .clone(),
-            };
-            let Some(pack) = pack else {
-                continue;
+                None => {
+                    let pack = source.elsewhere(&digest)?;
+                    planned.packs.insert(digest, pack.clone());
+                    pack
+                }
             };
             let range = at.offset..at.offset.saturating_add(u64::from(at.len));
             // What is wrong with other ranges is for their readers to see.
-            if range.end > pack.bytes || pack.is_here(&range) {
-                continue;
+            let is_missing =
+                |pack: Arc<RemotePack>| range.end <= pack.bytes && !pack.is_here(&range);
+            if pack.is_some_and(is_missing) {
+                planned.wants.push(Want {
+                    pack: digest,
+                    range,
+                });
             }
-            prefetched.chunks += 1;
-            wants.push(Want {
-                pack: digest,
-                range,
-            });
         }
-        let ranges = plan(&wants);
-        let bytes = |range: &Range<u64>| range.end - range.start;
-        prefetched.ranges = ranges.len() as u64;
-        prefetched.bytes = ranges.iter().map(|want| bytes(&want.range)).sum();
-        let fetched = fetch_all(&ranges, &packs, prefetched.bytes, is_cancelled, progress);
-        match fetched {
-            Err(_) if is_cancelled() => Err(RemoteError::Cancelled.into()),
-            fetched => fetched.map(|()| prefetched),
-        }
+        Ok(planned)
     }
+}
+
+/// Chunks that are to be fetched.
+#[derive(Debug, Default)]
+struct Planned {
+    wants: Vec<Want>,
+    /// The packs of all chunks, those that are blobs without anything.
+    packs: HashMap<BlobDigest, Option<Arc<RemotePack>>>,
 }
 
 fn fetch_all(

@@ -1,12 +1,12 @@
 //! Reading of a second copy.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use super::error::is_of_all;
 use super::{NotRepaired, RepairError, RepairSource};
-use crate::blobs::BLOBS;
+use crate::blobs::{BLOBS, open_blob};
 use crate::digest::BlobDigest;
 use crate::registry::{Registries, RegistryError, Repository};
 use crate::store::StoreError;
@@ -72,6 +72,17 @@ impl SecondCopy {
         }
     }
 
+    /// Whether it can be asked at all, for which it is asked whether it has a blob.
+    pub(super) fn answers(&self, digest: &BlobDigest) -> bool {
+        match &self.place {
+            Place::Blobs(_) => true,
+            Place::Repository(repository) => match repository.blob_size(digest) {
+                Err(error) => !is_of_all(&error),
+                Ok(_) => true,
+            },
+        }
+    }
+
     fn read_file(
         &self,
         path: PathBuf,
@@ -83,13 +94,13 @@ impl SecondCopy {
             path: path.clone(),
             source,
         };
-        let file = match open_file(&path) {
+        let (file, len) = match open_blob(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(self.missing(digest));
             }
             opened => opened.map_err(unreadable)?,
         };
-        if file.metadata().map_err(unreadable)?.len() > limit {
+        if len > limit {
             return Err(self.too_long(digest, limit));
         }
         // It may grow meanwhile.
@@ -172,16 +183,5 @@ impl SecondCopy {
 impl fmt::Display for SecondCopy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.source.fmt(f)
-    }
-}
-
-/// Opens a file, but nothing else that a path may name: opening a pipe would wait for ever.
-fn open_file(path: &Path) -> io::Result<File> {
-    match path.metadata()?.is_file() {
-        true => File::open(path),
-        false => Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "it is no regular file",
-        )),
     }
 }

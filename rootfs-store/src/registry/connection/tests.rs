@@ -1,6 +1,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::thread;
 
+use super::super::options::RegistryOptions;
 use super::super::wanted::Wanted;
 use super::*;
 
@@ -23,7 +24,8 @@ fn silent() -> (Connection, TcpStream) {
     stream.set_write_timeout(Some(SLICE)).unwrap();
     let buffers = LazyBuffers::new(4096, 1 << 20);
     let (peer, _) = listener.accept().unwrap();
-    (Connection { stream, buffers }, peer)
+    let least = LeastRate::of(&RegistryOptions::default());
+    (Connection::new(stream, buffers, least), peer)
 }
 
 /// How long `waits` takes if its transfer ends a moment after it began.

@@ -102,11 +102,11 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// Asks each origin once, or more often while it brings something. Fails for good only if all do.
+    /// Asks each origin once, for what those before it have not brought. Fails for good only if all do.
     fn ask_each(&mut self, origins: Vec<String>) -> Result<Got, Failure> {
         let mut worst: Option<Failure> = None;
         for origin in origins {
-            let error = match self.ask_on(&origin) {
+            let error = match self.ask(&origin) {
                 Ok(Answer::Complete) => return Ok(self.complete()),
                 Ok(Answer::Whole) => return Ok(Got::Spooled(origin)),
                 Ok(Answer::Joined) => return Ok(Got::Joined),
@@ -139,25 +139,6 @@ impl<'a> Download<'a> {
             From::Nowhere | From::Several => None,
         };
         Got::Bytes(std::mem::take(&mut self.bytes), from)
-    }
-
-    /// Asks one origin, and again for the rest if its answer is cut off.
-    fn ask_on(&mut self, origin: &str) -> Result<Answer, OriginError> {
-        loop {
-            let before = self.intake.total;
-            let answer = self.ask(origin);
-            let error = match answer {
-                Err(error) if error.is_transient() && self.intake.total > before => error,
-                answer => return answer,
-            };
-            tracing::debug!(pack = %self.pack.digest, %origin, %error, "asks for the rest");
-            if !self.pauses_after(&error) {
-                return Err(error);
-            }
-            if self.is_here() {
-                return Ok(Answer::Joined);
-            }
-        }
     }
 
     /// Pauses before something is tried again, if that is worth it; whether it did.

@@ -4,12 +4,14 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 
+use super::super::RemoteError;
 use super::super::cache::CacheFile;
 use super::super::ranges::Ranges;
 use super::RemotePack;
 use crate::blobs::io_error;
 use crate::chunk::{self, MAX_CHUNK_BYTES};
 use crate::pack::read_table;
+use crate::registry::{SLICE, is_wanted};
 use crate::store::StoreError;
 
 impl RemotePack {
@@ -44,15 +46,20 @@ impl RemotePack {
         Ok(cache)
     }
 
-    /// Waits for those who write to the cache file, and lets nobody do so from then on.
+    /// Waits for those who write to the cache file, and lets nobody do so from then on; unless it is not wanted any
+    /// more.
     pub(in super::super) fn seal(&self) -> Result<Arc<CacheFile>, StoreError> {
         let cache = self.cache_to_fill()?;
         let mut state = self.lock();
         state.is_sealed = true;
-        let sealed = self
-            .changed
-            .wait_while(state, |state| !state.flights.is_empty());
-        drop(sealed.unwrap_or_else(PoisonError::into_inner));
+        while !state.flights.is_empty() {
+            if !is_wanted() {
+                state.is_sealed = false;
+                return Err(RemoteError::Cancelled.into());
+            }
+            let waited = self.changed.wait_timeout(state, SLICE);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
         Ok(cache)
     }
 
