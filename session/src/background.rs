@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use rootfs_store::{FillOptions, SnapshotDigest, Store};
+use rootfs_store::{FillOptions, RemoteError, SnapshotDigest, Store, StoreError};
 
 use crate::error::one_line;
 
@@ -144,7 +144,7 @@ fn fetch_ahead(store: &Store, snapshot: &SnapshotDigest, chunks: &[u64], signal:
     }
 }
 
-/// Fetches the rest of a disk, as often as it takes.
+/// Fetches the rest of a disk, as often as it takes while its registry can't be reached.
 fn fill_disk(store: &Store, snapshot: &SnapshotDigest, fill: Fill, signal: &Signal) {
     let is_cancelled = || signal.is_over();
     let options = FillOptions {
@@ -161,10 +161,20 @@ fn fill_disk(store: &Store, snapshot: &SnapshotDigest, fill: Fill, signal: &Sign
                 return;
             }
             Err(_) if signal.is_over() => return,
-            Err(error) => tracing::warn!(message = one_line(&error), "could not fill a disk"),
+            Err(error) => {
+                tracing::warn!(message = one_line(&error), "could not fill a disk");
+                if !may_pass(&error) {
+                    return;
+                }
+            }
         }
         goes_on = signal.wait(PAUSE, |_| false);
     }
+}
+
+/// Whether a fill that failed so may succeed later, without anybody's help.
+fn may_pass(error: &StoreError) -> bool {
+    matches!(error, StoreError::Remote(error) if matches!(**error, RemoteError::Unreachable { .. }))
 }
 
 impl fmt::Debug for Background {

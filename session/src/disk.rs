@@ -20,6 +20,8 @@ use reach::Reach;
 
 /// How long after a guest is ready its reads still belong to its start, unless a command ends before.
 const START_TAIL: Duration = Duration::from_secs(10);
+/// What guests read and write at least.
+const BLOCK_BYTES: u64 = 4096;
 
 /// The root disk of a session, as its virtio-blk device sees it.
 #[derive(Debug)]
@@ -106,6 +108,9 @@ impl RootDisk {
         range: Range<u64>,
         result: Result<(), DiskError>,
     ) -> io::Result<()> {
+        if result.is_ok() {
+            self.reach.succeeded(&range, &self.events);
+        }
         result.map_err(|error| {
             self.reach.failed(range, &error, &self.events);
             let message = one_line(&error);
@@ -146,18 +151,24 @@ impl BlockBackend for RootDisk {
     }
 
     fn flush(&self) -> io::Result<()> {
-        self.changed("flush", 0..self.size(), self.disk.flush())
+        // It asks for nothing of what is on the disk.
+        self.changed("flush", 0..0, self.disk.flush())
     }
 
     fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
         let trimmed = self.disk.discard(offset, len);
-        self.changed("trim", range(offset, len), trimmed)
+        self.changed("trim", first_block(offset, len), trimmed)
     }
 
     fn write_zeroes(&self, offset: u64, len: u64) -> io::Result<()> {
         let cleared = self.disk.write_zeroes(offset, len);
-        self.changed("clear a part of", range(offset, len), cleared)
+        self.changed("clear a part of", first_block(offset, len), cleared)
     }
+}
+
+/// What stands for a request that may be for much more than any that follows.
+fn first_block(offset: u64, len: u64) -> Range<u64> {
+    range(offset, len.min(BLOCK_BYTES))
 }
 
 /// The bytes of a request, which may pass the disk's end.

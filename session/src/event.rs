@@ -8,7 +8,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The guest got an I/O error, as a part of its disk is in a registry that can't be reached or does not give it.
+    /// A request of the guest's failed, or one of our own to its disk, as a part of its disk is in a registry that can't be reached or does not give it.
     /// More such errors follow without an event, until [`DiskReachableAgain`](Self::DiskReachableAgain).
     DiskUnreachable {
         /// What could not be had, from where, and why.

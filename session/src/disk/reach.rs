@@ -1,7 +1,7 @@
 //! Whether what a disk has in a registry can be had.
 //!
 //! Invariant: an outage begins with a request that failed because of a registry, and ends when the bytes that the
-//! latest such request wanted were read. Each is told once.
+//! latest such request wanted were had, by one request or by several. Each is told once.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +25,7 @@ pub(super) struct Reach {
 struct Outage {
     begun: Instant,
     failed: u64,
-    /// What the last request wanted.
+    /// What the last request wanted, and nobody has had since; parts in its middle count at its end.
     wanted: Range<u64>,
 }
 
@@ -54,19 +54,31 @@ impl Reach {
         true
     }
 
-    /// Takes note of a range of the disk that was read.
+    /// Takes note of a range of the disk that was read or changed.
     pub(super) fn succeeded(&self, range: &Range<u64>, events: &Events) {
         if !self.is_out.load(Ordering::Acquire) {
             return;
         }
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
-        let covers = |wanted: &Range<u64>| range.start <= wanted.start && wanted.end <= range.end;
-        if let Some(ended) = outage.take_if(|outage| covers(&outage.wanted)) {
+        let is_over = |outage: &mut Outage| {
+            outage.wanted = without(&outage.wanted, range);
+            outage.wanted.is_empty()
+        };
+        if let Some(ended) = outage.take_if(is_over) {
             self.is_out.store(false, Ordering::Release);
             let (failed, outage) = (ended.failed, ended.begun.elapsed());
             tracing::info!(failed, ?outage, "a session's disk can be read again");
             events.tell(&Event::DiskReachableAgain { failed, outage });
         }
+    }
+}
+
+/// What is left of a range once `had` was had, if that touches its start or its end.
+fn without(range: &Range<u64>, had: &Range<u64>) -> Range<u64> {
+    match (had.start <= range.start, range.end <= had.end) {
+        (true, _) if had.end > range.start => had.end.min(range.end)..range.end,
+        (_, true) if had.start < range.end => range.start..had.start.max(range.start),
+        _ => range.clone(),
     }
 }
 

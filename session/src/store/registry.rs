@@ -1,11 +1,10 @@
 //! Snapshots that go to registries and come from them.
 
 use std::num::NonZeroU64;
-use std::path::Path;
 
 use rootfs_store::{
-    BootPacked, Elsewhere, FillOptions, Filled, PublishOptions, PublishedImage, PullOptions,
-    Pulled, Pushed, RegistryReference, RemoteStats, SnapshotDigest,
+    BootPacked, Elsewhere, FillOptions, Filled, ImageReference, PublishOptions, PublishedImage,
+    PullOptions, Pulled, Pushed, RegistryReference, RemoteStats, SnapshotDigest,
 };
 
 use super::chore::Chore;
@@ -115,12 +114,16 @@ impl Store {
                 base,
                 ..PublishOptions::default()
             };
-            let Some(layout) = to.strip_prefix(LAYOUT) else {
+            if !to.starts_with(LAYOUT) {
                 return Ok(store.publish(&snapshot, &parse(&to)?, &options, progress)?);
-            };
-            let (dir, tag) = layout.split_once(':').unwrap_or((layout, DEFAULT_TAG));
-            let dir = Path::new(dir);
-            Ok(store.publish_to_layout(&snapshot, dir, tag, &options, progress)?)
+            }
+            match to.parse()? {
+                ImageReference::Oci { dir, tag } => {
+                    let tag = tag.as_deref().unwrap_or(DEFAULT_TAG);
+                    Ok(store.publish_to_layout(&snapshot, &dir, tag, &options, progress)?)
+                }
+                _ => Ok(store.publish(&snapshot, &parse(&to)?, &options, progress)?),
+            }
         })
     }
 

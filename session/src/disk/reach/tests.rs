@@ -55,6 +55,18 @@ fn outage_is_told_once_when_it_begins_and_once_when_it_ends() {
 }
 
 #[test]
+fn outage_ends_when_what_was_wanted_is_had_in_parts() {
+    let (reach, (events, heard)) = (Reach::default(), heard());
+    assert!(reach.failed(4096..16384, &unreachable(), &events));
+    for part in [12288..20480, 0..8192] {
+        reach.succeeded(&part, &events);
+        assert_eq!(heard.lock().unwrap().len(), 1);
+    }
+    reach.succeeded(&(8192..12288), &events);
+    assert_eq!(heard.lock().unwrap().len(), 2);
+}
+
+#[test]
 fn error_of_the_host_is_no_outage() {
     let (reach, (events, heard)) = (Reach::default(), heard());
     let error = DiskError::OutOfRange {
