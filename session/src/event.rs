@@ -8,13 +8,18 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A request of the guest's failed, or one of our own to its disk, as a part of its disk is in a registry that can't be reached or does not give it.
-    /// More such errors follow without an event, until [`DiskReachableAgain`](Self::DiskReachableAgain).
+    /// A request of the guest's to its disk failed, or one of our own, as a part of the disk is in a registry that
+    /// can't be reached or does not give it. More such errors follow without an event, until
+    /// [`DiskReachableAgain`](Self::DiskReachableAgain).
+    ///
+    /// Reads are none the worse for it later. A change that failed so, a discard or a write of less than a block, is
+    /// an error of [`Session::shutdown`](crate::Session::shutdown), as is any that the host could not make; a resumed
+    /// session goes on with what its guest had flushed.
     DiskUnreachable {
         /// What could not be had, from where, and why.
         message: String,
     },
-    /// What could not be had of the disk was read since.
+    /// What could not be had of the disk has been since.
     DiskReachableAgain {
         /// How many of the guest's requests failed.
         failed: u64,

@@ -74,8 +74,9 @@ pub use rootfs_store::{
     Affected, BlobDigest, BootPacked, Collected, Compacted, Credential, Credentials, Diff,
     DiskUsage, Elsewhere, Exported, Fault, Filled, Imported, NamedSnapshot, NotRepaired, Problem,
     Progress, ProxySetting, Pulled, Pushed, Registries, RegistryError, RegistryMetrics,
-    RegistryOptions, RemoteStats, RemoteTrouble, RepairSource, Repaired, RetryPolicy, Root, Secret,
-    Snapshot as SnapshotInfo, SnapshotDigest, SnapshotUsage, Stage, StoreOptions, Usage, Verified,
+    RegistryOptions, RegistryReference, RemoteStats, RemoteTrouble, RepairSource, Repaired,
+    RetryPolicy, Root, Secret, Snapshot as SnapshotInfo, SnapshotDigest, SnapshotUsage, Stage,
+    StoreOptions, Usage, Verified,
 };
 pub use session::{Session, Status};
 pub use snapshot::Snapshot;

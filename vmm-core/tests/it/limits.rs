@@ -6,7 +6,7 @@ use vmm_core::{StartError, Vm};
 
 use super::disk::MemoryDisk;
 use super::guest::{Screen, config, elf, file, spin};
-use super::lifecycle::{TURN, entries, vm_threads};
+use super::lifecycle::{TURN, assert_left, possessions};
 
 /// Names the role of a process that another test starts.
 const ROLE: &str = "VMM_TEST_FEW_DESCRIPTORS";
@@ -51,10 +51,9 @@ fn few_descriptors() {
     config.vcpus = 2;
     config.vsock_cid = Some(3);
     config.drives = vec![MemoryDisk::drive()];
-    let count = || (entries("/proc/self/fd"), vm_threads());
-    let before = count();
+    let before = possessions();
     let result = Vm::start(config).map(drop);
-    assert_eq!(count(), before);
+    assert_left(before);
     if let Err(error) = result {
         assert!(
             matches!(error, StartError::Host { .. } | StartError::Kvm { .. }),

@@ -177,12 +177,12 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn take(&mut self, piece: &[u8]) -> Result<(), StoreError> {
+        self.pass(piece.len());
+        self.pending.extend_from_slice(piece);
         if self.fill.is_cancelled() {
             self.flush()?;
             return Err(RemoteError::Cancelled.into());
         }
-        self.pass(piece.len());
-        self.pending.extend_from_slice(piece);
         match self.pending.len() >= PIECE_BYTES {
             true => self.flush(),
             false => Ok(()),

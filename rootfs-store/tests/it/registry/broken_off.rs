@@ -209,7 +209,7 @@ fn layer_that_trickles_is_resumed_and_given_up_if_it_goes_on_so() {
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
     let text = chain(&error);
     assert!(
-        text.contains("after 3 attempts") && text.contains("bytes came in"),
+        text.contains("after 3 attempts") && text.contains("bytes passed in"),
         "{text}"
     );
     front.clear_plan();
