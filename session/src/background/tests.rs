@@ -2,7 +2,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use rootfs_store::{Registries, RegistryOptions, StoreOptions};
-use testbed::{Front, Options, Registry};
+use testbed::{Fault, Front, Options, Registry};
 
 use super::*;
 use crate::store;
@@ -86,7 +86,9 @@ fn rest_of_a_disk_comes_once_the_guest_has_started() {
 fn end_of_a_session_ends_a_fill_that_is_under_way() {
     let lazy = Lazy::new();
     // It would take more than an hour.
-    let background = lazy.begin(1);
+    lazy.front
+        .set_plan(|_, _| Some(Fault::SlowBody { bytes_per_s: 1 }));
+    let background = lazy.begin(0);
     background.has_started();
     let begun = Instant::now();
     while lazy.store.remote_stats().requests == 0 {
@@ -98,6 +100,7 @@ fn end_of_a_session_ends_a_fill_that_is_under_way() {
     assert!(begun.elapsed() < Duration::from_secs(10));
     assert!(!lazy.is_here());
     // What came stays of use.
+    lazy.front.clear_plan();
     let fill = lazy.store.fill(lazy.snapshot, None);
     fill.start().wait().unwrap();
     assert!(lazy.is_here());
