@@ -95,8 +95,9 @@ impl SessionBuilder {
     }
 
     /// Fetches the rest of a disk that is in a registry while the session runs, once the first command has an answer (or
-    /// ten seconds after the guest is ready for one), at so many bytes per second at most if a limit is given. What has come when the session ends stays in the store.
-    /// Without this, only what the guest reads is fetched, and what the last start read.
+    /// ten seconds after the guest is ready for one), at so many bytes per second at most if a limit is given. What has
+    /// come when the session ends stays in the store. Without this, only what the guest reads is fetched, and what the
+    /// last start read.
     pub fn fill_in_background(mut self, bytes_per_second: Option<NonZeroU64>) -> Self {
         self.settings.fill = Some(Fill { bytes_per_second });
         self

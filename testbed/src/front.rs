@@ -8,9 +8,10 @@ use std::fmt;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::acceptor::{Acceptor, listen};
 use crate::error::BedError;
 
 mod answer;
@@ -38,7 +39,7 @@ type Plan = dyn FnMut(u64, &Seen) -> Option<Fault> + Send;
 pub struct Front {
     host: String,
     shared: Arc<Shared>,
-    acceptor: Mutex<Option<JoinHandle<()>>>,
+    acceptor: Mutex<Option<Acceptor>>,
 }
 
 /// What all connections of a front know.
@@ -59,13 +60,7 @@ impl Front {
     /// # Errors
     /// [`BedError::Listen`] if there is no port to listen at.
     pub fn start(upstream: &str) -> Result<Self, BedError> {
-        let any = "127.0.0.1:0";
-        let listen_error = |source| BedError::Listen {
-            address: any.to_owned(),
-            source,
-        };
-        let listener = TcpListener::bind(any).map_err(listen_error)?;
-        let address = listener.local_addr().map_err(listen_error)?;
+        let (listener, address) = listen()?;
         let shared = Arc::new(Shared {
             upstream: upstream.to_owned(),
             address,
@@ -76,7 +71,7 @@ impl Front {
             connections: Mutex::default(),
             accepted: AtomicU64::new(0),
         });
-        let acceptor = accept(Arc::clone(&shared), listener);
+        let acceptor = accept(&shared, listener);
         Ok(Self {
             host: address.to_string(),
             shared,
@@ -119,13 +114,8 @@ impl Front {
     /// Breaks all connections, and refuses new ones until [`Front::up`].
     pub fn down(&self) {
         let mut acceptor = self.acceptor.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(thread) = acceptor.take() else {
-            return;
-        };
         self.shared.up.store(false, Ordering::SeqCst);
-        // Wakes the thread up, which then sees that it has to go.
-        _ = TcpStream::connect(self.shared.address);
-        _ = thread.join();
+        *acceptor = None;
         for (_, connection) in self.shared.connections().drain() {
             // It may be closed already.
             _ = connection.shutdown(Shutdown::Both);
@@ -153,7 +143,7 @@ impl Front {
             }
         };
         self.shared.up.store(true, Ordering::SeqCst);
-        *acceptor = Some(accept(Arc::clone(&self.shared), listener));
+        *acceptor = Some(accept(&self.shared, listener));
         Ok(())
     }
 }
@@ -210,25 +200,20 @@ impl fmt::Debug for Shared {
 }
 
 /// Takes connections until the front goes down, each in a thread of its own.
-fn accept(shared: Arc<Shared>, listener: TcpListener) -> JoinHandle<()> {
-    thread::spawn(move || {
-        for client in listener.incoming() {
-            if !shared.up.load(Ordering::SeqCst) {
-                return;
-            }
-            let Ok(client) = client else { continue };
-            let Ok(handle) = client.try_clone() else {
-                continue;
-            };
-            let number = shared.accepted.fetch_add(1, Ordering::Relaxed);
-            shared.connections().insert(number, handle);
-            let shared = Arc::clone(&shared);
-            thread::spawn(move || {
-                // A connection that breaks is what clients are tested with.
-                _ = exchange::serve(&client, number, &shared);
-                shared.connections().remove(&number);
-                _ = client.shutdown(Shutdown::Both);
-            });
-        }
+fn accept(shared: &Arc<Shared>, listener: TcpListener) -> Acceptor {
+    let (address, shared) = (shared.address, Arc::clone(shared));
+    Acceptor::on(listener, address, move |client| {
+        let Ok(handle) = client.try_clone() else {
+            return;
+        };
+        let number = shared.accepted.fetch_add(1, Ordering::Relaxed);
+        shared.connections().insert(number, handle);
+        let shared = Arc::clone(&shared);
+        thread::spawn(move || {
+            // A connection that breaks is what clients are tested with.
+            _ = exchange::serve(&client, number, &shared);
+            shared.connections().remove(&number);
+            _ = client.shutdown(Shutdown::Both);
+        });
     })
 }

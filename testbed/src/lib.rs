@@ -24,6 +24,7 @@
 //! itself, straight or through a proxy. HTTP/1.1 only, and as much of it as registries and their clients use.
 #![forbid(unsafe_code)]
 
+mod acceptor;
 mod error;
 mod front;
 mod http;

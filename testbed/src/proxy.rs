@@ -5,14 +5,14 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, BufReader};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::acceptor::{Acceptor, listen};
 use crate::error::BedError;
 use crate::http::{Head, invalid, status_line};
 
@@ -26,9 +26,10 @@ type Plan = dyn FnMut(u64) -> Option<TunnelFault> + Send;
 /// A proxy in threads of this process, which ends when it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
-    address: SocketAddr,
     shared: Arc<Shared>,
-    acceptor: Option<JoinHandle<()>>,
+    /// Nothing once it has to go.
+    acceptor: Option<Acceptor>,
+    host: String,
 }
 
 /// A request for a tunnel.
@@ -48,7 +49,6 @@ struct Shared {
     plan: Mutex<Option<Box<Plan>>>,
     /// Both ends of the tunnels that are open.
     open: Mutex<HashMap<u64, [TcpStream; 2]>>,
-    stopped: AtomicBool,
 }
 
 impl Proxy {
@@ -57,13 +57,7 @@ impl Proxy {
     /// # Errors
     /// [`BedError::Listen`] if there is no port to listen at.
     pub fn start(login: Option<(&str, &str)>) -> Result<Self, BedError> {
-        let any = "127.0.0.1:0";
-        let listen_error = |source| BedError::Listen {
-            address: any.to_owned(),
-            source,
-        };
-        let listener = TcpListener::bind(any).map_err(listen_error)?;
-        let address = listener.local_addr().map_err(listen_error)?;
+        let (listener, address) = listen()?;
         let authorization = login.map(|(name, password)| {
             let secret = STANDARD.encode(format!("{name}:{password}"));
             format!("Basic {secret}")
@@ -73,22 +67,26 @@ impl Proxy {
             log: Mutex::default(),
             plan: Mutex::default(),
             open: Mutex::default(),
-            stopped: AtomicBool::new(false),
         });
-        let acceptor = thread::spawn({
-            let shared = Arc::clone(&shared);
-            move || accept(&listener, &shared)
+        let served = Arc::clone(&shared);
+        let acceptor = Acceptor::on(listener, address, move |client| {
+            let shared = Arc::clone(&served);
+            // A client that breaks off gets no tunnel.
+            thread::spawn(move || {
+                _ = shared.serve(&client);
+                _ = client.shutdown(Shutdown::Both);
+            });
         });
         Ok(Self {
-            address,
             shared,
             acceptor: Some(acceptor),
+            host: address.to_string(),
         })
     }
 
     /// Where it listens: `127.0.0.1:PORT`.
-    pub fn host(&self) -> String {
-        self.address.to_string()
+    pub fn host(&self) -> &str {
+        &self.host
     }
 
     /// All tunnels that were asked for since the start or the last [`Proxy::clear_log`].
@@ -114,12 +112,8 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.shared.stopped.store(true, Ordering::SeqCst);
-        // Wakes the thread up, which then sees that it has to go.
-        _ = TcpStream::connect(self.address);
-        if let Some(thread) = self.acceptor.take() {
-            _ = thread.join();
-        }
+        // So that no tunnel is made that is not closed.
+        self.acceptor = None;
         for (_, ends) in lock(&self.shared.open).drain() {
             tunnel::close(&ends);
         }
@@ -186,21 +180,6 @@ impl Shared {
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").finish_non_exhaustive()
-    }
-}
-
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
-    for client in listener.incoming() {
-        if shared.stopped.load(Ordering::SeqCst) {
-            return;
-        }
-        let Ok(client) = client else { continue };
-        let shared = Arc::clone(shared);
-        // A client that breaks off gets no tunnel.
-        thread::spawn(move || {
-            _ = shared.serve(&client);
-            _ = client.shutdown(Shutdown::Both);
-        });
     }
 }
 

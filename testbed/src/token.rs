@@ -3,11 +3,11 @@
 //! Invariant: nobody gets a token for more than anyone may do, but who knows the password.
 
 use std::io::{self, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use base64::Engine;
@@ -15,6 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::json;
 
+use crate::acceptor::{Acceptor, listen};
 use crate::error::BedError;
 use crate::http::{Head, status_line};
 use crate::registry::{PASSWORD, USER};
@@ -56,9 +57,8 @@ impl Default for TokenRules {
 /// The server that a registry with [`Auth::Token`](crate::Auth::Token) sends clients to.
 #[derive(Debug)]
 pub struct TokenServer {
-    address: SocketAddr,
     shared: Arc<Shared>,
-    acceptor: Option<JoinHandle<()>>,
+    acceptor: Acceptor,
 }
 
 #[derive(Debug)]
@@ -67,7 +67,6 @@ struct Shared {
     signer: Signer,
     issued: AtomicU64,
     refused: AtomicU64,
-    stopped: AtomicBool,
     /// How to speak TLS, if it does.
     tls: Option<Arc<ServerConfig>>,
 }
@@ -80,36 +79,27 @@ impl TokenServer {
         tls: Option<Arc<ServerConfig>>,
     ) -> Result<Self, BedError> {
         let signer = Signer::new(&folder.join(CERTIFICATE))?;
-        let any = "127.0.0.1:0";
-        let listen_error = |source| BedError::Listen {
-            address: any.to_owned(),
-            source,
-        };
-        let listener = TcpListener::bind(any).map_err(listen_error)?;
-        let address = listener.local_addr().map_err(listen_error)?;
+        let (listener, address) = listen()?;
         let shared = Arc::new(Shared {
             rules: Mutex::new(rules.clone()),
             signer,
             issued: AtomicU64::new(0),
             refused: AtomicU64::new(0),
-            stopped: AtomicBool::new(false),
             tls,
         });
-        let acceptor = thread::spawn({
-            let shared = Arc::clone(&shared);
-            move || accept(&listener, &shared)
+        let served = Arc::clone(&shared);
+        let acceptor = Acceptor::on(listener, address, move |client| {
+            let shared = Arc::clone(&served);
+            // A client that breaks off gets no answer.
+            thread::spawn(move || _ = speak(client, &shared));
         });
-        Ok(Self {
-            address,
-            shared,
-            acceptor: Some(acceptor),
-        })
+        Ok(Self { shared, acceptor })
     }
 
     /// Where clients get tokens.
     pub fn realm(&self) -> String {
         let scheme = self.shared.tls.as_ref().map_or("http", |_| "https");
-        format!("{scheme}://{}/token", self.address)
+        format!("{scheme}://{}/token", self.acceptor.address())
     }
 
     /// How many tokens were given out.
@@ -128,29 +118,6 @@ impl TokenServer {
         *held
             .as_deref_mut()
             .unwrap_or_else(|poisoned| poisoned.get_mut()) = rules;
-    }
-}
-
-impl Drop for TokenServer {
-    fn drop(&mut self) {
-        self.shared.stopped.store(true, Ordering::SeqCst);
-        // Wakes the thread up, which then sees that it has to go.
-        _ = TcpStream::connect(self.address);
-        if let Some(thread) = self.acceptor.take() {
-            _ = thread.join();
-        }
-    }
-}
-
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
-    for client in listener.incoming() {
-        if shared.stopped.load(Ordering::SeqCst) {
-            return;
-        }
-        let Ok(client) = client else { continue };
-        let shared = Arc::clone(shared);
-        // A client that breaks off gets no answer.
-        thread::spawn(move || _ = speak(client, &shared));
     }
 }
 

@@ -239,3 +239,23 @@ fn session_that_cant_be_read_is_listed_as_such() {
     assert!(text.contains("sessions/broken/record.json"), "{text}");
     bed.succeed(&["rm", "broken"]);
 }
+
+#[test]
+fn files_of_a_disk_become_an_image_in_a_folder() {
+    let bed = Bed::new();
+    let (files, raw, layout) = (bed.path("files"), bed.path("disk.raw"), bed.path("layout"));
+    fs::create_dir(&files).unwrap();
+    fs::write(files.join("note"), "kept").unwrap();
+    let mut make = Command::new("mke2fs");
+    make.args(["-q", "-t", "ext4", "-d"]).arg(&files).arg(&raw);
+    assert!(make.arg("16M").status().unwrap().success());
+    bed.succeed(&["disk", "import", raw.to_str().unwrap(), "--name", "disk"]);
+    let to = format!("oci:{}:v1", layout.display());
+    bed.succeed(&["publish", "disk", &to, "--squash"]);
+    let mut unpack = Command::new("umoci");
+    unpack.args(["unpack", "--rootless", "--image"]);
+    unpack.arg(format!("{}:v1", layout.display()));
+    assert!(unpack.arg(bed.path("bundle")).status().unwrap().success());
+    let note = fs::read_to_string(bed.path("bundle/rootfs/note"));
+    assert_eq!(note.unwrap(), "kept");
+}

@@ -41,7 +41,7 @@ impl TroubleLog {
     /// Takes down what was read, if that is a failure of origins, and passes it on.
     pub(super) fn note<T>(&self, read: Result<T, DiskError>) -> Result<T, DiskError> {
         if let Err(DiskError::Store(StoreError::Remote(error))) = &read
-            && is_of_origins(error)
+            && error.is_of_origins()
         {
             self.add(error);
         }
@@ -61,13 +61,6 @@ impl TroubleLog {
             message,
         });
     }
-}
-
-fn is_of_origins(error: &RemoteError) -> bool {
-    matches!(
-        error,
-        RemoteError::Unreachable { .. } | RemoteError::Refused { .. } | RemoteError::Damaged { .. }
-    )
 }
 
 /// An error and its causes on one line.

@@ -1,6 +1,5 @@
 //! The layers of a base on their way to the layout that an image is published to.
 
-use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
@@ -74,27 +73,17 @@ impl Below<'_> {
         incoming: &mut Incoming<'_>,
     ) -> Result<(), PublishError> {
         let repository = self.registries.repository(base.host(), base.repository());
-        let mut full = None;
-        let read = repository.read_blob(digest, bytes, 0, &mut |piece| {
-            incoming.take(piece).map_err(|error| {
-                full = Some(error);
-                io::ErrorKind::Interrupted.into()
-            })
-        });
-        match full {
-            Some(error) => Err(error),
-            None => read.map_err(|source| PublishError::BaseLayer {
-                reference: base.to_string(),
-                digest: *digest,
-                source: Box::new(source),
-            }),
-        }
+        let mut sink = |piece: &[u8]| incoming.take(piece);
+        repository.read_whole_blob(digest, bytes, &mut sink, |source| PublishError::BaseLayer {
+            reference: base.to_string(),
+            digest: *digest,
+            source: Box::new(source),
+        })
     }
 }
 
 fn copy_file(from: &Path, incoming: &mut Incoming<'_>) -> Result<(), PublishError> {
-    let opened = open_blob(from).map_err(io_error("open", from));
-    let (mut file, _): (File, _) = opened?;
+    let (mut file, _) = open_blob(from).map_err(io_error("open", from))?;
     let mut buffer = vec![0; COPY_BYTES];
     loop {
         match file.read(&mut buffer) {

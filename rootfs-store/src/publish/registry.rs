@@ -139,10 +139,8 @@ impl Target<'_> {
             .registries()
             .repository(base.host(), base.repository());
         let mut blob = self.store.blobs().create()?;
-        from.read_blob(digest, bytes, 0, &mut |piece| {
-            blob.write(piece).map_err(io::Error::other)
-        })
-        .map_err(|source| PublishError::BaseLayer {
+        let mut sink = |piece: &[u8]| Ok(blob.write(piece)?);
+        from.read_whole_blob(digest, bytes, &mut sink, |source| PublishError::BaseLayer {
             reference: base.to_string(),
             digest: *digest,
             source: Box::new(source),

@@ -58,6 +58,30 @@ impl Repository {
         Ok(bytes)
     }
 
+    /// All of a blob, as [`Self::read_blob`] does it, for a sink with errors of its own.
+    ///
+    /// # Errors
+    /// What `sink` failed with, or what `failed` makes of the error of a request.
+    pub(crate) fn read_whole_blob<E>(
+        &self,
+        digest: &BlobDigest,
+        size: u64,
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+        failed: impl FnOnce(RegistryError) -> E,
+    ) -> Result<(), E> {
+        let mut refused = None;
+        let read = self.read_blob(digest, size, 0, &mut |piece| {
+            sink(piece).map_err(|error| {
+                refused = Some(error);
+                io::ErrorKind::Interrupted.into()
+            })
+        });
+        match refused {
+            Some(error) => Err(error),
+            None => read.map_err(failed),
+        }
+    }
+
     /// Hands the bytes `from..size` of a blob to `sink`. Where a connection breaks or stalls, it goes on at the byte
     /// that was reached.
     ///

@@ -3,12 +3,8 @@
 use std::panic::resume_unwind;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
 
-use crate::registry::Wanted;
-
-/// How often the caller is asked whether to go on.
-const POLL: Duration = Duration::from_millis(100);
+use crate::registry::{SLICE, Wanted};
 
 /// Does `work` on so many threads; if the host gives fewer, fewer will do.
 ///
@@ -41,7 +37,7 @@ pub(super) fn work_together(
         }
         drop(running);
         let ends = wanted.ends();
-        while ended.recv_timeout(POLL) == Err(RecvTimeoutError::Timeout) {
+        while ended.recv_timeout(SLICE) == Err(RecvTimeoutError::Timeout) {
             if is_cancelled() {
                 break;
             }

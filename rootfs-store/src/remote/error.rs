@@ -106,3 +106,14 @@ pub enum RemoteError {
     #[error("the transfer was cancelled")]
     Cancelled,
 }
+
+impl RemoteError {
+    /// Whether it is for want of an origin that gives what is asked for, and may be over when one does.
+    #[must_use]
+    pub fn is_of_origins(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::Refused { .. } | Self::Damaged { .. }
+        )
+    }
+}

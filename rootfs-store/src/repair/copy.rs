@@ -129,17 +129,8 @@ impl SecondCopy {
         if size > limit {
             return Err(self.too_long(digest, limit));
         }
-        let mut full = None;
-        let read = repository.read_blob(digest, size, 0, &mut |piece| {
-            sink(piece).map_err(|error| {
-                full = Some(error);
-                io::ErrorKind::Interrupted.into()
-            })
-        });
-        match full {
-            Some(error) => Err(error.into()),
-            None => read.map_err(failed),
-        }
+        let mut sink = |piece: &[u8]| Ok(sink(piece)?);
+        repository.read_whole_blob(digest, size, &mut sink, failed)
     }
 
     fn read_manifest(

@@ -91,6 +91,7 @@ pub(super) fn is_of_all(error: &RegistryError) -> bool {
         | RegistryError::Connection { .. }
         | RegistryError::TimedOut { .. }
         | RegistryError::Tls { .. }
+        | RegistryError::Proxy { .. }
         | RegistryError::PlainHttp { .. }
         | RegistryError::Unauthorized { .. }
         | RegistryError::Denied { .. }

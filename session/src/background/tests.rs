@@ -47,9 +47,9 @@ impl Lazy {
         }
     }
 
-    fn begin(&self, bytes_per_second: u64) -> Background {
+    fn begin(&self) -> Background {
         let fill = Fill {
-            bytes_per_second: NonZeroU64::new(bytes_per_second),
+            bytes_per_second: None,
         };
         Background::begin(self.store.inner(), &self.snapshot, Some(fill))
     }
@@ -71,7 +71,7 @@ impl Lazy {
 fn rest_of_a_disk_comes_once_the_guest_has_started() {
     let lazy = Lazy::new();
     lazy.front.clear_log();
-    let background = lazy.begin(0);
+    let background = lazy.begin();
     thread::sleep(Duration::from_millis(300));
     assert!(lazy.front.log().is_empty(), "{:?}", lazy.front.log());
     background.has_started();
@@ -88,7 +88,7 @@ fn end_of_a_session_ends_a_fill_that_is_under_way() {
     // It would take more than an hour.
     lazy.front
         .set_plan(|_, _| Some(Fault::SlowBody { bytes_per_s: 1 }));
-    let background = lazy.begin(0);
+    let background = lazy.begin();
     background.has_started();
     let begun = Instant::now();
     while lazy.store.remote_stats().requests == 0 {
@@ -112,7 +112,7 @@ fn end_of_a_session_ends_a_fill_that_waits_for_the_start() {
     lazy.front.clear_log();
     let begun = Instant::now();
     for is_ready in [false, true] {
-        let background = lazy.begin(0);
+        let background = lazy.begin();
         if is_ready {
             background.is_ready();
         }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use rootfs_store::{DiskError, RemoteError, StoreError};
+use rootfs_store::{DiskError, StoreError};
 
 use crate::error::one_line;
 use crate::event::{Event, Events};
@@ -32,7 +32,7 @@ struct Outage {
 impl Reach {
     /// Takes note of a request for a range of the disk that failed; says whether that was because of a registry.
     pub(super) fn failed(&self, range: Range<u64>, error: &DiskError, events: &Events) -> bool {
-        if !is_of_registry(error) {
+        if !matches!(error, DiskError::Store(StoreError::Remote(error)) if error.is_of_origins()) {
             return false;
         }
         // Held while somebody is told, so that nobody hears of an end before the beginning.
@@ -80,17 +80,6 @@ fn without(range: &Range<u64>, had: &Range<u64>) -> Range<u64> {
         (_, true) if had.start < range.end => range.start..had.start.max(range.start),
         _ => range.clone(),
     }
-}
-
-/// Whether a registry is to blame.
-fn is_of_registry(error: &DiskError) -> bool {
-    let DiskError::Store(StoreError::Remote(error)) = error else {
-        return false;
-    };
-    matches!(
-        **error,
-        RemoteError::Unreachable { .. } | RemoteError::Refused { .. } | RemoteError::Damaged { .. }
-    )
 }
 
 #[cfg(test)]

@@ -114,11 +114,9 @@ impl Store {
                 base,
                 ..PublishOptions::default()
             };
-            if !to.starts_with(LAYOUT) {
-                return Ok(store.publish(&snapshot, &parse(&to)?, &options, progress)?);
-            }
-            match to.parse()? {
-                ImageReference::Oci { dir, tag } => {
+            let layout = to.starts_with(LAYOUT).then(|| to.parse()).transpose()?;
+            match layout {
+                Some(ImageReference::Oci { dir, tag }) => {
                     let tag = tag.as_deref().unwrap_or(DEFAULT_TAG);
                     Ok(store.publish_to_layout(&snapshot, &dir, tag, &options, progress)?)
                 }

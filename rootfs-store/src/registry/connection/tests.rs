@@ -1,6 +1,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::thread;
 
+use super::super::least_rate::Slow;
 use super::super::options::RegistryOptions;
 use super::super::wanted::Wanted;
 use super::*;
@@ -18,14 +19,46 @@ fn limit(after: Duration) -> NextTimeout {
 
 /// Both ends of a connection whose server says nothing.
 fn silent() -> (Connection, TcpStream) {
+    measured(&RegistryOptions::default())
+}
+
+/// The same, with what must pass by `options`.
+fn measured(options: &RegistryOptions) -> (Connection, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let stream = connect_any(&[listener.local_addr().unwrap()], limit(LONG)).unwrap();
     stream.set_read_timeout(Some(SLICE)).unwrap();
     stream.set_write_timeout(Some(SLICE)).unwrap();
     let buffers = LazyBuffers::new(4096, 1 << 20);
     let (peer, _) = listener.accept().unwrap();
-    let least = LeastRate::of(&RegistryOptions::default());
-    (Connection::new(stream, buffers, least), peer)
+    (
+        Connection::new(stream, buffers, LeastRate::of(options)),
+        peer,
+    )
+}
+
+/// Much more must pass in a moment than a test's other side lets pass.
+fn demanding() -> RegistryOptions {
+    RegistryOptions {
+        idle_timeout: 3 * SLICE,
+        least_rate: 1 << 30,
+        ..RegistryOptions::default()
+    }
+}
+
+/// Does it again and again until it fails, as too little passes.
+fn becomes_too_slow(mut once: impl FnMut() -> Result<(), ureq::Error>) {
+    let begun = Instant::now();
+    while begun.elapsed() < LONG {
+        match once() {
+            Ok(()) => {}
+            Err(ureq::Error::Io(error)) => {
+                assert!(error.get_ref().is_some_and(|error| error.is::<Slow>()));
+                return;
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    panic!("it goes on");
 }
 
 /// How long `waits` takes if its transfer ends a moment after it began.
@@ -93,6 +126,36 @@ fn bytes_pass_though_the_other_side_is_slower_than_a_slice() {
     assert!(connection.await_input(limit(LONG)).unwrap());
     assert_eq!(connection.buffers.input(), b"done");
     assert!(reads.join().unwrap() == expected.repeat(4));
+}
+
+#[test]
+fn answer_that_drips_is_too_slow_but_may_take_its_time_to_begin() {
+    let (mut connection, peer) = measured(&demanding());
+    connection.transmit_output(1, limit(LONG)).unwrap();
+    let drips = thread::spawn(move || {
+        thread::sleep(5 * SLICE);
+        while (&peer).write_all(b".").is_ok() {
+            thread::sleep(SLICE / 2);
+        }
+    });
+    assert!(connection.await_input(limit(LONG)).unwrap());
+    becomes_too_slow(|| connection.await_input(limit(LONG)).map(drop));
+    drop(connection);
+    drips.join().unwrap();
+}
+
+#[test]
+fn request_that_is_taken_in_drips_is_too_slow() {
+    let (mut connection, peer) = measured(&demanding());
+    let drips = thread::spawn(move || {
+        let mut piece = vec![0; 64 << 10];
+        while (&peer).read(&mut piece).is_ok_and(|len| len > 0) {
+            thread::sleep(SLICE / 2);
+        }
+    });
+    becomes_too_slow(|| connection.transmit_output(1 << 20, limit(LONG)));
+    drop(connection);
+    drips.join().unwrap();
 }
 
 #[test]

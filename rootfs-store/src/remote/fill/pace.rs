@@ -5,8 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long is slept until it is asked again whether to go on.
-const NAP: Duration = Duration::from_millis(100);
+use crate::registry::SLICE;
 
 /// Lets bytes pass at a rate that several threads share.
 #[derive(Debug)]
@@ -46,7 +45,7 @@ impl Pace {
             && !left.is_zero()
             && !is_over()
         {
-            thread::sleep(left.min(NAP));
+            thread::sleep(left.min(SLICE));
         }
     }
 }

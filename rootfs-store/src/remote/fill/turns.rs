@@ -4,12 +4,9 @@
 //! waits for a limit that somebody else has set.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use super::pace::Pace;
-
-/// How long is waited until it is asked again whether to go on.
-const NAP: Duration = Duration::from_millis(100);
+use crate::registry::SLICE;
 
 /// The turn of one pack.
 #[derive(Debug, Default)]
@@ -50,7 +47,7 @@ impl Turns {
         loop {
             let waited = self
                 .ended
-                .wait_timeout_while(self.lock(), NAP, |state| state.is_taken);
+                .wait_timeout_while(self.lock(), SLICE, |state| state.is_taken);
             let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
             if let Some(turn) = self.take_free(state) {
                 return Some(turn);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rootfs_store::{
-    FillOptions, ImageReference, ImportOptions, Progress, Stage, Store, StoreError,
+    FillOptions, ImageReference, ImportOptions, Progress, SnapshotDigest, Stage, Store, StoreError,
 };
 use testbed::{Fault, Front};
 
@@ -35,6 +35,24 @@ fn image(bed: &Bed) -> (Front, ImageReference, String) {
     (front, reference, last_layer(&bed.path("tar")))
 }
 
+/// A store with a snapshot whose packs are behind a front.
+fn pulled_lazily(bed: &Bed, front: &Front) -> (Store, SnapshotDigest) {
+    let store = patient_store(bed, "store", front);
+    let snapshot = changed(&store, &base(bed, &store), 8 << 20, &noise(1, 512 << 10));
+    push(&store, &snapshot, front.host(), "labs/disk:v1");
+    let lazy = patient_store(bed, "lazy", front);
+    pull(&lazy, front.host(), "labs/disk:v1", true).unwrap();
+    (lazy, snapshot)
+}
+
+/// Does something that must not wait for those who are silent.
+fn ends_soon<T>(work: impl FnOnce() -> T) -> T {
+    let begun = Instant::now();
+    let done = work();
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    done
+}
+
 fn stalled(at: u64) -> Option<Fault> {
     let pause = SILENCE;
     Some(Fault::StallBody { at, pause })
@@ -50,11 +68,7 @@ fn import_ends_at_once_when_a_layer_is_damaged_and_another_stalls() {
         // The image's documents are small.
         false => seen.is_blob().then_some(Fault::CorruptBody(200_000)),
     });
-    let begun = Instant::now();
-    let error = store
-        .import(&reference, &ImportOptions::default(), &())
-        .unwrap_err();
-    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    let error = ends_soon(|| store.import(&reference, &ImportOptions::default(), &())).unwrap_err();
     assert!(!chain(&error).contains("nobody waits"), "{}", chain(&error));
     // The damaged layer comes anew, the other one goes on.
     front.clear_plan();
@@ -85,11 +99,7 @@ fn import_ends_at_once_when_a_layer_is_refused_and_another_stalls() {
         true => Some(Fault::Status(403)),
         false => seen.is_blob().then(|| stalled(100_000)).flatten(),
     });
-    let begun = Instant::now();
-    let error = store
-        .import(&reference, &ImportOptions::default(), &())
-        .unwrap_err();
-    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    let error = ends_soon(|| store.import(&reference, &ImportOptions::default(), &())).unwrap_err();
     assert!(chain(&error).contains(&last), "{}", chain(&error));
     front.clear_plan();
     front.clear_log();
@@ -111,30 +121,22 @@ fn panic_of_a_progress_goes_on_to_the_caller_while_a_layer_stalls() {
     let (front, reference, last) = image(&bed);
     let store = patient_store(&bed, "store", &front);
     front.set_plan(move |_, seen| seen.path.ends_with(&last).then(|| stalled(600)).flatten());
-    let begun = Instant::now();
     let import = || store.import(&reference, &ImportOptions::default(), &Panics);
-    catch_unwind(AssertUnwindSafe(import)).unwrap_err();
-    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    ends_soon(|| catch_unwind(AssertUnwindSafe(import))).unwrap_err();
 }
 
 #[test]
 fn fill_that_is_cancelled_does_not_wait_for_what_stalls() {
     let bed = Bed::plain();
     let front = Front::start(bed.registry.host()).unwrap();
-    let store = patient_store(&bed, "store", &front);
-    let snapshot = changed(&store, &base(&bed, &store), 8 << 20, &noise(1, 512 << 10));
-    push(&store, &snapshot, front.host(), "labs/disk:v1");
-    let lazy = patient_store(&bed, "lazy", &front);
-    pull(&lazy, front.host(), "labs/disk:v1", true).unwrap();
+    let (lazy, snapshot) = pulled_lazily(&bed, &front);
     front.clear_log();
     front.set_plan(|_, seen| seen.is_blob().then(|| stalled(1000)).flatten());
     let options = FillOptions {
         is_cancelled: &|| front.log().iter().any(|seen| seen.to_client == 1000),
         ..FillOptions::default()
     };
-    let begun = Instant::now();
-    let error = lazy.fill(&snapshot, &options, &()).unwrap_err();
-    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    let error = ends_soon(|| lazy.fill(&snapshot, &options, &())).unwrap_err();
     assert!(chain(&error).contains("cancelled"), "{}", chain(&error));
     front.clear_plan();
     lazy.fill(&snapshot, &FillOptions::default(), &()).unwrap();
@@ -145,11 +147,7 @@ fn fill_that_is_cancelled_does_not_wait_for_what_stalls() {
 fn fill_ends_at_once_when_a_pack_is_refused_and_another_stalls() {
     let bed = Bed::plain();
     let front = Front::start(bed.registry.host()).unwrap();
-    let store = patient_store(&bed, "store", &front);
-    let snapshot = changed(&store, &base(&bed, &store), 8 << 20, &noise(1, 512 << 10));
-    push(&store, &snapshot, front.host(), "labs/disk:v1");
-    let lazy = patient_store(&bed, "lazy", &front);
-    pull(&lazy, front.host(), "labs/disk:v1", true).unwrap();
+    let (lazy, snapshot) = pulled_lazily(&bed, &front);
     let packs = lazy.snapshot(&snapshot).unwrap().packs;
     assert!(packs.len() >= 2, "{packs:?}");
     let refused = packs[0].digest.to_string();
@@ -158,11 +156,7 @@ fn fill_ends_at_once_when_a_pack_is_refused_and_another_stalls() {
         true => Some(Fault::Status(403)),
         false => seen.is_blob().then(|| stalled(1000)).flatten(),
     });
-    let begun = Instant::now();
-    let error = lazy
-        .fill(&snapshot, &FillOptions::default(), &())
-        .unwrap_err();
-    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    let error = ends_soon(|| lazy.fill(&snapshot, &FillOptions::default(), &())).unwrap_err();
     assert!(matches!(error, StoreError::Remote(_)), "{error:?}");
     assert!(chain(&error).contains(&shown), "{}", chain(&error));
 }
@@ -179,10 +173,8 @@ fn push_ends_at_once_when_a_blob_is_refused_and_another_stalls() {
         "PUT" => Some(Fault::Status(403)),
         _ => None,
     });
-    let begun = Instant::now();
     let to = reference(front.host(), "labs/disk:v1");
-    let error = store.push(&snapshot, &to, &()).unwrap_err();
-    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    let error = ends_soon(|| store.push(&snapshot, &to, &())).unwrap_err();
     assert!(chain(&error).contains("denied"), "{}", chain(&error));
     front.clear_plan();
     push(&store, &snapshot, front.host(), "labs/disk:v1");
@@ -202,11 +194,7 @@ fn layer_that_trickles_is_resumed_and_given_up_if_it_goes_on_so() {
         let is_last = seen.path.ends_with(&last);
         is_last.then_some(Fault::SlowBody { bytes_per_s: 20 })
     });
-    let begun = Instant::now();
-    let error = store
-        .import(&reference, &ImportOptions::default(), &())
-        .unwrap_err();
-    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    let error = ends_soon(|| store.import(&reference, &ImportOptions::default(), &())).unwrap_err();
     let text = chain(&error);
     assert!(
         text.contains("after 3 attempts") && text.contains("bytes passed in"),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rootfs_store::{SnapshotDigest, Store};
 use testbed::{Fault, Front};
 
-use super::snapshots::{DISK_BYTES, base, changed, exported, noise, pull, push};
+use super::snapshots::{DISK_BYTES, base, changed, exported, faults_of_reads, noise, pull, push};
 use super::{Bed, chain};
 
 /// Requests of a read of the whole disk that may go wrong.
@@ -48,23 +48,8 @@ fn reads_of_a_lazy_disk_survive_any_fault_at_any_request() {
     let snapshot = changed(&store, &base(&bed, &store), 8 << 20, &noise(1, 3 << 20));
     push(&store, &snapshot, host, "labs/disk:v1");
     let expected = exported(&store, &snapshot, bed.dir.path());
-    let faults = [
-        Fault::DropBefore,
-        Fault::DropAfter,
-        Fault::TruncateBody(1000),
-        Fault::CorruptBody(500),
-        Fault::Status(404),
-        Fault::ServerError(500),
-        Fault::Status(503),
-        Fault::TooManyRequests { retry_after_s: 0 },
-        Fault::Unauthorized,
-        Fault::IgnoreRange,
-        Fault::WrongContentRange,
-        Fault::RangeNotSatisfiable,
-        Fault::LyingLength(-1),
-        Fault::LyingLength(1),
-        Fault::RedirectTo("http://127.0.0.1:1/".to_owned()),
-    ];
+    let mut faults = faults_of_reads();
+    faults.push(Fault::RedirectTo("http://127.0.0.1:1/".to_owned()));
     let mut reached = 0;
     for fault in &faults {
         for at in 0..REQUESTS {

@@ -97,11 +97,7 @@ fn publish(store: &Store, snapshot: &SnapshotDigest, to: (&str, &str), base: boo
 #[test]
 fn playground_becomes_an_image_in_the_registry_that_it_came_from() {
     let bed = Bed::plain();
-    let front = Front::start(bed.registry.host()).unwrap();
-    let image = sample_image::write(&bed.path("image"), &Sample::default());
-    bed.upload(&image, "labs/base:v1");
-    let store = bed.store("store", &[front.host()]);
-    let snapshot = changed(&bed, &store, &docker(front.host(), "labs/base:v1"));
+    let (front, store, snapshot) = changed_behind_a_front(&bed);
     front.clear_log();
     assert_eq!(
         publish(&store, &snapshot, (front.host(), "mine/app:v1"), true),
@@ -213,6 +209,16 @@ fn to_layout(
     Ok((published, progress.0.into_inner().unwrap()))
 }
 
+/// A front before the registry, and a store with a changed snapshot of an image that came through it.
+fn changed_behind_a_front(bed: &Bed) -> (Front, Store, SnapshotDigest) {
+    let front = Front::start(bed.registry.host()).unwrap();
+    let image = sample_image::write(&bed.path("image"), &Sample::default());
+    bed.upload(&image, "labs/base:v1");
+    let store = bed.store("store", &[front.host()]);
+    let snapshot = changed(bed, &store, &docker(front.host(), "labs/base:v1"));
+    (front, store, snapshot)
+}
+
 /// Does this to so many requests for layers. The first blob that an image is asked for is its config.
 fn in_layers(front: &Front, count: u32, fault: Fault) {
     let mut blobs = 0;
@@ -225,11 +231,7 @@ fn in_layers(front: &Front, count: u32, fault: Fault) {
 #[test]
 fn playground_from_a_registry_becomes_an_image_in_a_folder() {
     let bed = Bed::plain();
-    let front = Front::start(bed.registry.host()).unwrap();
-    let image = sample_image::write(&bed.path("image"), &Sample::default());
-    bed.upload(&image, "labs/base:v1");
-    let store = bed.store("store", &[front.host()]);
-    let snapshot = changed(&bed, &store, &docker(front.host(), "labs/base:v1"));
+    let (front, store, snapshot) = changed_behind_a_front(&bed);
     let layout = bed.path("layout");
     // A connection that breaks in a layer is no reason to begin anew.
     front.clear_log();
@@ -250,11 +252,7 @@ fn playground_from_a_registry_becomes_an_image_in_a_folder() {
 #[test]
 fn layer_that_changes_on_its_way_to_a_folder_gets_no_name() {
     let bed = Bed::plain();
-    let front = Front::start(bed.registry.host()).unwrap();
-    let image = sample_image::write(&bed.path("image"), &Sample::default());
-    bed.upload(&image, "labs/base:v1");
-    let store = bed.store("store", &[front.host()]);
-    let snapshot = changed(&bed, &store, &docker(front.host(), "labs/base:v1"));
+    let (front, store, snapshot) = changed_behind_a_front(&bed);
     let layout = bed.path("layout");
     in_layers(&front, 9, Fault::CorruptBody(1000));
     let error = to_layout(&store, &snapshot, &layout).unwrap_err();

@@ -239,23 +239,8 @@ fn pull_survives_any_fault_at_any_request() {
     )
     .unwrap();
     let count = front.log().len() as u64;
-    let faults = [
-        Fault::DropBefore,
-        Fault::DropAfter,
-        Fault::TruncateBody(1000),
-        Fault::CorruptBody(500),
-        Fault::Status(404),
-        Fault::ServerError(500),
-        Fault::Status(503),
-        Fault::TooManyRequests { retry_after_s: 0 },
-        Fault::Unauthorized,
-        Fault::IgnoreRange,
-        Fault::WrongContentRange,
-        Fault::RangeNotSatisfiable,
-        Fault::LyingLength(-1),
-        Fault::LyingLength(1),
-        Fault::WrongDigest,
-    ];
+    let mut faults = faults_of_reads();
+    faults.push(Fault::WrongDigest);
     for fault in &faults {
         for at in 0..count {
             let fresh = bed.store("fresh", &[front.host()]);
@@ -274,6 +259,26 @@ fn pull_survives_any_fault_at_any_request() {
             fs::remove_dir_all(fresh.dir()).unwrap();
         }
     }
+}
+
+/// What can be wrong with an answer that bytes of snapshots are read from.
+pub(super) fn faults_of_reads() -> Vec<Fault> {
+    vec![
+        Fault::DropBefore,
+        Fault::DropAfter,
+        Fault::TruncateBody(1000),
+        Fault::CorruptBody(500),
+        Fault::Status(404),
+        Fault::ServerError(500),
+        Fault::Status(503),
+        Fault::TooManyRequests { retry_after_s: 0 },
+        Fault::Unauthorized,
+        Fault::IgnoreRange,
+        Fault::WrongContentRange,
+        Fault::RangeNotSatisfiable,
+        Fault::LyingLength(-1),
+        Fault::LyingLength(1),
+    ]
 }
 
 fn fail_once(front: &Front, fault: &Fault, at: u64) {

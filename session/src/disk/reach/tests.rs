@@ -2,7 +2,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rootfs_store::{BlobDigest, OriginError};
+use rootfs_store::{BlobDigest, OriginError, RemoteError};
 
 use super::*;
 

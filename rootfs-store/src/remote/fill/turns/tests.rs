@@ -15,7 +15,7 @@ fn turn_is_had_by_one_and_given_back() {
     assert!(turns.take(&own, || false).is_none());
     thread::scope(|scope| {
         let next = scope.spawn(|| turns.take(&own, || true).is_some());
-        thread::sleep(NAP);
+        thread::sleep(SLICE);
         drop(turn);
         assert!(next.join().unwrap());
     });
@@ -50,6 +50,6 @@ fn who_waits_is_asked_now_and_then_and_may_leave() {
         left > 0
     });
     assert!(turn.is_none());
-    assert!(begun.elapsed() >= 3 * NAP);
+    assert!(begun.elapsed() >= 3 * SLICE);
     assert!(turns.lock().waiting.is_empty());
 }
