@@ -46,8 +46,6 @@ pub(super) struct Download<'a> {
 pub(super) struct Intake<'a> {
     pack: &'a RemotePack,
     patience: Patience,
-    /// Bytes so far.
-    total: u64,
     too_slow: Option<TooSlow>,
 }
 
@@ -75,7 +73,6 @@ impl<'a> Download<'a> {
             intake: Intake {
                 pack,
                 patience,
-                total: 0,
                 too_slow: None,
             },
             bytes: Vec::new(),
@@ -230,7 +227,6 @@ impl<'a> Download<'a> {
 impl Intake<'_> {
     /// Takes down that a piece came; whoever waits for it waits on, unless it is too little for that.
     pub(super) fn take(&mut self, piece: &[u8]) -> Result<(), Stop> {
-        self.total += piece.len() as u64;
         match self.patience.take(piece.len()) {
             Ok(false) => Ok(()),
             Ok(true) => {
