@@ -73,8 +73,8 @@ pub(crate) enum TestError {
     },
     #[error("cargo built no test binary `nested` of {package}")]
     NotBuilt { package: String },
-    #[error("tests that boot kernels failed in {packages}, see above")]
-    Nested { packages: String },
+    #[error("tests that boot kernels failed, see above: {tests}")]
+    Nested { tests: String },
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]

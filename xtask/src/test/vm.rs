@@ -1,4 +1,4 @@
-//! The tests that boot stock kernels: every test binary named `nested`, each in a machine of its own.
+//! The tests that boot stock kernels: every test binary named `nested`, in batches that have a machine each.
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
@@ -15,31 +15,56 @@ use crate::kernel;
 use crate::nested;
 use crate::playground;
 
+mod batch;
+
+use batch::Batch;
+
 /// The name of the test targets that need a KVM for stock kernels.
 const TARGET: &str = "nested";
 /// The memory that the guests of several tests at once, and the machine's overlay, have together.
 const MEMORY_MIB: &str = "6144";
-/// A machine that stands still is cut off after this; the tests of one binary take a fraction, and have deadlines of
-/// their own.
+/// A machine that stands still is cut off after this; a batch takes a fraction even on a slow host, and its tests have
+/// deadlines of their own.
 const TIMEOUT_S: &str = "600";
-/// How many tests of a binary run at a time: several guests wait for something else than the CPU most of the time.
+/// How many tests of a batch run at a time: several guests wait for something else than the CPU most of the time.
 const THREADS: &str = "3";
-/// How often a binary is run at the most where the machine is emulated. There, guests' timers stop now and then, all of
+/// How many tests a batch has at the most where its machine is emulated: twice what runs at a time, so that a slow
+/// test has company and the machine's own start is shared.
+const BATCH_TESTS: usize = 6;
+/// How often a test is run at the most where the machine is emulated. There, guests' timers stop now and then, all of
 /// them in one machine at the same time, and some of its tests then find guests that hang; or the machine stops as a
 /// whole. What is wrong with the code fails every time.
 const TRIES: u32 = 3;
 
-/// Builds the test binaries and runs them; fails after all if one did.
+/// Builds the test binaries and runs their tests; fails after all if one did.
 pub(super) fn run() -> Result<(), TestError> {
     let targets = cargo::targets(&cargo::workspace().join("Cargo.toml"))?;
     let tests = tests(&targets);
     let built = build_tests(&tests)?;
     let inputs = inputs(&targets)?;
+    let most = match nested::runs_stock_kernels() {
+        true => usize::MAX,
+        false => BATCH_TESTS,
+    };
     let mut waiting = Vec::new();
-    for test in &tests {
-        waiting.push((*test, executable(test, &built)?));
+    for test in tests {
+        waiting.extend(batch::deal(test, executable(test, &built)?, most)?);
     }
-    let waiting = Mutex::new(waiting.into_iter());
+    let failed = in_lanes(waiting, |batch| run_batch(batch, &inputs))?;
+    match failed.is_empty() {
+        true => Ok(()),
+        false => Err(TestError::Nested {
+            tests: failed.join(", "),
+        }),
+    }
+}
+
+/// Calls `run` for each of `batches`, as many at a time as there are lanes, and returns all that it returned.
+fn in_lanes(
+    batches: Vec<Batch<'_>>,
+    run: impl Fn(Batch<'_>) -> Result<Vec<String>, TestError> + Sync,
+) -> Result<Vec<String>, TestError> {
+    let waiting = Mutex::new(batches.into_iter());
     let next = || {
         waiting
             .lock()
@@ -48,30 +73,22 @@ pub(super) fn run() -> Result<(), TestError> {
     };
     let lane = || {
         let mut failed = Vec::new();
-        while let Some((test, program)) = next() {
-            if !run_test(test, program, &inputs)? {
-                failed.push(test.package.clone());
-            }
+        while let Some(batch) = next() {
+            failed.extend(run(batch)?);
         }
-        Ok::<_, TestError>(failed)
+        Ok(failed)
     };
     let failed = thread::scope(|scope| {
         let lanes: Vec<_> = (0..lanes()).map(|_| scope.spawn(lane)).collect();
         lanes
             .into_iter()
             .map(|lane| lane.join().unwrap_or_else(|panic| resume_unwind(panic)))
-            .collect::<Result<Vec<_>, _>>()
-    })?
-    .concat();
-    match failed.is_empty() {
-        true => Ok(()),
-        false => Err(TestError::Nested {
-            packages: failed.join(", "),
-        }),
-    }
+            .collect::<Result<Vec<_>, TestError>>()
+    })?;
+    Ok(failed.concat())
 }
 
-/// How many binaries run at a time: an emulated machine has one CPU, and keeps one busy.
+/// How many batches run at a time: an emulated machine has one CPU, and keeps one busy.
 fn lanes() -> usize {
     match nested::runs_stock_kernels() {
         true => 1,
@@ -79,10 +96,10 @@ fn lanes() -> usize {
     }
 }
 
-/// Runs one test binary and then shows what it printed; whether its tests passed.
-fn run_test(test: &Target, program: &Path, inputs: &[(&str, OsString)]) -> Result<bool, TestError> {
-    println!("xtask: tests of {} that boot kernels …", test.package);
+/// Runs a batch and shows what it printed; runs those again that did not pass, and returns who never did.
+fn run_batch(mut batch: Batch<'_>, inputs: &[(&str, OsString)]) -> Result<Vec<String>, TestError> {
     for left in (0..TRIES).rev() {
+        println!("xtask: {batch} …");
         let mut nested = nested::command();
         nested.envs(inputs.iter().map(|(name, value)| (name, value)));
         // The tests mount, make device nodes and change owners.
@@ -93,18 +110,20 @@ fn run_test(test: &Target, program: &Path, inputs: &[(&str, OsString)]) -> Resul
             "--timeout-s",
             TIMEOUT_S,
         ]);
-        nested.arg("--").arg(program).current_dir(&test.folder);
+        nested.arg("--").args(batch.command());
+        nested.current_dir(batch.folder());
         let (status, printed) = command::merged_output(&mut nested)?;
         print!("{printed}");
-        if status.success() || left == 0 || nested::runs_stock_kernels() {
-            return Ok(status.success());
+        if status.success() {
+            return Ok(Vec::new());
         }
-        println!(
-            "xtask: tests of {} failed in an emulated machine ({status}); again in a new one",
-            test.package
-        );
+        batch.forget_passed(&printed);
+        if left == 0 || nested::runs_stock_kernels() {
+            break;
+        }
+        println!("xtask: a machine ended with {status}; what did not pass runs again in a new one");
     }
-    Ok(false)
+    Ok(batch.names())
 }
 
 /// The targets among `targets` that boot kernels.
