@@ -5,18 +5,14 @@
 //! its own until it powers off, reboots, or is stopped. [`Vm::wait`] says which it was.
 //!
 //! ```no_run
-//! use vmm_core::{Exit, RECOMMENDED_COMMAND_LINE, Vm, VmConfig};
+//! use vmm_core::{Exit, Vm, VmConfig};
 //!
-//! let vm = Vm::start(VmConfig {
-//!     kernel: "/boot/vmlinuz".into(),
-//!     initrd: Some(std::fs::read("/boot/initrd.img")?),
-//!     command_line: RECOMMENDED_COMMAND_LINE.to_owned(),
-//!     vcpus: 2,
-//!     memory_mib: 256,
-//!     drives: Vec::new(),
-//!     vsock_cid: Some(3),
-//!     console: Box::new(std::io::stdout()),
-//! })?;
+//! let mut config = VmConfig::new("/boot/vmlinuz");
+//! config.initrd = Some(std::fs::read("/boot/initrd.img")?);
+//! config.vcpus = 2;
+//! config.vsock_cid = Some(3);
+//! config.console = Box::new(std::io::stdout());
+//! let vm = Vm::start(config)?;
 //! assert!(matches!(vm.wait(), Exit::PowerOff));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

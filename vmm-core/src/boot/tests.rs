@@ -81,16 +81,9 @@ fn the_initrd_goes_to_the_top_of_memory_and_not_over_the_kernel() {
         setup_header: None,
     };
     let place = |bytes: usize, end: u64| {
-        let config = VmConfig {
-            kernel: "k".into(),
-            initrd: Some(vec![7; bytes]),
-            command_line: String::new(),
-            vcpus: 1,
-            memory_mib: 32,
-            drives: vec![],
-            vsock_cid: None,
-            console: Box::new(std::io::sink()),
-        };
+        let mut config = VmConfig::new("k");
+        config.initrd = Some(vec![7; bytes]);
+        config.memory_mib = 32;
         load_initrd(&config, &memory, &kernel(end), 32 << 20)
     };
     let (start, length) = place(5000, 20 << 20).unwrap().unwrap();
