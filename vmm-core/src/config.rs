@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::block::{BlockBackend, SECTOR_BYTES};
-use crate::boot::{RECOMMENDED_COMMAND_LINE, check_command_line};
+use crate::boot::{BootProtocol, RECOMMENDED_COMMAND_LINE, check_command_line};
 use crate::error::StartError;
+use crate::kernel::KernelSource;
 use crate::layout::MAX_VIRTIO_DEVICES;
 
 /// The most vCPUs that a VM can have.
@@ -26,8 +26,10 @@ pub const MIN_GUEST_CID: u32 = 3;
 /// What to boot, and on which machine: [`VmConfig::new`] and then the fields that should be different.
 #[non_exhaustive]
 pub struct VmConfig {
-    /// A kernel: an ELF `vmlinux`, or a bzImage (`vmlinuz` of a distribution).
-    pub kernel: PathBuf,
+    /// The kernel: the path of a file, or a [`Kernel`](crate::Kernel) that was read before.
+    pub kernel: KernelSource,
+    /// How the kernel is entered; by Linux's own protocol at first.
+    pub boot_protocol: BootProtocol,
     /// The initial RAM disk's bytes, handed to the guest as they are. None at first.
     pub initrd: Option<Vec<u8>>,
     /// The kernel's command line, used word for word: ASCII, at most 2047 bytes. At first
@@ -53,6 +55,7 @@ impl fmt::Debug for VmConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VmConfig")
             .field("kernel", &self.kernel)
+            .field("boot_protocol", &self.boot_protocol)
             .field("initrd_bytes", &self.initrd.as_ref().map(Vec::len))
             .field("command_line", &self.command_line)
             .field("vcpus", &self.vcpus)
@@ -88,9 +91,10 @@ impl fmt::Debug for Drive {
 impl VmConfig {
     /// A small machine that boots `kernel`: one vCPU, 256 MiB, and no device but a serial port that prints nowhere.
     #[must_use]
-    pub fn new(kernel: impl Into<PathBuf>) -> Self {
+    pub fn new(kernel: impl Into<KernelSource>) -> Self {
         Self {
             kernel: kernel.into(),
+            boot_protocol: BootProtocol::default(),
             initrd: None,
             command_line: RECOMMENDED_COMMAND_LINE.to_owned(),
             vcpus: 1,

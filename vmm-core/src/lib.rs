@@ -19,9 +19,10 @@
 //!
 //! # The guest's machine
 //!
-//! No PCI and no firmware: the kernel is entered through the 64-bit Linux boot protocol, and finds
-//! its processors, its serial port and its virtio-mmio 1.2 devices (disks, vsock, entropy) in ACPI
-//! tables. The interrupt controllers and timers are KVM's. Guest memory starts at address 0, leaves
+//! No PCI and no firmware: the kernel is entered through the 64-bit Linux boot protocol, or by PVH
+//! ([`BootProtocol`]), and finds its processors, its serial port and its virtio-mmio 1.2 devices
+//! (disks, vsock, entropy) in ACPI tables. A [`Kernel`] that is opened once starts any number of VMs,
+//! which share the pages that they don't change. The interrupt controllers and timers are KVM's. Guest memory starts at address 0, leaves
 //! a hole between 3 and 4 GiB, and goes on above it.
 //!
 //! # What it does to its process
@@ -56,12 +57,12 @@ mod vm;
 mod vsock;
 
 pub use block::BlockBackend;
-pub use boot::{CommandLineError, RECOMMENDED_COMMAND_LINE};
+pub use boot::{BootProtocol, CommandLineError, RECOMMENDED_COMMAND_LINE};
 pub use config::{
     Drive, MAX_DRIVES, MAX_SERIAL_BYTES, MAX_VCPUS, MIN_GUEST_CID, MIN_MEMORY_MIB, VmConfig,
 };
 pub use error::{RunError, StartError};
-pub use kernel::KernelError;
+pub use kernel::{Kernel, KernelError, KernelSource};
 pub use thread::kick_signal;
 pub use vm::{Exit, Vm, VmHandle};
 pub use vsock::{HOST_CID, VsockHost, VsockListener, VsockStream};

@@ -54,7 +54,7 @@ impl Write for Screen {
 
 /// A machine that runs `script` after its boot.
 pub(crate) fn config(script: &str, screen: &Screen) -> VmConfig {
-    let mut config = VmConfig::new(env("VM_TEST_KERNEL"));
+    let mut config = VmConfig::new(&env("VM_TEST_KERNEL"));
     config.initrd = Some(with_script(script));
     config.console = Box::new(screen.clone());
     config
