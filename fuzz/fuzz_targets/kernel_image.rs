@@ -65,7 +65,7 @@ fn check_bzimage(file: &[u8], loaded: &Loaded) {
 }
 
 fuzz_target!(|file: &[u8]| {
-    let Ok(loaded) = load_kernel(file.to_vec(), MEMORY_MIB) else {
+    let Ok(loaded) = load_kernel(file, MEMORY_MIB) else {
         return;
     };
     assert!(loaded.end <= MEMORY_BYTES);

@@ -180,11 +180,9 @@ impl Bench {
             bytes: Mutex::new(model.clone()),
             read_only,
         });
-        let drive = Drive {
-            backend: Arc::clone(&disk) as Arc<dyn BlockBackend>,
-            read_only,
-            serial: String::from_utf8_lossy(SERIAL).into_owned(),
-        };
+        let mut drive = Drive::new(Arc::clone(&disk) as Arc<dyn BlockBackend>);
+        drive.read_only = read_only;
+        drive.serial = String::from_utf8_lossy(SERIAL).into_owned();
         let driver = BlockDriver::new(&drive, 1, rings)?;
         Some(Self {
             driver,

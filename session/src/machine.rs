@@ -107,20 +107,17 @@ impl Machine {
         let console = Console::new(spec.console);
         let has_modules = spec.kernel.modules().is_some();
         let begun = Instant::now();
-        let vm = Vm::start(VmConfig {
-            kernel: spec.kernel.image().to_owned(),
-            initrd: Some(spec.initramfs),
-            command_line: format!("{RECOMMENDED_COMMAND_LINE} {NO_GETTY}"),
-            vcpus: spec.vcpus,
-            memory_mib: spec.memory_mib,
-            drives: vec![Drive {
-                backend: Arc::clone(&spec.disk) as Arc<dyn BlockBackend>,
-                read_only: false,
-                serial: ROOT_SERIAL.to_owned(),
-            }],
-            vsock_cid: Some(CID),
-            console: Box::new(console.clone()),
-        })?;
+        let mut root = Drive::new(Arc::clone(&spec.disk) as Arc<dyn BlockBackend>);
+        root.serial = ROOT_SERIAL.to_owned();
+        let mut config = VmConfig::new(spec.kernel.image());
+        config.initrd = Some(spec.initramfs);
+        config.command_line = format!("{RECOMMENDED_COMMAND_LINE} {NO_GETTY}");
+        config.vcpus = spec.vcpus;
+        config.memory_mib = spec.memory_mib;
+        config.drives = vec![root];
+        config.vsock_cid = Some(CID);
+        config.console = Box::new(console.clone());
+        let vm = Vm::start(config)?;
         let start = begun.elapsed();
         let boot = Boot {
             vm: &vm,

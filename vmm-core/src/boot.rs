@@ -3,25 +3,49 @@
 mod acpi;
 mod command_line;
 mod cpu_tables;
-mod params;
+mod linux;
+mod memory_map;
+mod pvh;
 
 pub(crate) use command_line::check as check_command_line;
 pub use command_line::{CommandLineError, RECOMMENDED_COMMAND_LINE};
 pub(crate) use cpu_tables::{GDT_ENTRIES, write as write_cpu_tables};
 
-use std::fs::File;
-use std::io::Read;
+use std::ops::Range;
 
-use vm_memory::{Bytes, GuestAddress};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryError};
 
 use crate::config::VmConfig;
 use crate::error::StartError;
-use crate::kernel::{KernelError, KernelImage, LoadedKernel, MAX_KERNEL_BYTES};
-use crate::layout::MMIO_GAP_START;
+use crate::kernel::KernelError;
+use crate::layout::{
+    ACPI, COMMAND_LINE, KEYBOARD_COMMAND_PORT, KEYBOARD_RESET, MMIO_GAP_START, RESET_VECTOR,
+};
 use crate::memory::Memory;
 
-/// Where the boot processor starts, in 64-bit mode with `rsi` at the zero page.
-pub(crate) struct BootEntry(pub(crate) u64);
+/// All the firmware there is: `mov al, 0xfe; out 0x64, al; hlt`. A kernel that restarts through the BIOS,
+/// as Linux does on hardware-reduced ACPI without EFI unless told otherwise, resets the machine with it.
+const FIRMWARE: [u8; 5] = [0xb0, KEYBOARD_RESET, 0xe6, KEYBOARD_COMMAND_PORT, 0xf4];
+
+/// How a kernel is entered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BootProtocol {
+    /// Linux's own, in 64-bit mode (Documentation/arch/x86/boot.rst): every x86-64 Linux has it.
+    #[default]
+    Linux,
+    /// Xen's PVH, in 32-bit mode (Xen's `misc/pvh.pandoc`): for kernels of other systems, and Linux with `CONFIG_PVH`.
+    Pvh,
+}
+
+/// Where and how the boot processor starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BootEntry {
+    /// In 64-bit mode, with `rsi` at the zero page.
+    Linux(u64),
+    /// In 32-bit mode, with `ebx` at the start info.
+    Pvh(u32),
+}
 
 /// Alignment of the initrd, a page.
 const INITRD_ALIGN: u64 = 4096;
@@ -35,55 +59,59 @@ pub(crate) fn load(
     devices: usize,
 ) -> Result<BootEntry, StartError> {
     let low_ram_end = (u64::from(config.memory_mib) << 20).min(MMIO_GAP_START);
-    let kernel = read_kernel(config)?
-        .load(memory, low_ram_end)
-        .map_err(|source| kernel_error(config, source))?;
-    let initrd = load_initrd(config, memory, &kernel, low_ram_end)?;
+    let kernel = config.kernel.open()?;
+    let wrong = |source| StartError::Kernel {
+        path: kernel.path().to_owned(),
+        source,
+    };
+    let image = kernel.image();
+    let entry = match config.boot_protocol {
+        BootProtocol::Linux => BootEntry::Linux(image.entry),
+        BootProtocol::Pvh => image
+            .pvh_entry
+            .map(BootEntry::Pvh)
+            .ok_or_else(|| wrong(KernelError::NoPvhEntry))?,
+    };
+    image.place(memory, low_ram_end).map_err(wrong)?;
+    let reach = image
+        .setup_header
+        .map_or(INITRD_LIMIT, |header| u64::from(header.initrd_addr_max));
+    let room = image.end..low_ram_end.min(reach.saturating_add(1));
+    let initrd = load_initrd(config, memory, room)?;
     let tables = acpi::tables(config.vcpus, devices);
-    params::write(config, memory, &kernel, initrd, &tables)
-        .and_then(|()| write_cpu_tables(memory))
+    write_tables(config, memory, &tables)
+        .and_then(|()| match entry {
+            BootEntry::Linux(_) => {
+                linux::write(config, memory, image, initrd)?;
+                write_cpu_tables(memory)
+            }
+            BootEntry::Pvh(_) => pvh::write(config, memory, initrd),
+        })
         .map_err(|source| StartError::MapMemory {
             asked_mib: config.memory_mib,
             source: std::io::Error::other(source),
         })?;
-    Ok(BootEntry(kernel.entry))
+    Ok(entry)
 }
 
-fn read_kernel(config: &VmConfig) -> Result<KernelImage, StartError> {
-    let read = |source| StartError::ReadKernel {
-        path: config.kernel.clone(),
-        source,
-    };
-    // Opening a pipe or reading a device could last for ever.
-    if !std::fs::metadata(&config.kernel).map_err(read)?.is_file() {
-        return Err(kernel_error(config, KernelError::NotAFile));
-    }
-    let mut bytes = Vec::new();
-    File::open(&config.kernel)
-        .and_then(|file| {
-            file.take(MAX_KERNEL_BYTES as u64 + 1)
-                .read_to_end(&mut bytes)
-        })
-        .map_err(read)?;
-    if bytes.len() > MAX_KERNEL_BYTES {
-        return Err(kernel_error(config, KernelError::TooLarge));
-    }
-    KernelImage::parse(bytes).map_err(|source| kernel_error(config, source))
+/// Writes what either protocol's structures point to: command line, ACPI tables, and all the firmware there is.
+fn write_tables(
+    config: &VmConfig,
+    memory: &Memory,
+    tables: &acpi::AcpiTables,
+) -> Result<(), GuestMemoryError> {
+    let mut line = config.command_line.clone().into_bytes();
+    line.push(0);
+    memory.write_slice(&line, GuestAddress(COMMAND_LINE))?;
+    memory.write_slice(&tables.bytes, GuestAddress(ACPI))?;
+    memory.write_slice(&FIRMWARE, GuestAddress(RESET_VECTOR))
 }
 
-fn kernel_error(config: &VmConfig, source: KernelError) -> StartError {
-    StartError::Kernel {
-        path: config.kernel.clone(),
-        source,
-    }
-}
-
-/// Puts the initrd as high as the kernel can reach; returns its address and length.
+/// Puts the initrd as high into `room` as it goes; returns its address and length.
 fn load_initrd(
     config: &VmConfig,
     memory: &Memory,
-    kernel: &LoadedKernel,
-    low_ram_end: u64,
+    room: Range<u64>,
 ) -> Result<Option<(u64, u64)>, StartError> {
     let Some(initrd) = config.initrd.as_deref().filter(|bytes| !bytes.is_empty()) else {
         return Ok(None);
@@ -93,19 +121,21 @@ fn load_initrd(
         initrd_bytes: length,
         memory_mib: config.memory_mib,
     };
-    let limit = kernel
-        .setup_header
-        .map_or(INITRD_LIMIT, |header| u64::from(header.initrd_addr_max));
-    let start = low_ram_end
-        .min(limit.saturating_add(1))
+    let start = room
+        .end
         .checked_sub(length)
         .map(|start| start & !(INITRD_ALIGN - 1))
-        .filter(|start| *start >= kernel.end)
+        .filter(|start| *start >= room.start)
         .ok_or_else(does_not_fit)?;
     memory
         .write_slice(initrd, GuestAddress(start))
         .map_err(|_| does_not_fit())?;
     Ok(Some((start, length)))
+}
+
+/// A value that the callers' checks keep below 4 GiB.
+fn low32(value: u64) -> u32 {
+    u32::try_from(value).expect("command line and initrd lie below 4 GiB")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Kernel images: from a file's bytes to something that can be put into guest memory.
+//! Kernel images: from a file's bytes to pages that guests map.
 //!
 //! A bzImage's payload is unpacked on the host where its compression is known (LZ4 and Zstandard), since
 //! that takes milliseconds here and much longer in a guest that has just been switched on. Any other
@@ -8,16 +8,19 @@
 
 mod bzimage;
 mod elf;
+mod image;
 mod payload;
 
-use std::io::Cursor;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use linux_loader::loader::bootparam::setup_header;
-use linux_loader::loader::{self, KernelLoader};
-use vm_memory::GuestAddress;
+use linux_loader::loader;
 
-use crate::layout::HIGH_MEMORY_START;
-use crate::memory::Memory;
+use crate::error::StartError;
+
+pub(crate) use image::KernelImage;
 
 /// The largest kernel, packed or unpacked, that is read into the host's memory.
 pub(crate) const MAX_KERNEL_BYTES: usize = 512 << 20;
@@ -70,102 +73,120 @@ pub enum KernelError {
         /// What there is.
         memory_mib: u64,
     },
-    /// Copying it into guest memory failed.
+    /// There is no entry point for the protocol that was asked for.
+    #[error(
+        "it has no PVH entry point: use a kernel with CONFIG_PVH, uncompressed or packed with LZ4 or Zstandard, or the \
+         Linux boot protocol"
+    )]
+    NoPvhEntry,
+    /// Laying out its parts failed.
     #[error("it could not be loaded")]
     Load {
         /// What the loader says.
         source: loader::Error,
     },
+    /// The host could not hold its pages, or not map them into the guest.
+    #[error("its pages could not be {action}: free memory on the host")]
+    Pages {
+        /// What was tried.
+        action: &'static str,
+        /// The host's answer.
+        source: io::Error,
+    },
 }
 
-/// A kernel that can be loaded.
-pub(crate) struct KernelImage {
-    bytes: Vec<u8>,
-    layout: Layout,
+/// A kernel that has been read, checked and unpacked: made once, it starts any number of VMs.
+///
+/// VMs share the pages that they don't change, so that more VMs of one `Kernel` take less memory than the same number
+/// with a kernel each. Clones are the same kernel. The file is not looked at again; one that is replaced on disk needs a
+/// new `Kernel`.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    path: PathBuf,
+    image: Arc<KernelImage>,
 }
 
-enum Layout {
-    Elf(elf::ElfLayout),
-    SelfUnpacking(bzimage::BzImage),
-}
-
-/// A kernel in guest memory.
-pub(crate) struct LoadedKernel {
-    /// Where the boot processor starts, in 64-bit mode.
-    pub(crate) entry: u64,
-    /// First byte after all the memory that the kernel uses until it has read the memory map.
-    pub(crate) end: u64,
-    /// The header of a bzImage that unpacks itself, which wants parts of it back.
-    pub(crate) setup_header: Option<setup_header>,
-}
-
-impl KernelImage {
-    /// Parses a kernel file.
-    pub(crate) fn parse(bytes: Vec<u8>) -> Result<Self, KernelError> {
-        if bytes.starts_with(ELF_MAGIC) {
-            return Self::from_elf(bytes);
+impl Kernel {
+    /// Reads a kernel: an ELF `vmlinux`, or a bzImage (`vmlinuz` of a distribution).
+    ///
+    /// # Errors
+    /// [`StartError::ReadKernel`] and [`StartError::Kernel`].
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, StartError> {
+        let path = path.into();
+        let read = |source| StartError::ReadKernel {
+            path: path.clone(),
+            source,
+        };
+        let wrong = |source| StartError::Kernel {
+            path: path.clone(),
+            source,
+        };
+        // Opening a pipe or reading a device could last for ever.
+        if !std::fs::metadata(&path).map_err(read)?.is_file() {
+            return Err(wrong(KernelError::NotAFile));
         }
-        let image = bzimage::BzImage::parse(&bytes)?;
-        match payload::unpack(image.payload(&bytes))? {
-            Some(elf) => Self::from_elf(elf),
-            None => Ok(Self {
-                bytes,
-                layout: Layout::SelfUnpacking(image),
-            }),
+        let mut bytes = Vec::new();
+        File::open(&path)
+            .and_then(|file| {
+                file.take(MAX_KERNEL_BYTES as u64 + 1)
+                    .read_to_end(&mut bytes)
+            })
+            .map_err(read)?;
+        if bytes.len() > MAX_KERNEL_BYTES {
+            return Err(wrong(KernelError::TooLarge));
         }
+        let image = KernelImage::parse(&bytes).map_err(wrong)?;
+        Ok(Self {
+            image: Arc::new(image),
+            path,
+        })
     }
 
-    fn from_elf(bytes: Vec<u8>) -> Result<Self, KernelError> {
-        let layout = Layout::Elf(elf::ElfLayout::parse(&bytes)?);
-        Ok(Self { bytes, layout })
+    /// The file that it was read from.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
-    /// First byte after the memory that the kernel uses.
-    pub(crate) fn end(&self) -> u64 {
-        match &self.layout {
-            Layout::Elf(layout) => layout.end,
-            Layout::SelfUnpacking(image) => image.end(),
+    pub(crate) fn image(&self) -> &KernelImage {
+        &self.image
+    }
+}
+
+/// Where a VM's kernel comes from.
+#[derive(Clone, Debug)]
+pub enum KernelSource {
+    /// A file that is read for this VM alone.
+    Path(PathBuf),
+    /// One that was read before.
+    Open(Kernel),
+}
+
+impl KernelSource {
+    /// The kernel, read now if it was not before.
+    pub(crate) fn open(&self) -> Result<Kernel, StartError> {
+        match self {
+            Self::Path(path) => Kernel::open(path),
+            Self::Open(kernel) => Ok(kernel.clone()),
         }
     }
+}
 
-    /// Copies the kernel into memory whose lowest piece ends at `low_ram_end`.
-    pub(crate) fn load(
-        &self,
-        memory: &Memory,
-        low_ram_end: u64,
-    ) -> Result<LoadedKernel, KernelError> {
-        let end = self.end();
-        if end > low_ram_end {
-            return Err(KernelError::DoesNotFit {
-                needs_mib: end.div_ceil(1 << 20),
-                memory_mib: low_ram_end >> 20,
-            });
-        }
-        let mut file = Cursor::new(&self.bytes);
-        let floor = Some(GuestAddress(HIGH_MEMORY_START));
-        let load = |source| KernelError::Load { source };
-        match &self.layout {
-            Layout::Elf(layout) => {
-                // An offset, even of zero, keeps the loader from walking the notes for an entry point that
-                // is not used here: a kernel must not fail for notes that it lays out in its own way.
-                let at = Some(GuestAddress(0));
-                loader::Elf::load(memory, at, &mut file, floor).map_err(load)?;
-                Ok(LoadedKernel {
-                    entry: layout.entry,
-                    end,
-                    setup_header: None,
-                })
-            }
-            Layout::SelfUnpacking(image) => {
-                let at = Some(GuestAddress(image.load_address));
-                let loaded = loader::BzImage::load(memory, at, &mut file, floor).map_err(load)?;
-                Ok(LoadedKernel {
-                    entry: image.entry(),
-                    end,
-                    setup_header: loaded.setup_header,
-                })
-            }
-        }
+impl From<Kernel> for KernelSource {
+    fn from(kernel: Kernel) -> Self {
+        Self::Open(kernel)
+    }
+}
+
+impl<P: AsRef<Path> + ?Sized> From<&P> for KernelSource {
+    fn from(path: &P) -> Self {
+        Self::Path(path.as_ref().to_owned())
+    }
+}
+
+impl From<PathBuf> for KernelSource {
+    fn from(path: PathBuf) -> Self {
+        Self::Path(path)
     }
 }
 

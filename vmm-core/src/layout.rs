@@ -7,6 +7,8 @@
 pub(crate) const GDT: u64 = 0x500;
 /// Linux's `boot_params`, 4 KiB.
 pub(crate) const ZERO_PAGE: u64 = 0x7000;
+/// Start info of the PVH protocol, 4 KiB, which kernels get in place of the zero page.
+pub(crate) const PVH_START_INFO: u64 = ZERO_PAGE;
 /// First stack of the boot processor, growing down.
 pub(crate) const BOOT_STACK: u64 = 0x8ff0;
 /// Root of the boot page tables; the tables below it follow, one 4 KiB page each.

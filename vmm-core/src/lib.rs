@@ -5,27 +5,24 @@
 //! its own until it powers off, reboots, or is stopped. [`Vm::wait`] says which it was.
 //!
 //! ```no_run
-//! use vmm_core::{Exit, RECOMMENDED_COMMAND_LINE, Vm, VmConfig};
+//! use vmm_core::{Exit, Vm, VmConfig};
 //!
-//! let vm = Vm::start(VmConfig {
-//!     kernel: "/boot/vmlinuz".into(),
-//!     initrd: Some(std::fs::read("/boot/initrd.img")?),
-//!     command_line: RECOMMENDED_COMMAND_LINE.to_owned(),
-//!     vcpus: 2,
-//!     memory_mib: 256,
-//!     drives: Vec::new(),
-//!     vsock_cid: Some(3),
-//!     console: Box::new(std::io::stdout()),
-//! })?;
+//! let mut config = VmConfig::new("/boot/vmlinuz");
+//! config.initrd = Some(std::fs::read("/boot/initrd.img")?);
+//! config.vcpus = 2;
+//! config.vsock_cid = Some(3);
+//! config.console = Box::new(std::io::stdout());
+//! let vm = Vm::start(config)?;
 //! assert!(matches!(vm.wait(), Exit::PowerOff));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # The guest's machine
 //!
-//! No PCI and no firmware: the kernel is entered through the 64-bit Linux boot protocol, and finds
-//! its processors, its serial port and its virtio-mmio 1.2 devices (disks, vsock, entropy) in ACPI
-//! tables. The interrupt controllers and timers are KVM's. Guest memory starts at address 0, leaves
+//! No PCI and no firmware: the kernel is entered through the 64-bit Linux boot protocol, or by PVH
+//! ([`BootProtocol`]), and finds its processors, its serial port and its virtio-mmio 1.2 devices
+//! (disks, vsock, entropy) in ACPI tables. A [`Kernel`] that is opened once starts any number of VMs,
+//! which share the pages that they don't change. The interrupt controllers and timers are KVM's. Guest memory starts at address 0, leaves
 //! a hole between 3 and 4 GiB, and goes on above it.
 //!
 //! # What it does to its process
@@ -60,12 +57,12 @@ mod vm;
 mod vsock;
 
 pub use block::BlockBackend;
-pub use boot::{CommandLineError, RECOMMENDED_COMMAND_LINE};
+pub use boot::{BootProtocol, CommandLineError, RECOMMENDED_COMMAND_LINE};
 pub use config::{
     Drive, MAX_DRIVES, MAX_SERIAL_BYTES, MAX_VCPUS, MIN_GUEST_CID, MIN_MEMORY_MIB, VmConfig,
 };
 pub use error::{RunError, StartError};
-pub use kernel::KernelError;
+pub use kernel::{Kernel, KernelError, KernelSource};
 pub use thread::kick_signal;
 pub use vm::{Exit, Vm, VmHandle};
 pub use vsock::{HOST_CID, VsockHost, VsockListener, VsockStream};

@@ -1,14 +1,24 @@
-//! Guest memory: anonymous mappings around the device hole.
+//! Guest memory: anonymous mappings around the device hole, and files mapped into them.
 
+#![expect(
+    unsafe_code,
+    reason = "mapping a file over memory has no safe interface"
+)]
+
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 
-use vm_memory::{GuestAddress, GuestMemoryMmap};
+use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
 use crate::error::StartError;
 use crate::layout::{MMIO_GAP_END, MMIO_GAP_START};
 
 /// Guest memory of one VM. Clones share the mappings, which live as long as any clone.
 pub(crate) type Memory = GuestMemoryMmap<()>;
+
+/// A page of the host's and of the guest's.
+pub(crate) const PAGE_BYTES: u64 = 4096;
 
 /// The `(start, length)` of each piece of RAM for a VM of `bytes`, lowest first.
 pub(crate) fn ram_ranges(bytes: u64) -> Vec<(u64, u64)> {
@@ -35,6 +45,37 @@ pub(crate) fn map(mib: u32) -> Result<Memory, StartError> {
             asked_mib: mib,
             source,
         })
+}
+
+/// Gives the guest the first `length` bytes of `file` at `address`, both multiples of a page: pages that it only reads
+/// stay the file's, and those that it writes become its own.
+pub(crate) fn map_private(
+    memory: &Memory,
+    address: GuestAddress,
+    file: &File,
+    length: u64,
+) -> io::Result<()> {
+    let length = usize::try_from(length).map_err(io::Error::other)?;
+    let target = memory
+        .get_slice(address, length)
+        .map_err(io::Error::other)?
+        .ptr_guard_mut();
+    // SAFETY: the range is a part of a mapping that `memory` owns, all of whose uses are by raw pointers that expect it
+    // to change at any time; unmapping all of it will unmap this, too. The kernel refuses addresses between pages.
+    let mapped = unsafe {
+        libc::mmap(
+            target.as_ptr().cast(),
+            length,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_NORESERVE,
+            file.as_raw_fd(),
+            0,
+        )
+    };
+    match mapped {
+        libc::MAP_FAILED => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub(crate) fn create(
         .map_err(failed("set a vCPU's features"))?;
     registers::set_msrs(&vcpu).map_err(failed("set a vCPU's model-specific registers"))?;
     if id == 0 {
-        registers::set_boot_state(&vcpu, entry.0)
+        registers::set_boot_state(&vcpu, *entry)
             .map_err(failed("set the boot vCPU's registers"))?;
     }
     Ok(vcpu)

@@ -47,9 +47,10 @@ pub(crate) trait Handler: Send {
     /// Called when the driver has reset the device: it keeps nothing of what went before.
     fn reset(&mut self);
 
-    /// An eventfd by which the host side asks for a call of `serve` with [`Event::Wake`].
-    fn wake_fd(&self) -> Option<RawFd> {
-        None
+    /// Descriptors, at most [`MAX_SOURCES`](worker::MAX_SOURCES), by which the host side asks for calls of `serve`: when one becomes
+    /// readable, with [`Event::Source`] and its place among them. The handler reads it empty.
+    fn sources(&self) -> Vec<RawFd> {
+        Vec::new()
     }
 
     /// Does the work that `event` announces.

@@ -79,11 +79,9 @@ impl Bench {
             bytes: Mutex::new((0u8..64).flat_map(|sector| [sector; 512]).collect()),
             ..Disk::default()
         });
-        let drive = Drive {
-            backend: Arc::clone(&disk) as Arc<dyn BlockBackend>,
-            read_only,
-            serial: "the serial".into(),
-        };
+        let mut drive = Drive::new(Arc::clone(&disk) as Arc<dyn BlockBackend>);
+        drive.read_only = read_only;
+        drive.serial = "the serial".to_owned();
         let stopping = Arc::new(AtomicBool::new(false));
         let mut device = Block::new(&drive, Arc::clone(&stopping));
         device.activate(info(&drive).features);
@@ -272,11 +270,7 @@ fn ranges_are_limited_as_the_driver_is_told() {
     }
     let huge = Arc::new(Huge(AtomicUsize::new(0)));
     let mut bench = Bench::new(false);
-    let drive = Drive {
-        backend: Arc::clone(&huge) as Arc<dyn BlockBackend>,
-        read_only: false,
-        serial: String::new(),
-    };
+    let drive = Drive::new(Arc::clone(&huge) as Arc<dyn BlockBackend>);
     bench.device = Block::new(&drive, Arc::clone(&bench.stopping));
     bench.device.activate(info(&drive).features);
     for kind in [blk::VIRTIO_BLK_T_DISCARD, blk::VIRTIO_BLK_T_WRITE_ZEROES] {

@@ -45,7 +45,7 @@ fn acpi_tables_hang_together_and_add_up() {
 fn the_memory_map_has_no_overlaps_and_all_of_the_memory() {
     for mib in [16, 256, 3072, 8192] {
         let bytes: u64 = mib << 20;
-        let map = params::memory_map(bytes);
+        let map = memory_map::memory_map(bytes);
         for pair in map.windows(2) {
             assert!(pair[0].0 + pair[0].1 <= pair[1].0);
         }
@@ -75,23 +75,11 @@ fn command_lines_are_checked_as_the_kernel_would_read_them() {
 #[test]
 fn the_initrd_goes_to_the_top_of_memory_and_not_over_the_kernel() {
     let memory = crate::memory::map(32).unwrap();
-    let kernel = |end| LoadedKernel {
-        entry: 0,
-        end,
-        setup_header: None,
-    };
     let place = |bytes: usize, end: u64| {
-        let config = VmConfig {
-            kernel: "k".into(),
-            initrd: Some(vec![7; bytes]),
-            command_line: String::new(),
-            vcpus: 1,
-            memory_mib: 32,
-            drives: vec![],
-            vsock_cid: None,
-            console: Box::new(std::io::sink()),
-        };
-        load_initrd(&config, &memory, &kernel(end), 32 << 20)
+        let mut config = VmConfig::new("k");
+        config.initrd = Some(vec![7; bytes]);
+        config.memory_mib = 32;
+        load_initrd(&config, &memory, end..32 << 20)
     };
     let (start, length) = place(5000, 20 << 20).unwrap().unwrap();
     assert_eq!((start % 4096, length), (0, 5000));

@@ -26,24 +26,16 @@ impl BlockBackend for Sized {
 }
 
 fn drive(bytes: u64, serial: &str) -> Drive {
-    Drive {
-        backend: Arc::new(Sized(bytes)),
-        read_only: false,
-        serial: serial.to_owned(),
-    }
+    let mut drive = Drive::new(Arc::new(Sized(bytes)));
+    drive.serial = serial.to_owned();
+    drive
 }
 
 fn good() -> VmConfig {
-    VmConfig {
-        kernel: "/boot/vmlinuz".into(),
-        initrd: None,
-        command_line: "console=ttyS0".to_owned(),
-        vcpus: 1,
-        memory_mib: 64,
-        drives: vec![drive(4096, "disk0")],
-        vsock_cid: Some(3),
-        console: Box::new(io::sink()),
-    }
+    let mut config = VmConfig::new("/boot/vmlinuz");
+    config.drives = vec![drive(4096, "disk0")];
+    config.vsock_cid = Some(3);
+    config
 }
 
 #[test]

@@ -22,13 +22,13 @@ pub struct Loaded {
 ///
 /// # Panics
 /// If the host has no memory.
-pub fn load_kernel(file: Vec<u8>, memory_mib: u32) -> Result<Loaded, KernelError> {
+pub fn load_kernel(file: &[u8], memory_mib: u32) -> Result<Loaded, KernelError> {
     let image = KernelImage::parse(file)?;
     let memory = memory::map(memory_mib).expect("the host has memory");
-    let loaded = image.load(&memory, u64::from(memory_mib) << 20)?;
+    image.place(&memory, u64::from(memory_mib) << 20)?;
     Ok(Loaded {
-        entry: loaded.entry,
-        end: loaded.end,
+        entry: image.entry,
+        end: image.end,
         memory,
     })
 }

@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 
+use vm_memory::{Bytes, GuestAddress};
+
 use super::*;
+use crate::memory::Memory;
 
 const CODE: u64 = 0x100_0000;
 
@@ -69,24 +72,21 @@ fn memory() -> Memory {
     crate::memory::map(32).unwrap()
 }
 
-fn load(file: Vec<u8>) -> (LoadedKernel, Memory) {
+fn load(file: Vec<u8>) -> (KernelImage, Memory) {
     let memory = memory();
-    let loaded = KernelImage::parse(file)
-        .unwrap()
-        .load(&memory, 32 << 20)
-        .unwrap();
-    (loaded, memory)
+    let image = KernelImage::parse(&file).unwrap();
+    image.place(&memory, 32 << 20).unwrap();
+    (image, memory)
 }
 
 fn code_in(memory: &Memory, length: usize) -> Vec<u8> {
-    use vm_memory::Bytes;
     let mut code = vec![0; length];
     memory.read_slice(&mut code, GuestAddress(CODE)).unwrap();
     code
 }
 
 fn error(file: Vec<u8>) -> KernelError {
-    KernelImage::parse(file).err().unwrap()
+    KernelImage::parse(&file).err().unwrap()
 }
 
 #[test]
@@ -225,9 +225,50 @@ fn a_kernel_boots_whatever_its_notes_are() {
 }
 
 #[test]
+fn guests_share_a_kernel_and_change_only_their_own() {
+    let image = KernelImage::parse(&elf(b"the code", 0x3000)).unwrap();
+    let (one, other) = (memory(), memory());
+    for memory in [&one, &other] {
+        image.place(memory, 32 << 20).unwrap();
+    }
+    one.write_slice(b"patched!", GuestAddress(CODE)).unwrap();
+    assert_eq!(code_in(&other, 8), b"the code");
+    let third = memory();
+    image.place(&third, 32 << 20).unwrap();
+    assert_eq!(code_in(&third, 8), b"the code");
+}
+
+#[test]
+fn a_segment_without_bytes_of_the_file_is_zeroes() {
+    let mut file = elf(b"the code", 0x3000);
+    file[96..104].copy_from_slice(&0u64.to_le_bytes());
+    assert!(matches!(error(file), KernelError::Malformed { .. }));
+    let (_, memory) = load(elf(b"the code", 0x3000));
+    assert!(code_in(&memory, 0x3000)[8..].iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn the_pvh_entry_point_is_found_among_the_notes() {
+    let with_notes = |entry: u32| {
+        let mut file = with_second_segment(4, 0x800, 0x24 + 0x14);
+        let mut notes = vec![3, 0, 0, 0, 5, 0, 0, 0, 1, 0, 0, 0];
+        notes.extend(b"GN\0\0\x01\x02\x03\x04\x05\0\0\0");
+        notes.extend([4, 0, 0, 0, 4, 0, 0, 0, 18, 0, 0, 0]);
+        notes.extend(b"Xen\0");
+        notes.extend(entry.to_le_bytes());
+        file[0x800..0x800 + notes.len()].copy_from_slice(&notes);
+        load(file).0.pvh_entry
+    };
+    let code = u32::try_from(CODE).unwrap();
+    assert_eq!(with_notes(code + 4), Some(code + 4));
+    assert_eq!(with_notes(code + 0x3000), None, "behind the kernel");
+    assert_eq!(load(elf(b"the code", 0x3000)).0.pvh_entry, None);
+}
+
+#[test]
 fn a_kernel_larger_than_memory_says_how_much_it_needs() {
-    let image = KernelImage::parse(elf(b"x", 100 << 20)).unwrap();
-    let error = image.load(&memory(), 32 << 20).err().unwrap();
+    let image = KernelImage::parse(&elf(b"x", 100 << 20)).unwrap();
+    let error = image.place(&memory(), 32 << 20).err().unwrap();
     assert!(error.to_string().contains("116 MiB"), "{error}");
 }
 
@@ -240,8 +281,8 @@ proptest! {
         }
         let at = at % file.len();
         file[at] = value;
-        if let Ok(image) = KernelImage::parse(file) {
-            let _refused_or_not = image.load(&memory(), 32 << 20);
+        if let Ok(image) = KernelImage::parse(&file) {
+            let _refused_or_not = image.place(&memory(), 32 << 20);
         }
     }
 }

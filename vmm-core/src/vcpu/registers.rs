@@ -1,11 +1,11 @@
 //! The state in which processors start.
 
-use kvm_bindings::{Msrs, kvm_fpu, kvm_msr_entry, kvm_regs, kvm_segment};
+use kvm_bindings::{Msrs, kvm_fpu, kvm_msr_entry, kvm_regs, kvm_segment, kvm_sregs};
 use kvm_ioctls::VcpuFd;
 use vmm_sys_util::errno::Error;
 
-use crate::boot::GDT_ENTRIES;
-use crate::layout::{BOOT_STACK, GDT, PAGE_TABLES, ZERO_PAGE};
+use crate::boot::{BootEntry, GDT_ENTRIES};
+use crate::layout::{BOOT_STACK, GDT, PAGE_TABLES, PVH_START_INFO, ZERO_PAGE};
 
 const CODE_SELECTOR: u16 = 0x10;
 const DATA_SELECTOR: u16 = 0x18;
@@ -49,12 +49,71 @@ pub(super) fn set_msrs(vcpu: &VcpuFd) -> Result<(), Error> {
     Ok(())
 }
 
-/// Puts the boot processor into 64-bit mode as Linux's boot protocol asks.
-pub(super) fn set_boot_state(vcpu: &VcpuFd, entry: u64) -> Result<(), Error> {
+/// Puts the boot processor into the state that the protocol of its entry point asks for.
+pub(super) fn set_boot_state(vcpu: &VcpuFd, entry: BootEntry) -> Result<(), Error> {
     let mut sregs = vcpu.get_sregs()?;
-    let code = segment(CODE_SELECTOR, true);
-    let data = segment(DATA_SELECTOR, false);
-    sregs.cs = code;
+    let mut regs = kvm_regs {
+        rflags: FLAGS,
+        ..Default::default()
+    };
+    match entry {
+        BootEntry::Linux(address) => {
+            set_segments(&mut sregs, Mode::Long);
+            sregs.gdt.base = GDT;
+            sregs.gdt.limit = GDT_LIMIT;
+            sregs.cr0 = CR0_PROTECTED | CR0_EXTENSION_TYPE | CR0_PAGING;
+            sregs.cr3 = PAGE_TABLES;
+            sregs.cr4 |= CR4_PHYSICAL_ADDRESS_EXTENSION;
+            sregs.efer |= EFER_LONG_MODE;
+            (regs.rip, regs.rsi) = (address, ZERO_PAGE);
+            (regs.rsp, regs.rbp) = (BOOT_STACK, BOOT_STACK);
+        }
+        BootEntry::Pvh(address) => {
+            set_segments(&mut sregs, Mode::Protected);
+            sregs.tr = TASK_SEGMENT;
+            sregs.cr0 = CR0_PROTECTED | CR0_EXTENSION_TYPE;
+            sregs.cr4 = 0;
+            (regs.rip, regs.rbx) = (address.into(), PVH_START_INFO);
+        }
+    }
+    sregs.idt.base = 0;
+    sregs.idt.limit = 0;
+    vcpu.set_sregs(&sregs)?;
+    vcpu.set_regs(&regs)?;
+    vcpu.set_fpu(&kvm_fpu {
+        fcw: FPU_CONTROL,
+        mxcsr: MXCSR,
+        ..Default::default()
+    })
+}
+
+/// The width that code runs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Protected,
+    Long,
+}
+
+/// Xen's `misc/pvh.pandoc` asks for a busy 32-bit task of this size.
+const TASK_SEGMENT: kvm_segment = kvm_segment {
+    base: 0,
+    limit: 0x67,
+    selector: 0,
+    type_: 0b1011,
+    present: 1,
+    dpl: 0,
+    db: 0,
+    s: 0,
+    l: 0,
+    g: 0,
+    avl: 0,
+    unusable: 0,
+    padding: 0,
+};
+
+fn set_segments(sregs: &mut kvm_sregs, mode: Mode) {
+    sregs.cs = segment(CODE_SELECTOR, Some(mode));
+    let data = segment(DATA_SELECTOR, None);
     for register in [
         &mut sregs.ds,
         &mut sregs.es,
@@ -64,47 +123,26 @@ pub(super) fn set_boot_state(vcpu: &VcpuFd, entry: u64) -> Result<(), Error> {
     ] {
         *register = data;
     }
-    sregs.gdt.base = GDT;
-    sregs.gdt.limit = GDT_LIMIT;
-    sregs.idt.base = 0;
-    sregs.idt.limit = 0;
-    sregs.cr0 = CR0_PROTECTED | CR0_EXTENSION_TYPE | CR0_PAGING;
-    sregs.cr3 = PAGE_TABLES;
-    sregs.cr4 |= CR4_PHYSICAL_ADDRESS_EXTENSION;
-    sregs.efer |= EFER_LONG_MODE;
-    vcpu.set_sregs(&sregs)?;
-    vcpu.set_regs(&kvm_regs {
-        rip: entry,
-        rsi: ZERO_PAGE,
-        rsp: BOOT_STACK,
-        rbp: BOOT_STACK,
-        rflags: FLAGS,
-        ..Default::default()
-    })?;
-    vcpu.set_fpu(&kvm_fpu {
-        fcw: FPU_CONTROL,
-        mxcsr: MXCSR,
-        ..Default::default()
-    })
 }
 
-/// A flat segment over all memory, as the descriptor of the same selector in the GDT says.
-fn segment(selector: u16, is_code: bool) -> kvm_segment {
+/// A flat segment over all memory, of code for a mode or of data, as the descriptor of the same selector in the GDT says.
+fn segment(selector: u16, code: Option<Mode>) -> kvm_segment {
     const CODE_ACCESSED: u8 = 0b1011;
     const DATA_ACCESSED: u8 = 0b0011;
+    let is_long = code == Some(Mode::Long);
     kvm_segment {
         base: 0,
         limit: u32::MAX,
         selector,
-        type_: if is_code {
+        type_: if code.is_some() {
             CODE_ACCESSED
         } else {
             DATA_ACCESSED
         },
         present: 1,
         s: 1,
-        l: is_code.into(),
-        db: (!is_code).into(),
+        l: is_long.into(),
+        db: (!is_long).into(),
         g: 1,
         ..Default::default()
     }

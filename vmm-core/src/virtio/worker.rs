@@ -23,8 +23,8 @@ use crate::thread::{Role, spawn};
 pub(crate) enum Event {
     /// The driver put buffers on this queue.
     Queue(usize),
-    /// The host side has something to do.
-    Wake,
+    /// The host side has something to do: this one of the handler's sources is readable.
+    Source(usize),
 }
 
 enum Command {
@@ -33,11 +33,14 @@ enum Command {
     Stop,
 }
 
+/// The most descriptors of its own that a handler can have.
+pub(crate) const MAX_SOURCES: usize = 8;
+
 const COMMAND_TOKEN: u64 = 0;
-const WAKE_TOKEN: u64 = 1;
-const FIRST_QUEUE_TOKEN: u64 = 2;
-/// Events taken at once: more than any device has sources.
-const MAX_EVENTS: usize = 8;
+const FIRST_SOURCE_TOKEN: u64 = 1;
+const FIRST_QUEUE_TOKEN: u64 = FIRST_SOURCE_TOKEN + MAX_SOURCES as u64;
+/// Events taken at once.
+const MAX_EVENTS: usize = 16;
 
 /// The transport's end of a device's thread.
 #[derive(Debug)]
@@ -162,8 +165,10 @@ impl Body {
             )
         };
         add(self.wake.as_raw_fd(), COMMAND_TOKEN)?;
-        if let Some(fd) = self.handler.wake_fd() {
-            add(fd, WAKE_TOKEN)?;
+        let sources = self.handler.sources();
+        assert!(sources.len() <= MAX_SOURCES, "a device names its sources");
+        for (fd, token) in sources.into_iter().zip(FIRST_SOURCE_TOKEN..) {
+            add(fd, token)?;
         }
         for (kick, token) in self.kicks.iter().zip(FIRST_QUEUE_TOKEN..) {
             add(kick.as_raw_fd(), token)?;
@@ -186,10 +191,11 @@ impl Body {
                             return Ok(());
                         }
                     }
-                    WAKE_TOKEN => self.serve(Event::Wake),
+                    token @ FIRST_SOURCE_TOKEN..FIRST_QUEUE_TOKEN => {
+                        self.serve(Event::Source(place(token, FIRST_SOURCE_TOKEN)));
+                    }
                     token => {
-                        let index =
-                            usize::try_from(token - FIRST_QUEUE_TOKEN).map_err(io::Error::other)?;
+                        let index = place(token, FIRST_QUEUE_TOKEN);
                         let _count = self.kicks[index].read();
                         self.serve(Event::Queue(index));
                     }
@@ -232,7 +238,7 @@ impl Body {
     }
 
     fn serve(&mut self, event: Event) {
-        if self.queues.is_empty() && event != Event::Wake {
+        if self.queues.is_empty() && matches!(event, Event::Queue(_)) {
             return;
         }
         if let Err(error) = self.handler.serve(event, &mut self.queues) {
@@ -242,4 +248,9 @@ impl Body {
             self.interrupt.needs_reset();
         }
     }
+}
+
+/// The place of `token` among those that begin with `first`; tokens are made of such places.
+fn place(token: u64, first: u64) -> usize {
+    usize::try_from(token - first).expect("a place is a small number")
 }

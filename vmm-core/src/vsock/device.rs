@@ -99,12 +99,12 @@ impl Handler for VsockDevice {
         self.shared.lock().reset();
     }
 
-    fn wake_fd(&self) -> Option<RawFd> {
-        Some(self.shared.wake.as_raw_fd())
+    fn sources(&self) -> Vec<RawFd> {
+        vec![self.shared.wake.as_raw_fd()]
     }
 
     fn serve(&mut self, event: Event, queues: &mut [ServedQueue]) -> Result<(), QueueError> {
-        if event == Event::Wake {
+        if let Event::Source(_) = event {
             let _count = self.shared.wake.read();
         }
         let [receive, transmit, _] = queues else {

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::Path;
 
-use vmm_core::{KernelError, StartError, Vm, VmConfig};
+use vmm_core::{BootProtocol, KernelError, StartError, Vm, VmConfig};
 
 use super::guest::{Screen, config, elf, file, spin};
 use super::lifecycle::TURN;
@@ -70,6 +70,17 @@ fn what_does_not_fit_in_memory_is_refused() {
     let (_dir, path) = file(&elf(&[spin()]));
     let error = start(&path, |config| config.initrd = Some(vec![0; 48 << 20]));
     assert!(matches!(error, StartError::InitrdTooLarge { .. }));
+}
+
+#[test]
+fn a_protocol_that_the_kernel_does_not_speak_is_refused() {
+    let (_dir, path) = file(&elf(&[spin()]));
+    let error = start(&path, |config| config.boot_protocol = BootProtocol::Pvh);
+    let StartError::Kernel { source, .. } = error else {
+        panic!("{error}");
+    };
+    assert!(matches!(source, KernelError::NoPvhEntry));
+    assert!(source.to_string().contains("CONFIG_PVH"));
 }
 
 #[test]

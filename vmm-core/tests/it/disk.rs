@@ -44,11 +44,7 @@ impl MemoryDisk {
     }
 
     fn drive_of(disk: &Arc<Self>) -> Drive {
-        Drive {
-            backend: Arc::clone(disk) as Arc<dyn BlockBackend>,
-            read_only: false,
-            serial: String::new(),
-        }
+        Drive::new(Arc::clone(disk) as Arc<dyn BlockBackend>)
     }
 
     fn pass_gate(&self) {

@@ -113,14 +113,9 @@ pub(crate) fn file(bytes: &[u8]) -> (TempDir, PathBuf) {
 
 /// A small machine for the kernel at `path`.
 pub(crate) fn config(path: PathBuf, screen: &Screen) -> VmConfig {
-    VmConfig {
-        kernel: path,
-        initrd: None,
-        command_line: String::new(),
-        vcpus: 1,
-        memory_mib: 64,
-        drives: Vec::new(),
-        vsock_cid: None,
-        console: Box::new(screen.clone()),
-    }
+    let mut config = VmConfig::new(path);
+    config.command_line = String::new();
+    config.memory_mib = 64;
+    config.console = Box::new(screen.clone());
+    config
 }

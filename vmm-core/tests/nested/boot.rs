@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use vmm_core::{Exit, Vm};
+use vmm_core::{BootProtocol, Exit, Kernel, Vm};
 
 use super::initramfs::env;
 use super::machine::{Screen, config, end};
@@ -96,10 +96,36 @@ fn a_kernel_that_has_to_unpack_itself_boots() {
     let dir = tempfile::tempdir().unwrap();
     let screen = Screen::default();
     let mut config = config("poweroff -f", &screen);
-    config.kernel = dir.path().join("vmlinuz");
-    std::fs::write(&config.kernel, kernel).unwrap();
+    let path = dir.path().join("vmlinuz");
+    std::fs::write(&path, kernel).unwrap();
+    config.kernel = path.into();
     let vm = Vm::start(config).unwrap();
     assert!(matches!(end(&vm, &screen), Exit::PowerOff));
+}
+
+#[test]
+fn a_kernel_boots_by_the_pvh_protocol() {
+    let screen = Screen::default();
+    let mut config = config("head -c 9 /proc/cmdline; poweroff -f", &screen);
+    config.boot_protocol = BootProtocol::Pvh;
+    config.memory_mib = 3584;
+    config.vcpus = 2;
+    let vm = Vm::start(config).unwrap();
+    assert!(matches!(end(&vm, &screen), Exit::PowerOff));
+    assert!(screen.text().contains("console=t"), "{}", screen.text());
+}
+
+#[test]
+fn a_kernel_that_was_opened_once_starts_many_guests() {
+    let kernel = Kernel::open(env("VM_TEST_KERNEL")).unwrap();
+    for _ in 0..2 {
+        let screen = Screen::default();
+        let mut config = config("echo started; poweroff -f", &screen);
+        config.kernel = kernel.clone().into();
+        let vm = Vm::start(config).unwrap();
+        assert!(matches!(end(&vm, &screen), Exit::PowerOff));
+        assert!(screen.text().contains("started\n"), "{}", screen.text());
+    }
 }
 
 #[test]

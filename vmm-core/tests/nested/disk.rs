@@ -77,11 +77,10 @@ impl BlockBackend for MemoryDisk {
 }
 
 fn drive(disk: &Arc<MemoryDisk>, read_only: bool, serial: &str) -> Drive {
-    Drive {
-        backend: Arc::clone(disk) as Arc<dyn BlockBackend>,
-        read_only,
-        serial: serial.to_owned(),
-    }
+    let mut drive = Drive::new(Arc::clone(disk) as Arc<dyn BlockBackend>);
+    drive.read_only = read_only;
+    drive.serial = serial.to_owned();
+    drive
 }
 
 #[test]

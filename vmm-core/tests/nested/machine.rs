@@ -1,11 +1,10 @@
 //! VMs for the tests, and what they print.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use vmm_core::{Exit, RECOMMENDED_COMMAND_LINE, Vm, VmConfig};
+use vmm_core::{Exit, Vm, VmConfig};
 
 use super::initramfs::{env, with_script};
 
@@ -55,16 +54,10 @@ impl Write for Screen {
 
 /// A machine that runs `script` after its boot.
 pub(crate) fn config(script: &str, screen: &Screen) -> VmConfig {
-    VmConfig {
-        kernel: PathBuf::from(env("VM_TEST_KERNEL")),
-        initrd: Some(with_script(script)),
-        command_line: RECOMMENDED_COMMAND_LINE.to_owned(),
-        vcpus: 1,
-        memory_mib: 256,
-        drives: Vec::new(),
-        vsock_cid: None,
-        console: Box::new(screen.clone()),
-    }
+    let mut config = VmConfig::new(&env("VM_TEST_KERNEL"));
+    config.initrd = Some(with_script(script));
+    config.console = Box::new(screen.clone());
+    config
 }
 
 /// Waits for the end of a run, which must come.

@@ -27,8 +27,8 @@ impl Handler for Teller {
     fn reset(&mut self) {
         self.told.send("reset".into()).unwrap();
     }
-    fn wake_fd(&self) -> Option<std::os::fd::RawFd> {
-        Some(self.wake.as_raw_fd())
+    fn sources(&self) -> Vec<std::os::fd::RawFd> {
+        vec![self.wake.as_raw_fd()]
     }
     fn serve(&mut self, event: Event, queues: &mut [ServedQueue]) -> Result<(), QueueError> {
         let _count = self.wake.read();
