@@ -48,6 +48,7 @@ mod kernel;
 mod layout;
 mod machine;
 mod memory;
+mod rate;
 mod rng;
 mod thread;
 mod vcpu;
@@ -62,6 +63,7 @@ pub use config::{
 };
 pub use error::{RunError, StartError};
 pub use kernel::KernelError;
+pub use rate::{RateLimit, RateLimitError, RateLimiter, RateLimits};
 pub use thread::kick_signal;
 pub use vm::{Exit, Vm, VmHandle};
 pub use vsock::{HOST_CID, VsockHost, VsockListener, VsockStream};
