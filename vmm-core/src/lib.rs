@@ -56,7 +56,9 @@ mod virtio;
 mod vm;
 mod vsock;
 
-pub use block::BlockBackend;
+pub use block::{
+    BlockBackend, FileBackend, FileBackendError, MAX_TRANSFER_BYTES, ReadTarget, WriteSource,
+};
 pub use boot::{CommandLineError, RECOMMENDED_COMMAND_LINE};
 pub use config::{
     Drive, MAX_DRIVES, MAX_SERIAL_BYTES, MAX_VCPUS, MIN_GUEST_CID, MIN_MEMORY_MIB, VmConfig,

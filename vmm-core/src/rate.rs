@@ -140,10 +140,14 @@ impl RateLimiter {
     /// Lets one request of so many operations and bytes pass, or says for how long it has to wait. Zero of either asks
     /// nothing of that limit.
     pub(crate) fn take(&self, now: Instant, operations: u64, bytes: u64) -> Result<(), Duration> {
-        if !self.shared.limited.load(Ordering::Acquire) {
+        if !self.is_limited() {
             return Ok(());
         }
         self.state().buckets.take(now, operations, bytes)
+    }
+
+    fn is_limited(&self) -> bool {
+        self.shared.limited.load(Ordering::Acquire)
     }
 
     /// Writes to `watcher` whenever the limits change, for as long as it lives.

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use vmm_core::{BlockBackend, Drive, Exit, Vm};
+use vmm_core::{BlockBackend, Drive, Exit, ReadTarget, Vm, WriteSource};
 
 use super::machine::{Screen, config, end};
 
@@ -45,17 +45,16 @@ impl BlockBackend for MemoryDisk {
         DISK_BYTES as u64
     }
 
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+    fn read_at(&self, target: &mut ReadTarget<'_>, offset: u64) -> io::Result<()> {
         if self.broken && offset >= BROKEN_FROM {
             return Err(io::Error::other("a broken disk"));
         }
-        buf.copy_from_slice(&self.bytes.lock().unwrap()[Self::range(offset, buf.len())]);
-        Ok(())
+        target.put(&self.bytes.lock().unwrap()[Self::range(offset, target.remaining())])
     }
 
-    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
-        self.bytes.lock().unwrap()[Self::range(offset, buf.len())].copy_from_slice(buf);
-        Ok(())
+    fn write_at(&self, source: &mut WriteSource<'_>, offset: u64) -> io::Result<()> {
+        let range = Self::range(offset, source.remaining());
+        source.take(&mut self.bytes.lock().unwrap()[range])
     }
 
     fn flush(&self) -> io::Result<()> {
