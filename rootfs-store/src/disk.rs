@@ -104,8 +104,8 @@ impl WritableDisk {
         self.read_into(&mut IntoSlice::new(buf), offset)
     }
 
-    /// Puts the bytes that start at `offset` into `target`: all that remain of it. Bytes that were written to the disk
-    /// come straight from their file, others from the cache of chunks.
+    /// Puts the bytes that start at `offset` into `target`: all that remain of it. Bytes that were written to
+    /// the disk come straight from their file, others from the cache of chunks.
     ///
     /// # Errors
     /// [`DiskError::OutOfRange`] before anything is put; with others, anything may have been put.

@@ -74,13 +74,13 @@ pub struct Drive {
     pub read_only: bool,
     /// What the guest reads in `/sys/block/vdX/serial`: at most [`MAX_SERIAL_BYTES`] bytes, none at first.
     pub serial: String,
-    /// How many queues the guest may put requests on, each with a thread of its own here, so that several vCPUs' requests
-    /// run at once: 1, as at first, to as many as there are vCPUs. The backend is then called by several threads at a
-    /// time.
+    /// How many queues the guest may put requests on, each with a thread of its own here, so that several
+    /// vCPUs' requests run at once: 1, as at first, to as many as there are vCPUs. The backend is then called
+    /// by several threads at a time.
     pub queues: u16,
-    /// Limits on reads and writes, which can be changed while the VM runs; none at first. Each request is an operation,
-    /// flushes, discards and write-zeroes included; only reads and writes count bytes. Requests wait in the guest's
-    /// memory for their turn.
+    /// Limits on reads and writes, which can be changed while the VM runs; none at first. Each request is an
+    /// operation, flushes, discards and write-zeroes included; only reads and writes count bytes. Requests
+    /// wait in the guest's memory for their turn.
     pub limiter: RateLimiter,
 }
 

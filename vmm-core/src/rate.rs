@@ -1,7 +1,7 @@
 //! Limits on what a device may move: bytes and operations a second, with bursts.
 //!
-//! Invariant: in any stretch of time, no more passes than a burst and what the rate allows for that time, but for the
-//! end of the last request, which passes as a whole.
+//! Invariant: in any stretch of time, no more passes than a burst and what the rate allows for that time, but
+//! for the end of the last request, which passes as a whole.
 
 mod bucket;
 mod gate;
@@ -20,9 +20,9 @@ pub(crate) use gate::RateGate;
 pub struct RateLimit {
     /// Bytes, or operations, a second on average; not 0.
     pub per_second: u64,
-    /// Bytes, or operations, that may pass at once after a pause; not 0. A device that has to wait wakes up some tens of
-    /// microseconds late, so a burst of less than a few milliseconds' worth makes it slower than `per_second`. A request
-    /// that is larger than this passes, too; what follows then waits for longer.
+    /// Bytes, or operations, that may pass at once after a pause; not 0. A device that has to wait wakes up
+    /// some tens of microseconds late, so a burst of less than a few milliseconds' worth makes it slower than
+    /// `per_second`. A request that is larger than this passes, too; what follows then waits for longer.
     pub burst: u64,
 }
 
@@ -49,8 +49,8 @@ pub enum RateLimitError {
     },
 }
 
-/// Limits that can be changed while devices run under them. Clones are the same limiter: devices that have clones of
-/// one share what it lets pass.
+/// Limits that can be changed while devices run under them. Clones are the same limiter: devices that have
+/// clones of one share what it lets pass.
 ///
 /// ```
 /// use vmm_core::{RateLimit, RateLimiter, RateLimits};
@@ -107,8 +107,8 @@ impl RateLimiter {
         Ok(limiter)
     }
 
-    /// Changes the limits, for requests that wait already, too. What was used of a burst stays used; a limit where there
-    /// was none begins with a full burst.
+    /// Changes the limits, for requests that wait already, too. What was used of a burst stays used; a limit
+    /// where there was none begins with a full burst.
     ///
     /// # Errors
     /// As for [`new`](Self::new); the old limits then stay.
@@ -137,8 +137,8 @@ impl RateLimiter {
         self.state().limits
     }
 
-    /// Lets one request of so many operations and bytes pass, or says for how long it has to wait. Zero of either asks
-    /// nothing of that limit.
+    /// Lets one request of so many operations and bytes pass, or says for how long it has to wait. Zero of
+    /// either asks nothing of that limit.
     pub(crate) fn take(&self, now: Instant, operations: u64, bytes: u64) -> Result<(), Duration> {
         if !self.is_limited() {
             return Ok(());

@@ -7,10 +7,11 @@ use super::{ReadTarget, WriteSource};
 /// A disk: bytes `0..size`, read and written at any offset.
 ///
 /// # Duties of the device that calls
-/// - Ranges lie within `0..size`, are multiples of 512 bytes long, start at multiples of 512, and are never empty.
-/// - Calls come from the device's threads, one for each of the drive's [`queues`](crate::Drive::queues): with one queue,
-///   one call at a time; with more, several at once, ranges that overlap included. None of them is the thread that made
-///   the backend.
+/// - Ranges lie within `0..size`, are multiples of 512 bytes long, start at multiples of 512, and are never
+///   empty.
+/// - Calls come from the device's threads, one for each of the drive's [`queues`](crate::Drive::queues): with
+///   one queue, one call at a time; with more, several at once, ranges that overlap included. None of them is
+///   the thread that made the backend.
 /// - A drive that is read-only gets `read_at` alone.
 /// - After the run has ended ([`Vm::wait`](crate::Vm::wait) has returned), no more calls come.
 ///
@@ -21,21 +22,24 @@ use super::{ReadTarget, WriteSource};
 /// - An error fails that one request in the guest (`VIRTIO_BLK_S_IOERR`). What the range then holds is
 ///   either the old or the new bytes, sector by sector. After a failed `flush`, later flushes must not
 ///   claim success for writes that may have been lost.
-/// - A call that blocks delays the guest's disk and the end of [`Vm::stop`](crate::Vm::stop), which waits for it.
+/// - A call that blocks delays the guest's disk and the end of [`Vm::stop`](crate::Vm::stop), which waits for
+///   it.
 /// - A panic ends the VM with [`RunError::ThreadDied`](crate::RunError::ThreadDied).
 pub trait BlockBackend: Send + Sync {
     /// Size in bytes: a multiple of 512, and the same on every call.
     fn size(&self) -> u64;
 
     /// Puts the bytes that start at `offset` into `target`: all that [remain](ReadTarget::remaining), at most
-    /// [`MAX_TRANSFER_BYTES`](crate::MAX_TRANSFER_BYTES). To return `Ok` before is an error of the request, too.
+    /// [`MAX_TRANSFER_BYTES`](crate::MAX_TRANSFER_BYTES). To return `Ok` before is an error of the request,
+    /// too.
     ///
     /// # Errors
     /// Any. What was put by then is in the guest's memory, with the request's failure.
     fn read_at(&self, target: &mut ReadTarget<'_>, offset: u64) -> io::Result<()>;
 
     /// Writes the bytes of `source` at `offset`: all that [remain](WriteSource::remaining), at most
-    /// [`MAX_TRANSFER_BYTES`](crate::MAX_TRANSFER_BYTES). To return `Ok` before is an error of the request, too.
+    /// [`MAX_TRANSFER_BYTES`](crate::MAX_TRANSFER_BYTES). To return `Ok` before is an error of the request,
+    /// too.
     ///
     /// # Errors
     /// Any, for instance that the host's disk is full.

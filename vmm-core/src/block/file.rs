@@ -45,8 +45,8 @@ pub enum FileBackendError {
 
 /// A disk whose bytes are those of a raw image or of a block device, through the host's page cache.
 ///
-/// Discards give the host's space back where its file system can do that. The size is that of the moment of opening.
-/// Nothing keeps others from changing the file meanwhile.
+/// Discards give the host's space back where its file system can do that. The size is that of the moment of
+/// opening. Nothing keeps others from changing the file meanwhile.
 #[derive(Debug)]
 pub struct FileBackend {
     file: File,
@@ -56,7 +56,8 @@ pub struct FileBackend {
 }
 
 impl FileBackend {
-    /// Opens the file at `path`, for reading alone if `read_only`; the [`Drive`](crate::Drive) should then be read-only, too.
+    /// Opens the file at `path`, for reading alone if `read_only`; the [`Drive`](crate::Drive) should then be
+    /// read-only, too.
     ///
     /// # Errors
     /// [`FileBackendError`]

@@ -1,7 +1,7 @@
 //! The guest's buffers as backends see them.
 //!
-//! Invariant: every byte of a buffer is handed out once, from its start to its end, and no reference to it is ever made:
-//! the guest may change it at any time.
+//! Invariant: every byte of a buffer is handed out once, from its start to its end, and no reference to it is
+//! ever made: the guest may change it at any time.
 
 mod vectored;
 
@@ -25,8 +25,8 @@ const ZEROES: [u8; 4096] = [0; 4096];
 #[derive(Debug)]
 pub struct ReadTarget<'a>(Scattered<'a>);
 
-/// Where a write to a disk takes its bytes from, from the first to the last: memory of the guest, which may go on changing
-/// it. Whoever looks at a byte twice may see two values.
+/// Where a write to a disk takes its bytes from, from the first to the last: memory of the guest, which may
+/// go on changing it. Whoever looks at a byte twice may see two values.
 ///
 /// [`WriteSource::from_slice`] makes one of a plain buffer, to test a backend, or to build one upon another.
 #[derive(Debug)]
@@ -55,7 +55,8 @@ impl<'a> ReadTarget<'a> {
         Self(target)
     }
 
-    /// The `length` bytes of `segments` at `offset`; [`allow`](Self::allow) says how much of them a call is for.
+    /// The `length` bytes of `segments` at `offset`; [`allow`](Self::allow) says how much of them a call is
+    /// for.
     pub(super) fn of_guest(
         memory: &'a Memory,
         segments: &Segments,
@@ -107,8 +108,8 @@ impl<'a> ReadTarget<'a> {
     /// Puts the `count` bytes of `file` that start at `offset` next, without a copy in between.
     ///
     /// # Errors
-    /// As for [`put`](Self::put); [`io::ErrorKind::UnexpectedEof`] if the file ends before; what reading it answers. Some
-    /// of the bytes may have been put then.
+    /// As for [`put`](Self::put); [`io::ErrorKind::UnexpectedEof`] if the file ends before; what reading it
+    /// answers. Some of the bytes may have been put then.
     pub fn put_from_file(&mut self, file: impl AsFd, offset: u64, count: usize) -> io::Result<()> {
         let file = file.as_fd();
         let kind = io::ErrorKind::UnexpectedEof;
@@ -166,8 +167,8 @@ impl<'a> WriteSource<'a> {
     /// Writes the next `count` bytes to `file` at `offset`, without a copy in between.
     ///
     /// # Errors
-    /// As for [`take`](Self::take); [`io::ErrorKind::WriteZero`] if the file takes no more; what writing to it answers. Some
-    /// of the bytes may have been written then.
+    /// As for [`take`](Self::take); [`io::ErrorKind::WriteZero`] if the file takes no more; what writing to
+    /// it answers. Some of the bytes may have been written then.
     pub fn write_to_file(&mut self, file: impl AsFd, offset: u64, count: usize) -> io::Result<()> {
         let file = file.as_fd();
         let kind = io::ErrorKind::WriteZero;
@@ -245,8 +246,8 @@ impl<'a> Scattered<'a> {
         Ok(())
     }
 
-    /// Gives the next `bytes` to `transfer`, several pieces at a time, with where they belong in a file that begins at
-    /// `offset`; it says how many bytes it moved, and none is an error of `kind`.
+    /// Gives the next `bytes` to `transfer`, several pieces at a time, with where they belong in a file that
+    /// begins at `offset`; it says how many bytes it moved, and none is an error of `kind`.
     fn each_run(
         &mut self,
         bytes: usize,

@@ -83,7 +83,8 @@ impl Bucket {
         i128::from(self.limit.burst) * TOKEN
     }
 
-    /// Adds what came since the last time. Threads that share a bucket may come with a `now` that is a little older.
+    /// Adds what came since the last time. Threads that share a bucket may come with a `now` that is a little
+    /// older.
     fn fill(&mut self, now: Instant) {
         let since = now.saturating_duration_since(self.filled_at).as_nanos();
         let came = i128::try_from(since)
@@ -93,8 +94,8 @@ impl Bucket {
         self.filled_at = self.filled_at.max(now);
     }
 
-    /// How long until there is a whole token, which is all that a request waits for: whoever shares a bucket can keep it
-    /// nearly empty for ever, but not a request from passing.
+    /// How long until there is a whole token, which is all that a request waits for: whoever shares a bucket
+    /// can keep it nearly empty for ever, but not a request from passing.
     fn wait(&self) -> Duration {
         let missing = u128::try_from(TOKEN - self.level).unwrap_or(0);
         let nanos = missing.div_ceil(u128::from(self.limit.per_second));

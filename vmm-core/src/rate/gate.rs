@@ -13,8 +13,8 @@ use super::RateLimiter;
 /// The longest time that a timer is set for; who wakes asks again.
 const MAX_WAIT: Duration = Duration::from_secs(3600);
 
-/// What a device's thread asks before it serves a request, and what wakes it when a request that had to wait may be
-/// asked for again.
+/// What a device's thread asks before it serves a request, and what wakes it when a request that had to wait
+/// may be asked for again.
 #[derive(Debug)]
 pub(crate) struct RateGate {
     limiter: RateLimiter,
@@ -49,8 +49,8 @@ impl RateGate {
         let _count = self.changed.read();
     }
 
-    /// Whether a request of so many operations and bytes may pass now. If not, a source becomes readable when it may
-    /// be tried again.
+    /// Whether a request of so many operations and bytes may pass now. If not, a source becomes readable when
+    /// it may be tried again.
     pub(crate) fn admits(&mut self, operations: u64, bytes: u64) -> bool {
         if !self.limiter.is_limited() {
             // Not even the clock is asked.

@@ -68,8 +68,8 @@ impl Worker {
         })
     }
 
-    /// Starts a thread for the next `queues` of the device's queues, which are then all that its handler knows of. `report`
-    /// is called once, if the thread ends without being told to.
+    /// Starts a thread for the next `queues` of the device's queues, which are then all that its handler
+    /// knows of. `report` is called once, if the thread ends without being told to.
     pub(crate) fn add_thread(
         &mut self,
         name: String,

@@ -93,8 +93,8 @@ pub(super) fn start_devices(
     Ok(transports)
 }
 
-/// Makes a device's register window and starts its threads; if one of them does not start, the others need to be stopped
-/// by the window.
+/// Makes a device's register window and starts its threads; if one of them does not start, the others need to
+/// be stopped by the window.
 fn start_device(
     memory: &Memory,
     outcome: &Arc<Outcome>,

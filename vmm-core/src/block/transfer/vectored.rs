@@ -53,8 +53,9 @@ impl<'a> Vectors<'a> {
     pub(super) fn read(&self, file: BorrowedFd<'_>, offset: u64) -> io::Result<usize> {
         let (list, count) = self.call();
         let offset = position(offset)?;
-        // SAFETY: `list` has `count` entries, which by this type's invariant are mapped for longer than the call. That the
-        // guest uses the same bytes meanwhile is nothing that Rust code could see: no reference to them exists.
+        // SAFETY: `list` has `count` entries, which by this type's invariant are mapped for longer than the
+        // call. That the guest uses the same bytes meanwhile is nothing that Rust code could see: no
+        // reference to them exists.
         let read = unsafe { libc::preadv64(file.as_raw_fd(), list, count, offset) };
         usize::try_from(read).map_err(|_| io::Error::last_os_error())
     }
@@ -80,7 +81,7 @@ fn position(offset: u64) -> io::Result<libc::off64_t> {
 
 /// `buffer` as memory that a [`WriteSource`](super::WriteSource) takes from, which is to say, reads alone.
 pub(super) fn read_only(buffer: &[u8]) -> VolatileSlice<'_> {
-    // SAFETY: the memory is valid for reads for the slice's lifetime, and nothing writes through a source's pieces:
-    // they are copied from and handed to `pwritev64`.
+    // SAFETY: the memory is valid for reads for the slice's lifetime, and nothing writes through a source's
+    // pieces: they are copied from and handed to `pwritev64`.
     unsafe { VolatileSlice::new(buffer.as_ptr().cast_mut(), buffer.len()) }
 }
