@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use vmm_core::fuzzing::{BlockDriver, Rings};
-use vmm_core::{BlockBackend, Drive};
+use vmm_core::{BlockBackend, Drive, ReadTarget, WriteSource};
 
 const SECTOR: usize = 512;
 const DISK: usize = 16 * SECTOR;
@@ -47,14 +47,13 @@ impl BlockBackend for Disk {
     fn size(&self) -> u64 {
         DISK as u64
     }
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        buf.copy_from_slice(&self.bytes.lock().unwrap()[Self::range(offset, buf.len())]);
-        Ok(())
+    fn read_at(&self, target: &mut ReadTarget<'_>, offset: u64) -> io::Result<()> {
+        target.put(&self.bytes.lock().unwrap()[Self::range(offset, target.remaining())])
     }
-    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+    fn write_at(&self, source: &mut WriteSource<'_>, offset: u64) -> io::Result<()> {
         assert!(!self.read_only);
-        self.bytes.lock().unwrap()[Self::range(offset, buf.len())].copy_from_slice(buf);
-        Ok(())
+        let range = Self::range(offset, source.remaining());
+        source.take(&mut self.bytes.lock().unwrap()[range])
     }
     fn flush(&self) -> io::Result<()> {
         assert!(!self.read_only);
@@ -64,7 +63,8 @@ impl BlockBackend for Disk {
         self.write_zeroes(offset, len)
     }
     fn write_zeroes(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.write_at(&vec![0; usize::try_from(len).unwrap()], offset)
+        let zeroes = vec![0; usize::try_from(len).unwrap()];
+        self.write_at(&mut WriteSource::from_slice(&zeroes), offset)
     }
 }
 

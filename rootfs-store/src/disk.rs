@@ -12,6 +12,7 @@ mod map;
 mod overlay;
 mod recording;
 mod stack;
+mod target;
 mod trouble;
 
 use std::fs::File;
@@ -31,6 +32,8 @@ pub use map::{BLOCK_BYTES, Header as MapHeader, MapError, open_sector, seal_sect
 use overlay::Overlay;
 use recording::Recording;
 pub(crate) use stack::{Base, Stack};
+use target::IntoSlice;
+pub use target::ReadInto;
 pub use trouble::RemoteTrouble;
 use trouble::TroubleLog;
 
@@ -98,16 +101,28 @@ impl WritableDisk {
     /// # Errors
     /// [`DiskError::OutOfRange`] leaves `buf` as it was; with others it may hold anything.
     pub fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), DiskError> {
-        self.check(offset, buf.len() as u64)?;
+        self.read_into(&mut IntoSlice::new(buf), offset)
+    }
+
+    /// Puts the bytes that start at `offset` into `target`: all that remain of it. Bytes that were written to
+    /// the disk come straight from their file, others from the cache of chunks.
+    ///
+    /// # Errors
+    /// [`DiskError::OutOfRange`] before anything is put; with others, anything may have been put.
+    pub fn read_into(&self, target: &mut dyn ReadInto, offset: u64) -> Result<(), DiskError> {
+        let len = target.remaining();
+        self.check(offset, len as u64)?;
         let stack = self.stack.load();
-        let result = stack.read(&self.store.source, buf, offset);
+        let result = stack.read_into(&self.store.source, target, offset, len);
         if result.is_ok() {
-            self.record(&stack, offset..offset + buf.len() as u64);
+            self.record(&stack, offset..offset + len as u64);
         }
         self.trouble.note(match result {
             // A commit may have taken away what lay below meanwhile.
             Err(_) if !Arc::ptr_eq(&stack, &self.stack.load()) => {
-                self.stack.load().read(&self.store.source, buf, offset)
+                target.restart();
+                let stack = self.stack.load();
+                stack.read_into(&self.store.source, target, offset, len)
             }
             result => result,
         })

@@ -5,14 +5,16 @@
 
 mod reach;
 
+use std::cell::RefCell;
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use rootfs_store::{BootProfile, DiskError, RemoteTrouble, WritableDisk};
-use vmm_core::BlockBackend;
+use rootfs_store::{BootProfile, DiskError, ReadInto, RemoteTrouble, WritableDisk};
+use vmm_core::{BlockBackend, ReadTarget, WriteSource};
 
 use crate::error::one_line;
 use crate::event::Events;
@@ -126,12 +128,12 @@ impl BlockBackend for RootDisk {
         self.disk.size()
     }
 
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+    fn read_at(&self, target: &mut ReadTarget<'_>, offset: u64) -> io::Result<()> {
         if self.records.load(Ordering::Relaxed) && self.has_started() {
             self.end_recording();
         }
-        let range = range(offset, buf.len() as u64);
-        match self.disk.read_at(buf, offset) {
+        let range = range(offset, target.remaining() as u64);
+        match self.disk.read_into(&mut Guest(target), offset) {
             Ok(()) => {
                 self.reach.succeeded(&range, &self.events);
                 Ok(())
@@ -145,9 +147,14 @@ impl BlockBackend for RootDisk {
         }
     }
 
-    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
-        let range = range(offset, buf.len() as u64);
-        self.changed("write to", range, self.disk.write_at(buf, offset))
+    fn write_at(&self, source: &mut WriteSource<'_>, offset: u64) -> io::Result<()> {
+        let range = range(offset, source.remaining() as u64);
+        let written = with_buffer(source.remaining(), |buffer| -> io::Result<_> {
+            // The guest may change its memory meanwhile, so the store gets what it was at one moment.
+            source.take(buffer)?;
+            Ok(self.disk.write_at(buffer, offset))
+        });
+        self.changed("write to", range, written?)
     }
 
     fn flush(&self) -> io::Result<()> {
@@ -164,6 +171,44 @@ impl BlockBackend for RootDisk {
         let cleared = self.disk.write_zeroes(offset, len);
         self.changed("clear a part of", first_block(offset, len), cleared)
     }
+}
+
+/// Memory of a guest that a read of the store fills.
+struct Guest<'a, 'b>(&'a mut ReadTarget<'b>);
+
+impl ReadInto for Guest<'_, '_> {
+    fn remaining(&self) -> usize {
+        self.0.remaining()
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.put(bytes)
+    }
+
+    fn put_zeroes(&mut self, count: usize) -> io::Result<()> {
+        self.0.put_zeroes(count)
+    }
+
+    fn put_from_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<()> {
+        self.0.put_from_file(file, offset, count)
+    }
+
+    fn restart(&mut self) {
+        self.0.restart();
+    }
+}
+
+/// Calls `body` with a buffer of `bytes`, which this thread keeps for the next time.
+fn with_buffer<T>(bytes: usize, body: impl FnOnce(&mut [u8]) -> T) -> T {
+    thread_local! {
+        static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    BUFFER.with_borrow_mut(|buffer| {
+        if buffer.len() < bytes {
+            buffer.resize(bytes, 0);
+        }
+        body(&mut buffer[..bytes])
+    })
 }
 
 /// What stands for a request that may be for much more than any that follows.

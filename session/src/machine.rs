@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use agent::protocol::{CONTROL_PORT, Config};
 use vmm_core::{
-    BlockBackend, Drive, Exit, RECOMMENDED_COMMAND_LINE, Vm, VmConfig, VmHandle, VsockHost,
-    VsockStream,
+    BlockBackend, Drive, Exit, RECOMMENDED_COMMAND_LINE, ReadTarget, Vm, VmConfig, VmHandle,
+    VsockHost, VsockStream,
 };
 
 use crate::console::Console;
@@ -196,7 +196,8 @@ impl Machine {
     /// without unmounting anything.
     fn has_clean_root(&self) -> bool {
         let mut superblock = [0; superblock::BYTES];
-        let read = self.disk.read_at(&mut superblock, superblock::OFFSET);
+        let mut target = ReadTarget::from_slice(&mut superblock);
+        let read = self.disk.read_at(&mut target, superblock::OFFSET);
         read.is_ok() && superblock::is_clean(&superblock)
     }
 

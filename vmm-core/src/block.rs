@@ -2,10 +2,14 @@
 
 mod backend;
 mod device;
+mod file;
 mod request;
+mod transfer;
 
 pub use backend::BlockBackend;
 pub(crate) use device::{Block, info};
+pub use file::{FileBackend, FileBackendError};
+pub use transfer::{MAX_TRANSFER_BYTES, ReadTarget, WriteSource};
 
 /// The unit of all addresses in requests.
 pub(crate) const SECTOR_BYTES: u64 = 512;

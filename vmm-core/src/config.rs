@@ -9,6 +9,7 @@ use crate::boot::{BootProtocol, RECOMMENDED_COMMAND_LINE, check_command_line};
 use crate::error::StartError;
 use crate::kernel::KernelSource;
 use crate::layout::MAX_VIRTIO_DEVICES;
+use crate::rate::RateLimiter;
 
 /// The most vCPUs that a VM can have.
 pub const MAX_VCPUS: u8 = 32;
@@ -76,6 +77,14 @@ pub struct Drive {
     pub read_only: bool,
     /// What the guest reads in `/sys/block/vdX/serial`: at most [`MAX_SERIAL_BYTES`] bytes, none at first.
     pub serial: String,
+    /// How many queues the guest may put requests on, each with a thread of its own here, so that several
+    /// vCPUs' requests run at once: 1, as at first, to as many as there are vCPUs. The backend is then called
+    /// by several threads at a time.
+    pub queues: u16,
+    /// Limits on reads and writes, which can be changed while the VM runs; none at first. Each request is an
+    /// operation, flushes, discards and write-zeroes included; only reads and writes count bytes. Requests
+    /// wait in the guest's memory for their turn.
+    pub limiter: RateLimiter,
 }
 
 impl fmt::Debug for Drive {
@@ -84,6 +93,8 @@ impl fmt::Debug for Drive {
             .field("bytes", &self.backend.size())
             .field("read_only", &self.read_only)
             .field("serial", &self.serial)
+            .field("queues", &self.queues)
+            .field("limits", &self.limiter.limits())
             .finish_non_exhaustive()
     }
 }
@@ -129,7 +140,7 @@ impl VmConfig {
         self.drives
             .iter()
             .enumerate()
-            .try_for_each(|(index, drive)| drive.check(index))
+            .try_for_each(|(index, drive)| drive.check(index, self.vcpus))
     }
 }
 
@@ -141,10 +152,19 @@ impl Drive {
             backend,
             read_only: false,
             serial: String::new(),
+            queues: 1,
+            limiter: RateLimiter::default(),
         }
     }
 
-    fn check(&self, index: usize) -> Result<(), StartError> {
+    fn check(&self, index: usize, vcpus: u8) -> Result<(), StartError> {
+        if !(1..=u16::from(vcpus)).contains(&self.queues) {
+            return Err(StartError::DriveQueues {
+                index,
+                asked: self.queues,
+                vcpus,
+            });
+        }
         if self.serial.len() > MAX_SERIAL_BYTES {
             return Err(StartError::DriveSerial {
                 index,

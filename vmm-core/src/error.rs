@@ -116,6 +116,18 @@ pub enum StartError {
         /// Its size.
         bytes: u64,
     },
+    /// No queue of a drive, or more than could be used at once.
+    #[error(
+        "{asked} queues asked for drive {index}: it has 1 to as many as there are vCPUs, {vcpus}"
+    )]
+    DriveQueues {
+        /// Which drive, counted from 0.
+        index: usize,
+        /// How many were asked for.
+        asked: u16,
+        /// The VM's vCPUs.
+        vcpus: u8,
+    },
     /// The host is out of threads or descriptors.
     #[error(
         "could not {action}: check the process's limits on descriptors and threads (ulimit -n, -u)"

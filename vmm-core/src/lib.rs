@@ -5,11 +5,15 @@
 //! its own until it powers off, reboots, or is stopped. [`Vm::wait`] says which it was.
 //!
 //! ```no_run
-//! use vmm_core::{Exit, Vm, VmConfig};
+//! use std::sync::Arc;
+//!
+//! use vmm_core::{Drive, Exit, FileBackend, Vm, VmConfig};
 //!
 //! let mut config = VmConfig::new("/boot/vmlinuz");
 //! config.initrd = Some(std::fs::read("/boot/initrd.img")?);
 //! config.vcpus = 2;
+//! let disk = FileBackend::open("/var/lib/guests/disk.raw", false)?;
+//! config.drives.push(Drive::new(Arc::new(disk)));
 //! config.vsock_cid = Some(3);
 //! config.console = Box::new(std::io::stdout());
 //! let vm = Vm::start(config)?;
@@ -22,13 +26,18 @@
 //! No PCI and no firmware: the kernel is entered through the 64-bit Linux boot protocol, or by PVH
 //! ([`BootProtocol`]), and finds its processors, its serial port and its virtio-mmio 1.2 devices
 //! (disks, vsock, entropy) in ACPI tables. A [`Kernel`] that is opened once starts any number of VMs,
-//! which share the pages that they don't change. The interrupt controllers and timers are KVM's. Guest memory starts at address 0, leaves
-//! a hole between 3 and 4 GiB, and goes on above it.
+//! which share the pages that they don't change. The interrupt controllers and timers are KVM's. Guest
+//! memory starts at address 0, leaves a hole between 3 and 4 GiB, and goes on above it.
+//!
+//! A drive's bytes move between its backend and the guest's memory without a copy in between, if the backend
+//! has them in a file. Drives may have a queue for each vCPU, and [`RateLimiter`]s that can be changed at any
+//! time.
 //!
 //! # What it does to its process
 //!
-//! - Threads: one a vCPU, one a device, one supervisor for each VM. All are joined, and every file
-//!   descriptor is closed, when [`Vm`] is dropped. All signals are blocked on them, but for one.
+//! - Threads: one a vCPU, one a device (a drive has one for each queue), one supervisor for each VM. All are
+//!   joined, and every file descriptor is closed, when [`Vm`] is dropped. All signals are blocked on them,
+//!   but for one.
 //! - One signal: [`kick_signal`], a real-time signal that takes vCPU threads out of `KVM_RUN`. Its
 //!   handler, which does nothing, is installed once for the process when the first VM starts. That
 //!   is the only process-wide state.
@@ -49,6 +58,7 @@ mod kernel;
 mod layout;
 mod machine;
 mod memory;
+mod rate;
 mod rng;
 mod thread;
 mod vcpu;
@@ -56,13 +66,16 @@ mod virtio;
 mod vm;
 mod vsock;
 
-pub use block::BlockBackend;
+pub use block::{
+    BlockBackend, FileBackend, FileBackendError, MAX_TRANSFER_BYTES, ReadTarget, WriteSource,
+};
 pub use boot::{BootProtocol, CommandLineError, RECOMMENDED_COMMAND_LINE};
 pub use config::{
     Drive, MAX_DRIVES, MAX_SERIAL_BYTES, MAX_VCPUS, MIN_GUEST_CID, MIN_MEMORY_MIB, VmConfig,
 };
 pub use error::{RunError, StartError};
 pub use kernel::{Kernel, KernelError, KernelSource};
+pub use rate::{RateLimit, RateLimitError, RateLimiter, RateLimits};
 pub use thread::kick_signal;
 pub use vm::{Exit, Vm, VmHandle};
 pub use vsock::{HOST_CID, VsockHost, VsockListener, VsockStream};

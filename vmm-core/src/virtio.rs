@@ -6,7 +6,7 @@ mod mmio;
 mod queue;
 mod worker;
 
-pub(crate) use chain::{Chain, ChainError};
+pub(crate) use chain::{Chain, ChainError, Segments};
 pub(crate) use interrupt::Interrupt;
 pub(crate) use mmio::MmioTransport;
 pub(crate) use queue::{QueueError, ServedQueue, Verdict};

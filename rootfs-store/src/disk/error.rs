@@ -100,6 +100,12 @@ pub enum DiskError {
         /// Size of its base in bytes.
         base_bytes: u64,
     },
+    /// Whoever asked for bytes did not take them.
+    #[error("a reader of the disk refused its bytes")]
+    Target {
+        /// Its answer.
+        source: io::Error,
+    },
     /// The base could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::DiskError;
 use super::blocks::Blocks;
 use super::map::{self, BLOCK_BYTES, Header, SECTOR_BYTES, open_sector, seal_sector};
+use super::{DiskError, ReadInto};
 use crate::blobs::sync_dir;
 use crate::files::{Files, StoreFile};
 
@@ -151,10 +151,14 @@ impl Overlay {
         Ok(metadata.map_err(self.data_error("inspect"))?.blocks() * 512)
     }
 
-    pub(super) fn read(&self, buf: &mut [u8], offset: u64) -> Result<(), DiskError> {
-        self.data
-            .get()
-            .read_exact_at(buf, offset)
+    pub(super) fn read_into(
+        &self,
+        target: &mut dyn ReadInto,
+        offset: u64,
+        len: usize,
+    ) -> Result<(), DiskError> {
+        target
+            .put_from_file(self.data.get(), offset, len)
             .map_err(self.data_error("read"))
     }
 

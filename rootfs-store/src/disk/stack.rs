@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::map::BLOCK_BYTES;
 use super::overlay::Overlay;
-use super::{DiskError, blocks_over};
+use super::{DiskError, IntoSlice, ReadInto, blocks_over};
 use crate::chunk_source::ChunkSource;
 use crate::digest::SnapshotDigest;
 use crate::index::Index;
@@ -38,18 +38,28 @@ impl Stack {
         buf: &mut [u8],
         offset: u64,
     ) -> Result<(), DiskError> {
-        let (mut at, mut rest) = (offset, buf);
-        while !rest.is_empty() {
-            let (holder, end) = self.holder(blocks_over(at..at + rest.len() as u64));
-            let len = usize::try_from(end * BLOCK_BYTES - at)
-                .map_or(rest.len(), |len| len.min(rest.len()));
-            let (run, after) = rest.split_at_mut(len);
+        let len = buf.len();
+        self.read_into(source, &mut IntoSlice::new(buf), offset, len)
+    }
+
+    /// Puts the `len` bytes that start at `offset`, which are on the disk.
+    pub(super) fn read_into(
+        &self,
+        source: &ChunkSource,
+        target: &mut dyn ReadInto,
+        offset: u64,
+        len: usize,
+    ) -> Result<(), DiskError> {
+        let (mut at, mut rest) = (offset, len);
+        while rest > 0 {
+            let (holder, end) = self.holder(blocks_over(at..at + rest as u64));
+            let run = usize::try_from(end * BLOCK_BYTES - at).map_or(rest, |run| run.min(rest));
             match holder {
-                Some(overlay) => overlay.read(run, at)?,
-                None => self.base.read(source, run, at)?,
+                Some(overlay) => overlay.read_into(target, at, run)?,
+                None => self.base.read_into(source, target, at, run)?,
             }
-            at += len as u64;
-            rest = after;
+            at += run as u64;
+            rest -= run;
         }
         Ok(())
     }
@@ -131,27 +141,63 @@ impl Base {
         buf: &mut [u8],
         offset: u64,
     ) -> Result<(), StoreError> {
+        let mut done = 0;
+        self.pieces(source, offset, buf.len(), |piece, len| {
+            let part = &mut buf[done..done + len];
+            done += len;
+            match piece {
+                Some(bytes) => part.copy_from_slice(bytes),
+                None => part.fill(0),
+            }
+            Ok(())
+        })
+    }
+
+    /// Puts the `len` bytes that start at `offset`, which are on the disk.
+    fn read_into(
+        &self,
+        source: &ChunkSource,
+        target: &mut dyn ReadInto,
+        offset: u64,
+        len: usize,
+    ) -> Result<(), DiskError> {
+        self.pieces(source, offset, len, |piece, len| {
+            match piece {
+                Some(bytes) => target.put(bytes),
+                None => target.put_zeroes(len),
+            }
+            .map_err(|source| DiskError::Target { source })
+        })
+    }
+
+    /// Gives `visit` the `len` bytes that start at `offset`, chunk by chunk: bytes, or how many zeros.
+    fn pieces<E: From<StoreError>>(
+        &self,
+        source: &ChunkSource,
+        offset: u64,
+        len: usize,
+        mut visit: impl FnMut(Option<&[u8]>, usize) -> Result<(), E>,
+    ) -> Result<(), E> {
         let chunk_bytes = u64::from(self.chunk_bytes);
-        let last = (offset + buf.len() as u64).saturating_sub(1) / chunk_bytes;
+        let last = (offset + len as u64).saturating_sub(1) / chunk_bytes;
         if source.remotes.are_used() && offset / chunk_bytes < last {
             let chunks = offset / chunk_bytes..=last;
             source.expect(chunks.map(|chunk| self.index.get(source, chunk)))?;
         }
-        let (mut at, mut rest) = (offset, buf);
-        while !rest.is_empty() {
+        let (mut at, mut rest) = (offset, len);
+        while rest > 0 {
             // Less than a chunk, which fits a usize everywhere.
             let skip = usize::try_from(at % chunk_bytes).unwrap_or(0);
-            let len = (self.chunk_bytes as usize - skip).min(rest.len());
-            let (piece, after) = rest.split_at_mut(len);
+            let len = (self.chunk_bytes as usize - skip).min(rest);
             match self.index.get(source, at / chunk_bytes)? {
                 Some(found) => {
                     let chunk = source.chunk(&found, self.chunk_bytes as usize)?;
-                    piece.copy_from_slice(&chunk[skip..skip + len]);
+                    visit(Some(&chunk[skip..skip + len]), len)?;
                 }
-                None => piece.fill(0),
+                None => visit(None, len)?,
             }
             at += len as u64;
-            rest = after;
+            rest -= len;
         }
         Ok(())
     }

@@ -40,14 +40,16 @@ fn disk_in_a_registry_tells_when_that_is_gone_and_when_it_is_back() {
     front.down();
     let mut buffer = vec![0; 4096];
     for _ in 0..2 {
-        disk.read_at(&mut buffer, 0).unwrap_err();
+        disk.read_at(&mut ReadTarget::from_slice(&mut buffer), 0)
+            .unwrap_err();
     }
     let trouble = disk.trouble().unwrap();
     assert_eq!(trouble.reads, 2);
     assert!(trouble.message.contains(front.host()), "{trouble:?}");
     assert_eq!(heard.lock().unwrap().len(), 1);
     front.up().unwrap();
-    disk.read_at(&mut buffer, 0).unwrap();
+    disk.read_at(&mut ReadTarget::from_slice(&mut buffer), 0)
+        .unwrap();
     let heard = heard.lock().unwrap();
     assert_eq!(heard.len(), 2, "{heard:?}");
     assert!(matches!(

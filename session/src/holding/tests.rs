@@ -1,5 +1,7 @@
+use std::io;
+
 use rootfs_store::{SnapshotDigest, StoreError};
-use vmm_core::BlockBackend;
+use vmm_core::{BlockBackend, ReadTarget, WriteSource};
 
 use super::*;
 use crate::ErrorKind;
@@ -39,14 +41,19 @@ impl Bed {
     /// A session that was shut down with `text` on its disk.
     fn stopped(&self, id: &str, text: &[u8; 512]) -> Snapshot {
         let mut holding = self.create(id).unwrap();
-        holding.open_disk().unwrap().write_at(text, OFFSET).unwrap();
+        write(&holding.open_disk().unwrap(), *text).unwrap();
         holding.commit(true, &()).unwrap()
     }
 }
 
+fn write(disk: &RootDisk, bytes: [u8; 512]) -> io::Result<()> {
+    disk.write_at(&mut WriteSource::from_slice(&bytes), OFFSET)
+}
+
 fn read(disk: &RootDisk) -> Vec<u8> {
     let mut bytes = vec![0; 512];
-    disk.read_at(&mut bytes, OFFSET).unwrap();
+    disk.read_at(&mut ReadTarget::from_slice(&mut bytes), OFFSET)
+        .unwrap();
     bytes
 }
 
@@ -91,7 +98,7 @@ fn what_was_flushed_is_there_after_a_holder_that_vanished() {
     let bed = Bed::new();
     let mut holding = bed.create("a").unwrap();
     let disk = holding.open_disk().unwrap();
-    disk.write_at(&[7; 512], OFFSET).unwrap();
+    write(&disk, [7; 512]).unwrap();
     disk.flush().unwrap();
     drop(disk);
     drop(holding);
@@ -137,7 +144,7 @@ fn a_resumed_session_whose_start_fails_is_as_it_was() {
     let before = holding.record().clone();
     holding.record_mut().memory_mib = 1;
     let disk = holding.open_disk().unwrap();
-    disk.write_at(&[9; 512], OFFSET).unwrap();
+    write(&disk, [9; 512]).unwrap();
     drop(disk);
     holding.give_back();
     assert!(!bed.store.disk_exists("a"));
@@ -147,7 +154,7 @@ fn a_resumed_session_whose_start_fails_is_as_it_was() {
     // One that was cut off keeps its disk.
     let mut holding = bed.take("a");
     let disk = holding.open_disk().unwrap();
-    disk.write_at(&[8; 512], OFFSET).unwrap();
+    write(&disk, [8; 512]).unwrap();
     disk.flush().unwrap();
     drop((disk, holding));
     let mut holding = bed.take("a");
@@ -165,10 +172,11 @@ fn no_snapshot_is_made_of_a_disk_that_failed_its_guest() {
     let bed = Bed::new();
     let mut holding = bed.create("a").unwrap();
     let disk = holding.open_disk().unwrap();
-    disk.write_at(&[7; 512], OFFSET).unwrap();
+    write(&disk, [7; 512]).unwrap();
     disk.flush().unwrap();
     // The one failure that needs no broken host.
-    disk.write_at(&[9; 512], 64 << 20).unwrap_err();
+    disk.write_at(&mut WriteSource::from_slice(&[9; 512]), 64 << 20)
+        .unwrap_err();
     drop(disk);
     let error = holding.commit(true, &()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Storage);

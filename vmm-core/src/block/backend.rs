@@ -2,12 +2,16 @@
 
 use std::io;
 
+use super::{ReadTarget, WriteSource};
+
 /// A disk: bytes `0..size`, read and written at any offset.
 ///
 /// # Duties of the device that calls
-/// - Ranges lie within `0..size`, are multiples of 512 bytes long, start at multiples of 512, and are never empty.
-/// - Calls come from one thread at a time, the device's worker; that it is not the thread that made the
-///   backend is why a backend is [`Send`] and [`Sync`].
+/// - Ranges lie within `0..size`, are multiples of 512 bytes long, start at multiples of 512, and are never
+///   empty.
+/// - Calls come from the device's threads, one for each of the drive's [`queues`](crate::Drive::queues): with
+///   one queue, one call at a time; with more, several at once, ranges that overlap included. None of them is
+///   the thread that made the backend.
 /// - A drive that is read-only gets `read_at` alone.
 /// - After the run has ended ([`Vm::wait`](crate::Vm::wait) has returned), no more calls come.
 ///
@@ -18,23 +22,28 @@ use std::io;
 /// - An error fails that one request in the guest (`VIRTIO_BLK_S_IOERR`). What the range then holds is
 ///   either the old or the new bytes, sector by sector. After a failed `flush`, later flushes must not
 ///   claim success for writes that may have been lost.
-/// - A call that blocks delays the guest's disk and the end of [`Vm::stop`](crate::Vm::stop), which waits for it.
+/// - A call that blocks delays the guest's disk and the end of [`Vm::stop`](crate::Vm::stop), which waits for
+///   it.
 /// - A panic ends the VM with [`RunError::ThreadDied`](crate::RunError::ThreadDied).
 pub trait BlockBackend: Send + Sync {
     /// Size in bytes: a multiple of 512, and the same on every call.
     fn size(&self) -> u64;
 
-    /// Fills `buf` with the bytes that start at `offset`.
+    /// Puts the bytes that start at `offset` into `target`: all that [remain](ReadTarget::remaining), at most
+    /// [`MAX_TRANSFER_BYTES`](crate::MAX_TRANSFER_BYTES). To return `Ok` before is an error of the request,
+    /// too.
     ///
     /// # Errors
-    /// Any; `buf` may then hold anything, and the guest sees none of it.
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Any. What was put by then is in the guest's memory, with the request's failure.
+    fn read_at(&self, target: &mut ReadTarget<'_>, offset: u64) -> io::Result<()>;
 
-    /// Writes all of `buf` at `offset`.
+    /// Writes the bytes of `source` at `offset`: all that [remain](WriteSource::remaining), at most
+    /// [`MAX_TRANSFER_BYTES`](crate::MAX_TRANSFER_BYTES). To return `Ok` before is an error of the request,
+    /// too.
     ///
     /// # Errors
     /// Any, for instance that the host's disk is full.
-    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()>;
+    fn write_at(&self, source: &mut WriteSource<'_>, offset: u64) -> io::Result<()>;
 
     /// Makes all writes, discards and write-zeroes that have returned durable.
     ///

@@ -1,31 +1,30 @@
 //! Serves the driver's requests from a backend.
 //!
-//! Guest memory is shared with the guest, and a backend takes plain slices, so data goes through a
-//! buffer of fixed size, piece by piece.
+//! Data moves between the backend and guest memory, without a stop in between.
 
 use std::io;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use virtio_bindings::bindings::virtio_blk as blk;
 
 use super::request::{HEADER_BYTES, MAX_RANGE_SECTORS, MAX_RANGES, Request, RequestError};
-use super::{BlockBackend, SECTOR_BYTES};
-use crate::config::{Drive, MAX_SERIAL_BYTES};
+use super::{BlockBackend, MAX_TRANSFER_BYTES, ReadTarget, SECTOR_BYTES, WriteSource};
+use crate::config::{Drive, MAX_SERIAL_BYTES, MAX_VCPUS};
 use crate::memory::Memory;
+use crate::rate::RateGate;
 use crate::virtio::{
     COMMON_FEATURES, Chain, DeviceInfo, Event, Handler, QueueError, ServedQueue, Verdict,
 };
 
 const DEVICE_ID: u32 = 2;
 const QUEUE_SIZE: u16 = 256;
-const QUEUE_SIZES: &[u16] = &[QUEUE_SIZE];
+const QUEUE_SIZES: &[u16] = &[QUEUE_SIZE; MAX_VCPUS as usize];
 /// Data segments in a request: what is left of a queue after header and status.
 const MAX_SEGMENTS: u32 = QUEUE_SIZE as u32 - 2;
 /// log2 of physical sectors (4 KiB) over logical ones, so that guests align what they write.
 const PHYSICAL_BLOCK_EXPONENT: u8 = 3;
-/// Bytes that go to or from a backend at once.
-const PIECE_BYTES: usize = 256 << 10;
 const CONFIG_BYTES: usize = 60;
 /// The logical block size: a sector.
 const BLOCK_BYTES: u32 = 512;
@@ -43,16 +42,19 @@ pub(crate) fn info(drive: &Drive) -> DeviceInfo {
     } else {
         1 << blk::VIRTIO_BLK_F_DISCARD | 1 << blk::VIRTIO_BLK_F_WRITE_ZEROES
     };
+    if drive.queues > 1 {
+        features |= 1 << blk::VIRTIO_BLK_F_MQ;
+    }
     DeviceInfo {
         id: DEVICE_ID,
         features,
-        queue_sizes: QUEUE_SIZES,
-        config: config_space(drive.backend.size() / SECTOR_BYTES),
+        queue_sizes: &QUEUE_SIZES[..usize::from(drive.queues)],
+        config: config_space(drive.backend.size() / SECTOR_BYTES, drive.queues),
     }
 }
 
 /// `struct virtio_blk_config` of virtio 1.2, section 5.2.4, up to the write-zeroes fields.
-fn config_space(sectors: u64) -> Vec<u8> {
+fn config_space(sectors: u64, queues: u16) -> Vec<u8> {
     let mut config = vec![0; CONFIG_BYTES];
     let mut put = |at: usize, bytes: &[u8]| config[at..at + bytes.len()].copy_from_slice(bytes);
     let ranges = u32::try_from(MAX_RANGES).unwrap_or(1).to_le_bytes();
@@ -60,6 +62,7 @@ fn config_space(sectors: u64) -> Vec<u8> {
     put(12, &MAX_SEGMENTS.to_le_bytes());
     put(20, &BLOCK_BYTES.to_le_bytes());
     put(24, &[PHYSICAL_BLOCK_EXPONENT]);
+    put(34, &queues.to_le_bytes());
     put(36, &MAX_RANGE_SECTORS.to_le_bytes());
     put(40, &ranges);
     put(44, &(1u32 << PHYSICAL_BLOCK_EXPONENT).to_le_bytes());
@@ -69,7 +72,7 @@ fn config_space(sectors: u64) -> Vec<u8> {
     config
 }
 
-/// A disk at work.
+/// A disk at work, or what one of its queues has of it.
 pub(crate) struct Block {
     backend: Arc<dyn BlockBackend>,
     read_only: bool,
@@ -78,26 +81,26 @@ pub(crate) struct Block {
     stopping: Arc<AtomicBool>,
     /// Whether the driver flushes when it wants durability. If not, each write is flushed.
     driver_flushes: bool,
-    piece: Vec<u8>,
+    gate: RateGate,
 }
 
 impl Block {
-    pub(crate) fn new(drive: &Drive, stopping: Arc<AtomicBool>) -> Self {
+    pub(crate) fn new(drive: &Drive, stopping: Arc<AtomicBool>) -> io::Result<Self> {
         let mut serial = [0; MAX_SERIAL_BYTES];
         for (byte, value) in serial.iter_mut().zip(drive.serial.bytes()) {
             *byte = value;
         }
-        Self {
+        Ok(Self {
             backend: Arc::clone(&drive.backend),
             read_only: drive.read_only,
             serial,
             stopping,
             driver_flushes: false,
-            piece: vec![0; PIECE_BYTES],
-        }
+            gate: RateGate::new(&drive.limiter)?,
+        })
     }
 
-    /// Serves one request and writes its status.
+    /// Serves one request and writes its status, unless its turn has not come.
     fn handle(&mut self, memory: &Memory, chain: &Chain) -> Verdict {
         let parsed = Request::parse(memory, chain, self.backend.size()).and_then(|request| {
             if request.writes() && self.read_only {
@@ -105,6 +108,10 @@ impl Block {
             }
             Ok(request)
         });
+        let bytes = parsed.as_ref().map_or(0, Request::data_bytes);
+        if !self.gate.admits(1, bytes) {
+            return Verdict::Later;
+        }
         let (status, written) = match parsed.map(|request| self.execute(memory, chain, &request)) {
             Ok(Ok(written)) => (blk::VIRTIO_BLK_S_OK, written),
             Ok(Err(error)) => {
@@ -155,40 +162,27 @@ impl Block {
         Ok(written)
     }
 
-    fn read(
-        &mut self,
-        memory: &Memory,
-        chain: &Chain,
-        offset: u64,
-        length: u64,
-    ) -> io::Result<u64> {
+    fn read(&self, memory: &Memory, chain: &Chain, offset: u64, length: u64) -> io::Result<u64> {
+        let mut target =
+            ReadTarget::of_guest(memory, &chain.writable, 0, length).map_err(io::Error::other)?;
         for (at, piece) in pieces(length) {
             self.check_stopping()?;
-            let piece = &mut self.piece[..piece];
-            self.backend.read_at(piece, offset + at)?;
-            chain
-                .writable
-                .write(memory, at, piece)
-                .map_err(io::Error::other)?;
+            target.allow(piece);
+            self.backend.read_at(&mut target, offset + at)?;
+            check_all_moved(target.remaining())?;
         }
         Ok(length)
     }
 
-    fn write(
-        &mut self,
-        memory: &Memory,
-        chain: &Chain,
-        offset: u64,
-        length: u64,
-    ) -> io::Result<u64> {
+    fn write(&self, memory: &Memory, chain: &Chain, offset: u64, length: u64) -> io::Result<u64> {
+        let data = HEADER_BYTES as u64;
+        let mut source = WriteSource::of_guest(memory, &chain.readable, data, length)
+            .map_err(io::Error::other)?;
         for (at, piece) in pieces(length) {
             self.check_stopping()?;
-            let piece = &mut self.piece[..piece];
-            chain
-                .readable
-                .read(memory, HEADER_BYTES as u64 + at, piece)
-                .map_err(io::Error::other)?;
-            self.backend.write_at(piece, offset + at)?;
+            source.allow(piece);
+            self.backend.write_at(&mut source, offset + at)?;
+            check_all_moved(source.remaining())?;
         }
         Ok(0)
     }
@@ -222,9 +216,18 @@ impl Handler for Block {
         self.driver_flushes = features & (1 << blk::VIRTIO_BLK_F_FLUSH) != 0;
     }
 
-    fn reset(&mut self) {}
+    fn reset(&mut self) {
+        self.gate.forget();
+    }
 
-    fn serve(&mut self, _event: Event, queues: &mut [ServedQueue]) -> Result<(), QueueError> {
+    fn sources(&self) -> Vec<RawFd> {
+        self.gate.sources().to_vec()
+    }
+
+    fn serve(&mut self, event: Event, queues: &mut [ServedQueue]) -> Result<(), QueueError> {
+        if matches!(event, Event::Source(_)) {
+            self.gate.rearm();
+        }
         for queue in queues {
             queue.drain(|memory, chain| self.handle(memory, chain))?;
         }
@@ -232,12 +235,22 @@ impl Handler for Block {
     }
 }
 
+/// What a backend left out would be whatever the guest's memory, or the disk, held before.
+fn check_all_moved(remaining: usize) -> io::Result<()> {
+    if remaining == 0 {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "the drive's backend left out {remaining} bytes"
+    )))
+}
+
 /// Cuts `length` bytes into `(offset, piece)`s.
 fn pieces(length: u64) -> impl Iterator<Item = (u64, usize)> {
-    let step = PIECE_BYTES as u64;
+    let step = MAX_TRANSFER_BYTES as u64;
     (0..length.div_ceil(step)).map(move |index| {
         let at = index * step;
         let piece = (length - at).min(step);
-        (at, usize::try_from(piece).unwrap_or(PIECE_BYTES))
+        (at, usize::try_from(piece).unwrap_or(MAX_TRANSFER_BYTES))
     })
 }

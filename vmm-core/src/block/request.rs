@@ -60,6 +60,14 @@ impl Request {
         !matches!(self, Self::Read { .. } | Self::Flush | Self::GetId)
     }
 
+    /// How much of the disk's contents it moves.
+    pub(super) fn data_bytes(&self) -> u64 {
+        match self {
+            Self::Read { length, .. } | Self::Write { length, .. } => *length,
+            _ => 0,
+        }
+    }
+
     /// Parses the request in `chain` for a disk of `size` bytes.
     pub(super) fn parse(memory: &Memory, chain: &Chain, size: u64) -> Result<Self, RequestError> {
         let answer = chain

@@ -9,12 +9,14 @@ use virtio_queue::desc::RawDescriptor;
 use virtio_queue::desc::split::Descriptor;
 use virtio_queue::mock::MockSplitQueue;
 use vm_memory::{Bytes, GuestAddress};
+use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::*;
 use crate::config::Drive;
 use crate::memory::Memory;
 use crate::virtio::{Event, Handler, Interrupt, ServedQueue};
+use crate::{RateLimit, RateLimiter, RateLimits};
 
 const DISK: usize = 64 * 512;
 const HEADER: u64 = 0x10_0000;
@@ -41,17 +43,15 @@ impl BlockBackend for Disk {
     fn size(&self) -> u64 {
         DISK as u64
     }
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+    fn read_at(&self, target: &mut ReadTarget<'_>, offset: u64) -> io::Result<()> {
         self.check()?;
         let at = usize::try_from(offset).unwrap();
-        buf.copy_from_slice(&self.bytes.lock().unwrap()[at..at + buf.len()]);
-        Ok(())
+        target.put(&self.bytes.lock().unwrap()[at..at + target.remaining()])
     }
-    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+    fn write_at(&self, source: &mut WriteSource<'_>, offset: u64) -> io::Result<()> {
         self.check()?;
         let at = usize::try_from(offset).unwrap();
-        self.bytes.lock().unwrap()[at..at + buf.len()].copy_from_slice(buf);
-        Ok(())
+        source.take(&mut self.bytes.lock().unwrap()[at..at + source.remaining()])
     }
     fn flush(&self) -> io::Result<()> {
         self.flushes.fetch_add(1, Ordering::SeqCst);
@@ -61,7 +61,10 @@ impl BlockBackend for Disk {
         self.write_zeroes(offset, len)
     }
     fn write_zeroes(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.write_at(&vec![0; usize::try_from(len).unwrap()], offset)
+        self.write_at(
+            &mut WriteSource::from_slice(&vec![0; usize::try_from(len).unwrap()]),
+            offset,
+        )
     }
 }
 
@@ -83,7 +86,7 @@ impl Bench {
         drive.read_only = read_only;
         drive.serial = "the serial".to_owned();
         let stopping = Arc::new(AtomicBool::new(false));
-        let mut device = Block::new(&drive, Arc::clone(&stopping));
+        let mut device = Block::new(&drive, Arc::clone(&stopping)).unwrap();
         device.activate(info(&drive).features);
         Self {
             memory: crate::memory::map(16).unwrap(),
@@ -91,6 +94,11 @@ impl Bench {
             device,
             stopping,
         }
+    }
+
+    fn use_drive(&mut self, drive: &Drive) {
+        self.device = Block::new(drive, Arc::clone(&self.stopping)).unwrap();
+        self.device.activate(info(drive).features);
     }
 
     /// Sends a chain of `(address, length, writable)`; returns the used length.
@@ -251,10 +259,10 @@ fn ranges_are_limited_as_the_driver_is_told() {
         fn size(&self) -> u64 {
             1 << 40
         }
-        fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<()> {
+        fn read_at(&self, _: &mut ReadTarget<'_>, _: u64) -> io::Result<()> {
             Ok(())
         }
-        fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        fn write_at(&self, _: &mut WriteSource<'_>, _: u64) -> io::Result<()> {
             Ok(())
         }
         fn flush(&self) -> io::Result<()> {
@@ -270,9 +278,7 @@ fn ranges_are_limited_as_the_driver_is_told() {
     }
     let huge = Arc::new(Huge(AtomicUsize::new(0)));
     let mut bench = Bench::new(false);
-    let drive = Drive::new(Arc::clone(&huge) as Arc<dyn BlockBackend>);
-    bench.device = Block::new(&drive, Arc::clone(&bench.stopping));
-    bench.device.activate(info(&drive).features);
+    bench.use_drive(&Drive::new(Arc::clone(&huge) as Arc<dyn BlockBackend>));
     for kind in [blk::VIRTIO_BLK_T_DISCARD, blk::VIRTIO_BLK_T_WRITE_ZEROES] {
         assert_eq!(bench.range(kind, 0, 1 << 22, 0), 0);
         let status = bench.range(kind, 0, (1 << 22) + 1, 0);
@@ -326,6 +332,195 @@ fn writes_are_durable_at_once_for_a_driver_that_does_not_flush() {
     bench.device.activate(0);
     bench.request(blk::VIRTIO_BLK_T_OUT, 0, 512, false);
     assert_eq!(bench.disk.flushes.load(Ordering::SeqCst), 1);
+}
+
+/// A backend that leaves out the last byte of what it is asked for.
+struct Lazy;
+
+impl BlockBackend for Lazy {
+    fn size(&self) -> u64 {
+        DISK as u64
+    }
+    fn read_at(&self, target: &mut ReadTarget<'_>, _: u64) -> io::Result<()> {
+        target.put_zeroes(target.remaining() - 1)
+    }
+    fn write_at(&self, source: &mut WriteSource<'_>, _: u64) -> io::Result<()> {
+        source.take(&mut vec![0; source.remaining() - 1])
+    }
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+    fn write_zeroes(&self, _: u64, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_backend_that_leaves_bytes_out_fails_the_request() {
+    let mut bench = Bench::new(false);
+    bench.use_drive(&Drive::new(Arc::new(Lazy)));
+    let error = blk::VIRTIO_BLK_S_IOERR;
+    assert_eq!(bench.request(blk::VIRTIO_BLK_T_IN, 0, 512, true), error);
+    assert_eq!(bench.request(blk::VIRTIO_BLK_T_OUT, 0, 512, false), error);
+}
+
+#[test]
+fn requests_larger_than_one_call_move_whole() {
+    const BYTES: u32 = (2 << 20) + 4096;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let pattern: Vec<u8> = (0..BYTES)
+        .map(|at| (at / 512).to_le_bytes()[0] ^ 0x5a)
+        .collect();
+    std::fs::write(file.path(), &pattern).unwrap();
+    let disk = FileBackend::open(file.path(), false).unwrap();
+    let mut bench = Bench::new(false);
+    bench.use_drive(&Drive::new(Arc::new(disk)));
+    let far = 0x40_0000;
+    for (kind, to_guest) in [(blk::VIRTIO_BLK_T_IN, true), (blk::VIRTIO_BLK_T_OUT, false)] {
+        bench.header(kind, 0);
+        let parts = [
+            (HEADER, 16, false),
+            (far, 700_001, to_guest),
+            (far + 700_001, BYTES - 700_001, to_guest),
+            (STATUS, 1, true),
+        ];
+        let used = bench.send(&parts);
+        assert_eq!(used, if to_guest { BYTES + 1 } else { 1 });
+        assert_eq!(bench.status(), blk::VIRTIO_BLK_S_OK);
+        let mut data = vec![0; BYTES as usize];
+        let memory = &bench.memory;
+        memory.read_slice(&mut data, GuestAddress(far)).unwrap();
+        if to_guest {
+            assert!(data == pattern);
+            data.reverse();
+            memory.write_slice(&data, GuestAddress(far)).unwrap();
+        }
+    }
+    let written = std::fs::read(file.path()).unwrap();
+    assert!(written.iter().eq(pattern.iter().rev()));
+}
+
+#[test]
+fn a_driver_is_told_of_several_queues_when_there_are_any() {
+    let mut drive = Drive::new(Arc::new(Lazy));
+    let one = info(&drive);
+    assert_eq!(one.features & 1 << blk::VIRTIO_BLK_F_MQ, 0);
+    assert_eq!(one.queue_sizes.len(), 1);
+    drive.queues = 4;
+    let four = info(&drive);
+    assert_ne!(four.features & 1 << blk::VIRTIO_BLK_F_MQ, 0);
+    assert_eq!(four.queue_sizes.len(), 4);
+    assert_eq!(four.config[34..36], [4, 0]);
+}
+
+/// Four reads of a sector, of which a limiter lets some pass.
+struct Limited {
+    bench: Bench,
+    limiter: RateLimiter,
+    queues: [ServedQueue; 1],
+    /// Address of the used ring.
+    used: u64,
+}
+
+impl Limited {
+    fn new(limits: RateLimits) -> Self {
+        let mut bench = Bench::new(false);
+        let mut drive = Drive::new(Arc::clone(&bench.disk) as Arc<dyn BlockBackend>);
+        drive.limiter = RateLimiter::new(limits).unwrap();
+        bench.use_drive(&drive);
+        bench.header(blk::VIRTIO_BLK_T_IN, 0);
+        let ring = MockSplitQueue::new(&bench.memory, 16);
+        let descriptors: Vec<_> = (0..4)
+            .flat_map(|chain| {
+                let next = u16::try_from(VRING_DESC_F_NEXT).unwrap();
+                let write = u16::try_from(VRING_DESC_F_WRITE).unwrap();
+                [
+                    Descriptor::new(HEADER, 16, next, chain * 3 + 1),
+                    Descriptor::new(DATA, 512, next | write, chain * 3 + 2),
+                    Descriptor::new(STATUS, 1, write, 0),
+                ]
+            })
+            .map(RawDescriptor::from)
+            .collect();
+        ring.add_desc_chains(&descriptors, 0).unwrap();
+        let used = ring.used_addr().0;
+        let queue = ServedQueue::new(
+            ring.create_queue().unwrap(),
+            bench.memory.clone(),
+            Interrupt::new().unwrap(),
+            Arc::new(EventFd::new(0).unwrap()),
+        );
+        Self {
+            bench,
+            limiter: drive.limiter,
+            queues: [queue],
+            used,
+        }
+    }
+
+    /// Lets the device work; returns how many requests are done.
+    fn serve(&mut self, event: Event) -> u16 {
+        self.bench.device.serve(event, &mut self.queues).unwrap();
+        let index = GuestAddress(self.used + 2);
+        self.bench.memory.read_obj(index).unwrap()
+    }
+
+    /// Waits for a source of the device to become readable.
+    fn wakes(&self, timeout_ms: i32) -> bool {
+        let epoll = Epoll::new().unwrap();
+        for fd in self.bench.device.sources() {
+            let event = EpollEvent::new(EventSet::IN, 0);
+            epoll.ctl(ControlOperation::Add, fd, event).unwrap();
+        }
+        epoll
+            .wait(timeout_ms, &mut [EpollEvent::default()])
+            .unwrap()
+            > 0
+    }
+}
+
+fn limit(per_second: u64, burst: u64) -> Option<RateLimit> {
+    Some(RateLimit { per_second, burst })
+}
+
+#[test]
+fn requests_over_the_limit_wait_in_the_queue_until_their_time() {
+    let mut limited = Limited::new(RateLimits {
+        bytes: None,
+        operations: limit(20, 2),
+    });
+    assert_eq!(limited.serve(Event::Queue(0)), 2);
+    assert_eq!(limited.serve(Event::Queue(0)), 2, "a kick does not help");
+    assert!(limited.wakes(10_000));
+    assert_eq!(limited.serve(Event::Source(0)), 3);
+    assert!(!limited.wakes(0));
+    limited.limiter.set(RateLimits::default()).unwrap();
+    assert!(limited.wakes(0), "new limits wake");
+    assert_eq!(limited.serve(Event::Source(1)), 4);
+}
+
+#[test]
+fn bytes_are_limited_by_what_requests_move() {
+    let mut limited = Limited::new(RateLimits {
+        bytes: limit(1, 1025),
+        operations: None,
+    });
+    assert_eq!(limited.serve(Event::Queue(0)), 3);
+    assert!(!limited.wakes(20));
+}
+
+#[test]
+fn a_reset_forgets_what_waits() {
+    let mut limited = Limited::new(RateLimits {
+        bytes: None,
+        operations: limit(100, 1),
+    });
+    assert_eq!(limited.serve(Event::Queue(0)), 1);
+    limited.bench.device.reset();
+    assert!(!limited.wakes(50));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use std::io;
 
 use super::*;
+use crate::{ReadTarget, WriteSource};
 
 struct Sized(u64);
 
@@ -8,10 +9,10 @@ impl BlockBackend for Sized {
     fn size(&self) -> u64 {
         self.0
     }
-    fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<()> {
+    fn read_at(&self, _: &mut ReadTarget<'_>, _: u64) -> io::Result<()> {
         Ok(())
     }
-    fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+    fn write_at(&self, _: &mut WriteSource<'_>, _: u64) -> io::Result<()> {
         Ok(())
     }
     fn flush(&self) -> io::Result<()> {
@@ -81,6 +82,16 @@ fn machines_out_of_bounds_are_refused_with_a_reason() {
         with(|c| c.drives = vec![drive(512, "123456789012345678901")]),
         StartError::DriveSerial { index: 0, .. }
     ));
+    for queues in [0, 2] {
+        let mut config = good();
+        config.drives[0].queues = queues;
+        assert!(matches!(
+            config.check(),
+            Err(StartError::DriveQueues { index: 0, asked, vcpus: 1 }) if asked == queues
+        ));
+        config.vcpus = 2;
+        assert_eq!(config.check().is_ok(), queues == 2);
+    }
     assert!(matches!(
         with(|c| c.drives = vec![drive(512, ""); MAX_DRIVES + 1]),
         StartError::TooManyDrives { .. }

@@ -70,7 +70,8 @@ impl BlockDriver {
         let kick = Arc::new(EventFd::new(EFD_NONBLOCK).expect("the host has descriptors"));
         let interrupt = Interrupt::new().expect("the host has descriptors");
         let queue = ServedQueue::new(queue, memory.clone(), interrupt, Arc::clone(&kick));
-        let mut device = Block::new(drive, Arc::new(AtomicBool::new(false)));
+        let mut device =
+            Block::new(drive, Arc::new(AtomicBool::new(false))).expect("the host has descriptors");
         device.activate(
             offered.features & !(u64::from(!rings.event_index) << VIRTIO_RING_F_EVENT_IDX),
         );

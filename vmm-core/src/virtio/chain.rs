@@ -5,7 +5,7 @@
 use std::ops::Deref;
 
 use virtio_queue::DescriptorChain;
-use vm_memory::{Bytes, GuestAddress, GuestMemory, Permissions};
+use vm_memory::{Bytes, GuestAddress, GuestMemory, GuestMemoryBackend, Permissions, VolatileSlice};
 
 use crate::memory::Memory;
 
@@ -69,14 +69,19 @@ impl Chain {
                     length,
                 });
             }
-            segments.list.push((address, length));
-            segments.bytes += u64::from(length);
+            segments.push(address, length);
         }
         Ok(collected)
     }
 }
 
 impl Segments {
+    /// Adds memory whose place has been checked.
+    pub(crate) fn push(&mut self, address: GuestAddress, length: u32) {
+        self.list.push((address, length));
+        self.bytes += u64::from(length);
+    }
+
     /// Length of the whole buffer.
     pub(crate) fn len(&self) -> u64 {
         self.bytes
@@ -110,6 +115,23 @@ impl Segments {
             done += length;
             memory.write_slice(part, address).is_ok()
         })
+    }
+
+    /// The memory that makes up `length` bytes of the buffer at `offset`; none of the slices is empty.
+    pub(crate) fn slices<'a>(
+        &self,
+        memory: &'a Memory,
+        offset: u64,
+        length: u64,
+    ) -> Result<Vec<VolatileSlice<'a>>, ChainError> {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let mut slices = Vec::with_capacity(self.list.len());
+        self.pieces(offset, length, |address, length| {
+            GuestMemoryBackend::get_slices(memory, address, length)
+                .try_for_each(|slice| slice.map(|slice| slices.push(slice)))
+                .is_ok()
+        })?;
+        Ok(slices)
     }
 
     /// Calls `visit` with each piece of guest memory that makes up `length` bytes at `offset`.

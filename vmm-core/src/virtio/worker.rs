@@ -1,4 +1,4 @@
-//! The thread on which a device works.
+//! The threads on which a device works: one for all of its queues, or one for each.
 //!
 //! The transport, on a vCPU thread, sends commands; the driver's kicks arrive as eventfds. Invariant: after
 //! [`Worker::reset`] returns, the device touches no guest memory until it is activated again.
@@ -42,38 +42,55 @@ const FIRST_QUEUE_TOKEN: u64 = FIRST_SOURCE_TOKEN + MAX_SOURCES as u64;
 /// Events taken at once.
 const MAX_EVENTS: usize = 16;
 
-/// The transport's end of a device's thread.
+/// The transport's end of a device's threads.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    commands: Sender<Command>,
-    wake: EventFd,
+    lanes: Vec<Lane>,
     kicks: Vec<Arc<EventFd>>,
 }
 
+/// The end of one thread.
+#[derive(Debug)]
+struct Lane {
+    commands: Sender<Command>,
+    wake: EventFd,
+    /// How many of the device's queues it serves.
+    queues: usize,
+}
+
 impl Worker {
-    /// Starts the thread. `report` is called once, if the thread ends without being told to.
-    pub(crate) fn start(
+    /// A device of so many queues, whose threads are still to be [added](Self::add_thread).
+    pub(crate) fn new(queues: usize) -> io::Result<Self> {
+        let kicks = (0..queues).map(|_| new_event().map(Arc::new));
+        Ok(Self {
+            lanes: Vec::new(),
+            kicks: kicks.collect::<io::Result<_>>()?,
+        })
+    }
+
+    /// Starts a thread for the next `queues` of the device's queues, which are then all that its handler
+    /// knows of. `report` is called once, if the thread ends without being told to.
+    pub(crate) fn add_thread(
+        &mut self,
         name: String,
         queues: usize,
         handler: Box<dyn Handler>,
         memory: Memory,
         interrupt: Interrupt,
         report: impl FnOnce(RunError) + Send + 'static,
-    ) -> io::Result<(Self, JoinHandle<()>)> {
+    ) -> io::Result<JoinHandle<()>> {
         let (commands, received) = channel();
-        let new_event = || EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC);
-        let worker = Self {
+        let lane = Lane {
             commands,
             wake: new_event()?,
-            kicks: (0..queues)
-                .map(|_| new_event().map(Arc::new))
-                .collect::<io::Result<_>>()?,
+            queues,
         };
+        let first: usize = self.lanes.iter().map(|lane| lane.queues).sum();
         let body = Body {
             epoll: Epoll::new()?,
             commands: received,
-            wake: worker.wake.try_clone()?,
-            kicks: worker.kicks.clone(),
+            wake: lane.wake.try_clone()?,
+            kicks: self.kicks[first..first + queues].to_vec(),
             queues: Vec::new(),
             handler,
             memory,
@@ -94,7 +111,8 @@ impl Worker {
                 _ => tracing::trace!(name = guard.name, "device thread ends"),
             }
         })?;
-        Ok((worker, thread))
+        self.lanes.push(lane);
+        Ok(thread)
     }
 
     /// The eventfds by which the driver kicks the queues.
@@ -103,21 +121,35 @@ impl Worker {
     }
 
     /// Hands the queues to the device.
-    pub(crate) fn activate(&self, queues: Vec<Queue>, features: u64) {
-        self.send(Command::Activate { queues, features });
+    pub(crate) fn activate(&self, mut queues: Vec<Queue>, features: u64) {
+        for lane in &self.lanes {
+            let queues = queues.drain(..lane.queues.min(queues.len())).collect();
+            lane.send(Command::Activate { queues, features });
+        }
     }
 
     /// Takes them away again; returns when the device has let go.
     pub(crate) fn reset(&self) {
-        let (done, wait) = sync_channel(1);
-        self.send(Command::Reset { done });
-        // An error means that the thread is gone, and with it all use of the queues.
-        let _thread_is_gone = wait.recv();
+        let resets: Vec<_> = self.lanes.iter().map(Lane::reset).collect();
+        for reset in resets {
+            // An error means that the thread is gone, and with it all use of the queues.
+            let _thread_is_gone = reset.recv();
+        }
     }
 
-    /// Ends the thread, after the request that it is working on.
+    /// Ends the threads, after the requests that they are working on.
     pub(crate) fn stop(&self) {
-        self.send(Command::Stop);
+        for lane in &self.lanes {
+            lane.send(Command::Stop);
+        }
+    }
+}
+
+impl Lane {
+    fn reset(&self) -> Receiver<()> {
+        let (done, wait) = sync_channel(1);
+        self.send(Command::Reset { done });
+        wait
     }
 
     fn send(&self, command: Command) {
@@ -125,6 +157,10 @@ impl Worker {
         let _thread_is_gone = self.commands.send(command);
         let _woken_already = self.wake.write(1);
     }
+}
+
+fn new_event() -> io::Result<EventFd> {
+    EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)
 }
 
 /// Reports a thread that unwinds.
@@ -254,3 +290,6 @@ impl Body {
 fn place(token: u64, first: u64) -> usize {
     usize::try_from(token - first).expect("a place is a small number")
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,8 @@ pub(super) fn start(config: VmConfig) -> Result<Vm, StartError> {
         .map(Shared::new)
         .transpose()
         .map_err(host("make a descriptor for the vsock device"))?;
-    let devices = devices(&config, &stopping, vsock.as_ref());
+    let devices = devices(&config, &stopping, vsock.as_ref())
+        .map_err(host("make the descriptors of the drives' limits"))?;
     let entry = boot::load(&config, &memory, devices.len())?;
     let cpuid = CpuidTemplate::new(&kvm)?;
     let vcpus = (0..config.vcpus)

@@ -25,7 +25,14 @@ use crate::vsock::{self, Shared, VsockDevice};
 pub(super) struct Device {
     name: String,
     info: DeviceInfo,
-    handler: Box<dyn Handler>,
+    handler: Handlers,
+}
+
+/// What serves a device's queues.
+enum Handlers {
+    ForAll(Box<dyn Handler>),
+    /// One for each, with a thread of its own.
+    ForEach(Vec<Box<dyn Handler>>),
 }
 
 /// The devices in the order of their register windows, which is that of `/dev/vda`, `/dev/vdb`, ….
@@ -33,28 +40,31 @@ pub(super) fn devices(
     config: &VmConfig,
     stopping: &Arc<AtomicBool>,
     vsock: Option<&Arc<Shared>>,
-) -> Vec<Device> {
+) -> io::Result<Vec<Device>> {
     let mut devices = Vec::new();
     for (index, drive) in config.drives.iter().enumerate() {
+        let block = |_| -> io::Result<Box<dyn Handler>> {
+            Ok(Box::new(Block::new(drive, Arc::clone(stopping))?))
+        };
         devices.push(Device {
             name: format!("vm-block{index}"),
             info: block::info(drive),
-            handler: Box::new(Block::new(drive, Arc::clone(stopping))),
+            handler: Handlers::ForEach((0..drive.queues).map(block).collect::<io::Result<_>>()?),
         });
     }
     if let (Some(shared), Some(cid)) = (vsock, config.vsock_cid) {
         devices.push(Device {
             name: "vm-vsock".to_owned(),
             info: vsock::info(cid),
-            handler: Box::new(VsockDevice::new(Arc::clone(shared))),
+            handler: Handlers::ForAll(Box::new(VsockDevice::new(Arc::clone(shared)))),
         });
     }
     devices.push(Device {
         name: "vm-rng".to_owned(),
         info: rng::info(),
-        handler: Box::new(rng::Entropy),
+        handler: Handlers::ForAll(Box::new(rng::Entropy)),
     });
-    devices
+    Ok(devices)
 }
 
 /// Starts each device's thread and wires it to the guest. On an error, the devices that were started.
@@ -68,11 +78,13 @@ pub(super) fn start_devices(
     let mut transports = Vec::new();
     for (device, gsi) in devices.into_iter().zip(VIRTIO_FIRST_GSI..) {
         let base = VIRTIO_MMIO + transports.len() as u64 * VIRTIO_MMIO_STRIDE;
-        let transport = match start_device(memory, outcome, device, threads) {
-            Ok(transport) => transport,
-            Err(source) => return Err((transports, host("start a device's thread")(source))),
+        let (transport, started) = match start_device(memory, outcome, device, threads) {
+            Ok(started) => started,
+            Err(source) => return Err((transports, host("make a device's descriptors")(source))),
         };
-        let wired = wire(vm, &transport, base, gsi);
+        let wired = started
+            .map_err(host("start a device's thread"))
+            .and_then(|()| wire(vm, &transport, base, gsi));
         transports.push(transport);
         if let Err(error) = wired {
             return Err((transports, error));
@@ -81,23 +93,42 @@ pub(super) fn start_devices(
     Ok(transports)
 }
 
+/// Makes a device's register window and starts its threads; if one of them does not start, the others need to
+/// be stopped by the window.
 fn start_device(
     memory: &Memory,
     outcome: &Arc<Outcome>,
     device: Device,
     threads: &mut Vec<JoinHandle<()>>,
-) -> io::Result<MmioTransport> {
+) -> io::Result<(MmioTransport, io::Result<()>)> {
     let interrupt = Interrupt::new()?;
-    let (worker, thread) = Worker::start(
-        device.name,
-        device.info.queue_sizes.len(),
-        device.handler,
-        memory.clone(),
-        interrupt.clone(),
-        reporter(outcome),
-    )?;
-    threads.push(thread);
-    Ok(MmioTransport::new(device.info, interrupt, worker))
+    let queues = device.info.queue_sizes.len();
+    let mut worker = Worker::new(queues)?;
+    let handlers = match device.handler {
+        Handlers::ForAll(handler) => vec![(device.name, queues, handler)],
+        Handlers::ForEach(handlers) => (0..)
+            .zip(handlers)
+            .map(|(queue, handler)| (thread_name(&device.name, queue), 1, handler))
+            .collect(),
+    };
+    let started = handlers
+        .into_iter()
+        .try_for_each(|(name, queues, handler)| {
+            let (memory, interrupt) = (memory.clone(), interrupt.clone());
+            let report = reporter(outcome);
+            threads.push(worker.add_thread(name, queues, handler, memory, interrupt, report)?);
+            Ok(())
+        });
+    let transport = MmioTransport::new(device.info, interrupt, worker);
+    Ok((transport, started))
+}
+
+/// The thread of a device's first queue has the device's name.
+fn thread_name(device: &str, queue: usize) -> String {
+    match queue {
+        0 => device.to_owned(),
+        queue => format!("{device}q{queue}"),
+    }
 }
 
 /// Connects a device's interrupt and its queues' kicks with KVM.

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use vmm_core::{BlockBackend, Drive, Exit, Vm};
+use vmm_core::{
+    BlockBackend, Drive, Exit, RateLimit, RateLimiter, RateLimits, ReadTarget, Vm, WriteSource,
+};
 
 use super::guest::{Screen, config, elf, file, out, print, spin, wait_for, write32};
 use super::lifecycle::TURN;
@@ -69,16 +71,14 @@ impl BlockBackend for MemoryDisk {
     fn size(&self) -> u64 {
         DISK as u64
     }
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+    fn read_at(&self, target: &mut ReadTarget<'_>, offset: u64) -> io::Result<()> {
         let at = usize::try_from(offset).unwrap();
-        buf.copy_from_slice(&self.bytes.lock().unwrap()[at..at + buf.len()]);
-        Ok(())
+        target.put(&self.bytes.lock().unwrap()[at..at + target.remaining()])
     }
-    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+    fn write_at(&self, source: &mut WriteSource<'_>, offset: u64) -> io::Result<()> {
         self.pass_gate();
         let at = usize::try_from(offset).unwrap();
-        self.bytes.lock().unwrap()[at..at + buf.len()].copy_from_slice(buf);
-        Ok(())
+        source.take(&mut self.bytes.lock().unwrap()[at..at + source.remaining()])
     }
     fn flush(&self) -> io::Result<()> {
         Ok(())
@@ -87,7 +87,10 @@ impl BlockBackend for MemoryDisk {
         Ok(())
     }
     fn write_zeroes(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.write_at(&vec![0; usize::try_from(len).unwrap()], offset)
+        self.write_at(
+            &mut WriteSource::from_slice(&vec![0; usize::try_from(len).unwrap()]),
+            offset,
+        )
     }
 }
 
@@ -125,7 +128,7 @@ fn set_up() -> Vec<u8> {
     .concat()
 }
 
-/// Writes one sector of zeroes that begins with `data`.
+/// Writes one sector of zeroes that begins with `data`, as the first request of the queue.
 fn write_sector() -> Vec<u8> {
     let descriptor = |index: u64, address, length, flags: u32, next: u32| {
         let at = MEMORY + index * 16;
@@ -149,10 +152,24 @@ fn write_sector() -> Vec<u8> {
     .concat()
 }
 
+/// Writes the same sector again, beginning with `more`, as the second request.
+fn write_again() -> Vec<u8> {
+    [
+        write32(DATA, u32::from_le_bytes(*b"more")),
+        write32(AVAILABLE, 2 << 16),
+        write32(DEVICE + 0x50, 0),
+    ]
+    .concat()
+}
+
 fn start(disk: &Arc<MemoryDisk>, parts: &[Vec<u8>], screen: &Screen) -> Vm {
+    start_drive(MemoryDisk::drive_of(disk), parts, screen)
+}
+
+fn start_drive(drive: Drive, parts: &[Vec<u8>], screen: &Screen) -> Vm {
     let (_dir, path) = file(&elf(parts));
     let mut config = config(path, screen);
-    config.drives = vec![MemoryDisk::drive_of(disk)];
+    config.drives = vec![drive];
     Vm::start(config).unwrap()
 }
 
@@ -195,4 +212,91 @@ fn a_stop_waits_for_a_call_to_the_disk_and_for_nothing_else() {
         drop(vm);
         assert_eq!(Arc::strong_count(&disk), 1, "the VM has let go of the disk");
     }
+}
+
+/// A guest whose second write is not due for minutes, which goes on with `last`.
+struct Limited {
+    vm: Vm,
+    disk: Arc<MemoryDisk>,
+    limiter: RateLimiter,
+    screen: Screen,
+}
+
+impl Limited {
+    fn start(last: Vec<u8>) -> Self {
+        let disk = MemoryDisk::new(false);
+        let screen = Screen::default();
+        let mut drive = MemoryDisk::drive_of(&disk);
+        drive.limiter = RateLimiter::new(RateLimits {
+            bytes: Some(RateLimit {
+                per_second: 1,
+                burst: 1,
+            }),
+            operations: None,
+        })
+        .unwrap();
+        let limiter = drive.limiter.clone();
+        let parts = [
+            set_up(),
+            write_sector(),
+            wait_for(USED + 2),
+            write_again(),
+            print("asked"),
+            last,
+            spin(),
+        ];
+        let vm = start_drive(drive, &parts, &screen);
+        Self {
+            vm,
+            disk,
+            limiter,
+            screen,
+        }
+    }
+
+    fn sector(&self) -> String {
+        let bytes = self.disk.bytes.lock().unwrap();
+        let at = SECTOR as usize * 512;
+        String::from_utf8_lossy(&bytes[at..at + 4]).into_owned()
+    }
+
+    fn wait_until(&self, what: impl Fn(&Self) -> bool) {
+        let end = Instant::now() + SOON;
+        while !what(self) {
+            assert!(Instant::now() < end, "{:?}", self.screen.text());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+#[test]
+fn a_request_that_waits_for_a_limit_holds_up_neither_the_guest_nor_a_stop() {
+    let _turn = TURN.lock();
+    // The second guest resets the device while the request waits, and gets it back at once.
+    for (last, text) in [
+        (Vec::new(), "asked"),
+        (
+            [write32(STATUS, 0), print("+reset")].concat(),
+            "asked+reset",
+        ),
+    ] {
+        let guest = Limited::start(last);
+        guest.wait_until(|guest| guest.screen.text() == text);
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(guest.sector(), "data");
+        guest.vm.stop();
+        let exit = guest.vm.wait_timeout(SOON);
+        assert!(matches!(exit, Some(Exit::Stopped)), "{exit:?}");
+        assert_eq!(guest.sector(), "data");
+    }
+}
+
+#[test]
+fn new_limits_hold_for_a_request_that_waits() {
+    let _turn = TURN.lock();
+    let guest = Limited::start(Vec::new());
+    guest.wait_until(|guest| guest.screen.text() == "asked");
+    assert_eq!(guest.sector(), "data");
+    guest.limiter.set(RateLimits::default()).unwrap();
+    guest.wait_until(|guest| guest.sector() == "more");
 }

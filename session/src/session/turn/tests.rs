@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rootfs_store::Stage;
 use tempfile::TempDir;
-use vmm_core::BlockBackend;
+use vmm_core::{BlockBackend, WriteSource};
 
 use super::*;
 use crate::ErrorKind;
@@ -31,7 +31,8 @@ impl Bed {
         let (folder, store, snapshot) = store_with_image();
         let mut holding = Holding::create(store.inner(), record(ID, snapshot)).unwrap();
         let disk = holding.open_disk().unwrap();
-        disk.write_at(&[7; 512], 48 << 20).unwrap();
+        disk.write_at(&mut WriteSource::from_slice(&[7; 512]), 48 << 20)
+            .unwrap();
         drop(disk);
         let shared = Arc::new(Shared {
             id: ID.into(),

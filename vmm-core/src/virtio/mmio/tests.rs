@@ -55,15 +55,17 @@ impl Bench {
             told: sender,
             wake: EventFd::new(EFD_NONBLOCK).unwrap(),
         };
-        let (worker, thread) = Worker::start(
-            "vm-test".into(),
-            1,
-            Box::new(teller),
-            memory.clone(),
-            interrupt.clone(),
-            |error| panic!("{error}"),
-        )
-        .unwrap();
+        let mut worker = Worker::new(1).unwrap();
+        let thread = worker
+            .add_thread(
+                "vm-test".into(),
+                1,
+                Box::new(teller),
+                memory.clone(),
+                interrupt.clone(),
+                |error| panic!("{error}"),
+            )
+            .unwrap();
         let info = DeviceInfo {
             id: 42,
             features: COMMON_FEATURES,
