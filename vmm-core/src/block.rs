@@ -2,10 +2,12 @@
 
 mod backend;
 mod device;
+mod reports;
 mod request;
 
 pub use backend::BlockBackend;
 pub(crate) use device::{Block, info};
+pub(crate) use reports::ErrorReports;
 
 /// The unit of all addresses in requests.
 pub(crate) const SECTOR_BYTES: u64 = 512;

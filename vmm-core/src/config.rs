@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::block::{BlockBackend, SECTOR_BYTES};
 use crate::boot::{RECOMMENDED_COMMAND_LINE, check_command_line};
 use crate::error::StartError;
+use crate::event::Event;
 use crate::layout::MAX_VIRTIO_DEVICES;
 
 /// The most vCPUs that a VM can have.
@@ -47,6 +48,10 @@ pub struct VmConfig {
     /// prints has no limit. A write that blocks holds up the guest, and the end of
     /// [`Vm::stop`](crate::Vm::stop).
     pub console: Box<dyn Write + Send>,
+    /// Called for each [`Event`] of the VM, on the thread of the VM that meets it; nobody is told at first. It must return
+    /// soon, and not wait for the VM: the guest or one of its devices stands still meanwhile. A panic in it ends this VM,
+    /// with [`RunError::ThreadDied`](crate::RunError::ThreadDied) if there is no other reason yet.
+    pub on_event: Option<Box<dyn Fn(Event) + Send + Sync>>,
 }
 
 impl fmt::Debug for VmConfig {
@@ -98,6 +103,7 @@ impl VmConfig {
             drives: Vec::new(),
             vsock_cid: None,
             console: Box::new(io::sink()),
+            on_event: None,
         }
     }
 

@@ -152,7 +152,7 @@ pub enum RunError {
     },
     /// One of the VM's threads ended on its own.
     #[error(
-        "the thread {name} of the VM died; a panic in a block backend or console writer does that"
+        "the thread {name} of the VM died; a panic in a block backend, a console writer or `on_event` does that"
     )]
     ThreadDied {
         /// The thread's name.

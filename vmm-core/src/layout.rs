@@ -69,5 +69,12 @@ pub(crate) const SLEEP_STATUS_PORT: u16 = 0x601;
 pub(crate) const RESET_PORT: u16 = 0x602;
 /// What the guest writes to [`RESET_PORT`] to reset the machine.
 pub(crate) const RESET_VALUE: u8 = 1;
+/// Where a guest says that it has booted: it writes [`BOOT_MARK_VALUE`], one byte, to this I/O port. On Linux,
+/// `ioperm` opens the port to a program of root's.
+pub const BOOT_MARK_PORT: u16 = 0x604;
+/// What a guest writes to [`BOOT_MARK_PORT`].
+pub const BOOT_MARK_VALUE: u8 = 1;
+/// Where a guest's kernel tells of its crash, the port that QEMU's pvpanic device has.
+pub(crate) const PANIC_PORT: u16 = 0x505;
 /// Sleep type that `\_S5` names: power off.
 pub(crate) const SLEEP_TYPE_S5: u8 = 5;

@@ -41,6 +41,7 @@ mod block;
 mod boot;
 mod config;
 mod error;
+mod event;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -61,7 +62,10 @@ pub use config::{
     Drive, MAX_DRIVES, MAX_SERIAL_BYTES, MAX_VCPUS, MIN_GUEST_CID, MIN_MEMORY_MIB, VmConfig,
 };
 pub use error::{RunError, StartError};
+pub use event::{CrashKind, DiskOperation, Event};
 pub use kernel::KernelError;
+pub use layout::{BOOT_MARK_PORT, BOOT_MARK_VALUE};
+pub use machine::ConsoleInput;
 pub use thread::kick_signal;
 pub use vm::{Exit, Vm, VmHandle};
 pub use vsock::{HOST_CID, VsockHost, VsockListener, VsockStream};

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use crate::config::VmConfig;
 use crate::error::{RunError, StartError};
-use crate::machine::PowerEvent;
+use crate::event::Event;
+use crate::machine::{BootTime, ConsoleInput, PowerEvent, SerialPort};
 use crate::vcpu::Stop;
 use crate::vsock::{Shared, VsockHost};
 
@@ -40,7 +41,7 @@ pub struct VmHandle {
 impl VmHandle {
     /// Does what [`Vm::stop`] does.
     pub fn stop(&self) {
-        self.outcome.end(Exit::Stopped);
+        let _may_have_ended = self.outcome.end(Exit::Stopped);
     }
 
     /// Does what [`Vm::wait_timeout`] does.
@@ -57,6 +58,8 @@ impl VmHandle {
 /// Dropping it stops the guest, as [`stop`](Self::stop) does, and waits until all of the VM's threads have ended.
 pub struct Vm {
     outcome: Arc<Outcome>,
+    serial: Arc<SerialPort>,
+    boot_time: BootTime,
     vsock: Option<Arc<Shared>>,
     supervisor: Option<JoinHandle<()>>,
 }
@@ -75,20 +78,25 @@ struct OutcomeState {
 }
 
 impl Outcome {
-    /// Ends the run for this reason, unless there is one already.
-    fn end(&self, exit: Exit) {
+    /// Ends the run for this reason, unless there is one already; returns whether this one counts.
+    fn end(&self, exit: Exit) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = state.exit.is_none();
         state.exit.get_or_insert(exit);
         self.changed.notify_all();
+        is_first
     }
 
-    fn end_for(&self, stop: Stop) {
-        match stop {
-            Stop::Asked => {}
-            Stop::Power(PowerEvent::Off) => self.end(Exit::PowerOff),
-            Stop::Power(PowerEvent::Reset) => self.end(Exit::Reboot),
-            Stop::Failed(error) => self.end(Exit::Failed(Arc::new(error))),
-        }
+    /// Ends the run for what stopped a vCPU; returns what to tell the owner.
+    fn end_for(&self, stop: Stop) -> Option<Event> {
+        let (exit, event) = match stop {
+            Stop::Asked => return None,
+            Stop::Power(PowerEvent::Off) => (Exit::PowerOff, Some(Event::PowerOffAsked)),
+            Stop::Power(PowerEvent::Reset) => (Exit::Reboot, Some(Event::RebootAsked)),
+            Stop::Failed(error) => (Exit::Failed(Arc::new(error)), None),
+        };
+        let is_first = self.end(exit);
+        event.filter(|_| is_first)
     }
 
     /// Waits until there is a reason to end.
@@ -147,11 +155,24 @@ impl Vm {
         self.vsock.as_ref().map(|s| VsockHost::new(Arc::clone(s)))
     }
 
+    /// The keyboard of the guest's serial port.
+    #[must_use]
+    pub fn console_input(&self) -> ConsoleInput {
+        ConsoleInput::new(Arc::clone(&self.serial))
+    }
+
+    /// How long the guest took, from the call of [`start`](Self::start) on, until it said that it has booted by a write to
+    /// [`BOOT_MARK_PORT`](crate::BOOT_MARK_PORT); `None` if it has not said so.
+    #[must_use]
+    pub fn boot_time(&self) -> Option<Duration> {
+        self.boot_time.get()
+    }
+
     /// Ends the run by force, as if the power was cut: what the guest has not flushed may be lost. Returns at
     /// once; [`wait`](Self::wait) returns when it is done. Does nothing if the run has ended. Any thread may
     /// call it, any number of times.
     pub fn stop(&self) {
-        self.outcome.end(Exit::Stopped);
+        let _may_have_ended = self.outcome.end(Exit::Stopped);
     }
 
     /// Waits for the end of the run. When it returns, no vCPU runs, no backend is called any more, the

@@ -6,11 +6,12 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use virtio_bindings::bindings::virtio_blk as blk;
 
 use super::request::{HEADER_BYTES, MAX_RANGE_SECTORS, MAX_RANGES, Request, RequestError};
-use super::{BlockBackend, SECTOR_BYTES};
+use super::{BlockBackend, ErrorReports, SECTOR_BYTES};
 use crate::config::{Drive, MAX_SERIAL_BYTES};
 use crate::memory::Memory;
 use crate::virtio::{
@@ -79,6 +80,7 @@ pub(crate) struct Block {
     /// Whether the driver flushes when it wants durability. If not, each write is flushed.
     driver_flushes: bool,
     piece: Vec<u8>,
+    reports: ErrorReports,
 }
 
 impl Block {
@@ -94,7 +96,13 @@ impl Block {
             stopping,
             driver_flushes: false,
             piece: vec![0; PIECE_BYTES],
+            reports: ErrorReports::default(),
         }
+    }
+
+    /// The same device, which reports what fails.
+    pub(crate) fn reporting_to(self, reports: ErrorReports) -> Self {
+        Self { reports, ..self }
     }
 
     /// Serves one request and writes its status.
@@ -105,11 +113,15 @@ impl Block {
             }
             Ok(request)
         });
-        let (status, written) = match parsed.map(|request| self.execute(memory, chain, &request)) {
+        let executed = parsed.map(|request| {
+            let result = self.execute(memory, chain, &request);
+            result.map_err(|error| (error, request.operation()))
+        });
+        let (status, written) = match executed {
             Ok(Ok(written)) => (blk::VIRTIO_BLK_S_OK, written),
-            Ok(Err(error)) => {
+            Ok(Err((error, operation))) => {
                 if !self.is_stopping() {
-                    tracing::warn!(%error, "a disk request failed");
+                    self.reports.report(operation, error, Instant::now());
                 }
                 (blk::VIRTIO_BLK_S_IOERR, 0)
             }

@@ -6,6 +6,7 @@
 use virtio_bindings::bindings::virtio_blk as blk;
 
 use super::SECTOR_BYTES;
+use crate::event::DiskOperation;
 use crate::memory::Memory;
 use crate::virtio::{Chain, ChainError};
 
@@ -58,6 +59,17 @@ impl Request {
     /// Whether it changes the disk.
     pub(super) fn writes(&self) -> bool {
         !matches!(self, Self::Read { .. } | Self::Flush | Self::GetId)
+    }
+
+    /// What it asks of the backend; reading the serial number counts as reading.
+    pub(super) fn operation(&self) -> DiskOperation {
+        match self {
+            Self::Read { .. } | Self::GetId => DiskOperation::Read,
+            Self::Write { .. } => DiskOperation::Write,
+            Self::Flush => DiskOperation::Flush,
+            Self::Discard(_) => DiskOperation::Discard,
+            Self::WriteZeroes(_) => DiskOperation::WriteZeroes,
+        }
     }
 
     /// Parses the request in `chain` for a disk of `size` bytes.

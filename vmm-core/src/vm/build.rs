@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::io;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
+use std::time::Instant;
 
 use kvm_ioctls::VcpuFd;
 
@@ -13,7 +14,8 @@ use super::{Outcome, Vm, kvm};
 use crate::boot;
 use crate::config::VmConfig;
 use crate::error::{RunError, StartError};
-use crate::machine::Machine;
+use crate::event::Events;
+use crate::machine::{BootTime, Machine, SerialPort};
 use crate::memory;
 use crate::thread::{Role, spawn};
 use crate::vcpu::{self, CpuidTemplate, RunContext, Stop};
@@ -22,7 +24,8 @@ use crate::vsock::Shared;
 const KVM_DEVICE: &CStr = c"/dev/kvm";
 
 /// Builds the VM of `config` and lets it run.
-pub(super) fn start(config: VmConfig) -> Result<Vm, StartError> {
+pub(super) fn start(mut config: VmConfig) -> Result<Vm, StartError> {
+    let started = Instant::now();
     config.check()?;
     let kvm = kvm::open(KVM_DEVICE)?;
     let memory = memory::map(config.memory_mib)?;
@@ -35,14 +38,16 @@ pub(super) fn start(config: VmConfig) -> Result<Vm, StartError> {
         .map(Shared::new)
         .transpose()
         .map_err(host("make a descriptor for the vsock device"))?;
-    let devices = devices(&config, &stopping, vsock.as_ref());
+    let events = Events::new(config.on_event.take());
+    let devices = devices(&config, &stopping, vsock.as_ref(), &events);
     let entry = boot::load(&config, &memory, devices.len())?;
     let cpuid = CpuidTemplate::new(&kvm)?;
     let vcpus = (0..config.vcpus)
         .map(|id| vcpu::create(&vm, &cpuid, &entry, id, config.vcpus))
         .collect::<Result<Vec<_>, _>>()?;
 
-    let serial_line = serial_line(&vm)?;
+    let serial = SerialPort::new(config.console, serial_line(&vm)?);
+    let boot_time = BootTime::default();
     // From here on threads exist, and an error has to take apart what there is.
     let mut workers = Vec::new();
     let transports = start_devices(&vm, &memory, &outcome, devices, &mut workers);
@@ -50,15 +55,18 @@ pub(super) fn start(config: VmConfig) -> Result<Vm, StartError> {
         Ok(transports) => (transports, None),
         Err((transports, error)) => (transports, Some(error)),
     };
-    let machine = Arc::new(Machine::with_console(
-        config.console,
-        serial_line,
+    let machine = Arc::new(Machine::new(
+        Arc::clone(&serial),
         transports,
+        started,
+        boot_time.clone(),
+        events.clone(),
     ));
     let mut parts = Parts {
         outcome,
         stopping,
         machine,
+        events,
         vsock,
         vcpus: Vec::new(),
         workers,
@@ -66,7 +74,7 @@ pub(super) fn start(config: VmConfig) -> Result<Vm, StartError> {
         memory,
     };
     match failed.map_or_else(|| start_vcpus(&mut parts, vcpus), Err) {
-        Ok(()) => supervise(parts),
+        Ok(()) => supervise(parts, serial, boot_time),
         Err(error) => {
             parts.take_apart();
             Err(error)
@@ -74,7 +82,7 @@ pub(super) fn start(config: VmConfig) -> Result<Vm, StartError> {
     }
 }
 
-fn supervise(parts: Parts) -> Result<Vm, StartError> {
+fn supervise(parts: Parts, serial: Arc<SerialPort>, boot_time: BootTime) -> Result<Vm, StartError> {
     let outcome = Arc::clone(&parts.outcome);
     let vsock = parts.vsock.clone();
     // The parts go over a channel, so that they are still here if there is no thread to take them.
@@ -91,6 +99,8 @@ fn supervise(parts: Parts) -> Result<Vm, StartError> {
             }
             Ok(Vm {
                 outcome,
+                serial,
+                boot_time,
                 vsock,
                 supervisor: Some(thread),
             })
@@ -111,6 +121,7 @@ fn start_vcpus(parts: &mut Parts, vcpus: Vec<VcpuFd>) -> Result<(), StartError> 
             _memory: parts.memory.clone(),
         };
         let outcome = Arc::clone(&parts.outcome);
+        let events = parts.events.clone();
         let name = format!("vm-vcpu{id}");
         let guard_name = name.clone();
         let thread = spawn(name, Role::Vcpu, move || {
@@ -119,8 +130,10 @@ fn start_vcpus(parts: &mut Parts, vcpus: Vec<VcpuFd>) -> Result<(), StartError> 
                 unwound: Some(guard_name),
             };
             let stop = vcpu::run(vcpu, &context);
+            if let Some(event) = guard.outcome.end_for(stop) {
+                events.tell(event);
+            }
             guard.unwound = None;
-            guard.outcome.end_for(stop);
         })
         .map_err(host("start a vCPU's thread"))?;
         parts.vcpus.push(thread);
@@ -137,8 +150,8 @@ struct VcpuGuard {
 impl Drop for VcpuGuard {
     fn drop(&mut self) {
         if let Some(name) = self.unwound.take() {
-            self.outcome
-                .end_for(Stop::Failed(RunError::ThreadDied { name }));
+            let died = Stop::Failed(RunError::ThreadDied { name });
+            let _no_event = self.outcome.end_for(died);
         }
     }
 }

@@ -12,9 +12,10 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 use super::build::host;
 use super::kvm::kvm_error;
 use super::{Exit, Outcome};
-use crate::block::{self, Block};
+use crate::block::{self, Block, ErrorReports};
 use crate::config::VmConfig;
 use crate::error::{RunError, StartError};
+use crate::event::Events;
 use crate::layout::{SERIAL_GSI, VIRTIO_FIRST_GSI, VIRTIO_MMIO, VIRTIO_MMIO_STRIDE};
 use crate::memory::Memory;
 use crate::rng;
@@ -33,13 +34,16 @@ pub(super) fn devices(
     config: &VmConfig,
     stopping: &Arc<AtomicBool>,
     vsock: Option<&Arc<Shared>>,
+    events: &Events,
 ) -> Vec<Device> {
     let mut devices = Vec::new();
     for (index, drive) in config.drives.iter().enumerate() {
+        let reports = ErrorReports::new(index, events.clone());
+        let block = Block::new(drive, Arc::clone(stopping)).reporting_to(reports);
         devices.push(Device {
             name: format!("vm-block{index}"),
             info: block::info(drive),
-            handler: Box::new(Block::new(drive, Arc::clone(stopping))),
+            handler: Box::new(block),
         });
     }
     if let (Some(shared), Some(cid)) = (vsock, config.vsock_cid) {
@@ -123,5 +127,7 @@ pub(super) fn serial_line(vm: &VmFd) -> Result<Arc<EventFd>, StartError> {
 
 fn reporter(outcome: &Arc<Outcome>) -> impl FnOnce(RunError) + Send + 'static {
     let outcome = Arc::clone(outcome);
-    move |error| outcome.end(Exit::Failed(Arc::new(error)))
+    move |error| {
+        let _may_have_ended = outcome.end(Exit::Failed(Arc::new(error)));
+    }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use kvm_ioctls::VmFd;
 
 use super::Outcome;
+use crate::event::Events;
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::thread::kick;
@@ -24,6 +25,7 @@ pub(super) struct Parts {
     pub(super) outcome: Arc<Outcome>,
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) machine: Arc<Machine>,
+    pub(super) events: Events,
     pub(super) vsock: Option<Arc<Shared>>,
     pub(super) vcpus: Vec<JoinHandle<()>>,
     pub(super) workers: Vec<JoinHandle<()>>,
@@ -57,6 +59,8 @@ impl Parts {
         if let Some(vsock) = self.vsock {
             vsock.close();
         }
+        drop(self.events);
+        self.machine.serial().close();
         drop(self.machine);
         drop(self.vm);
         drop(self.memory);

@@ -106,7 +106,7 @@ fn low(address: u64) -> u32 {
 }
 
 /// Sets the device up as far as DRIVER_OK, with a queue of eight entries.
-fn set_up() -> Vec<u8> {
+pub(crate) fn set_up() -> Vec<u8> {
     let set = |register, value| write32(DEVICE + register, value);
     [
         set(0x70, 0),
@@ -126,7 +126,7 @@ fn set_up() -> Vec<u8> {
 }
 
 /// Writes one sector of zeroes that begins with `data`.
-fn write_sector() -> Vec<u8> {
+pub(crate) fn write_sector() -> Vec<u8> {
     let descriptor = |index: u64, address, length, flags: u32, next: u32| {
         let at = MEMORY + index * 16;
         [
@@ -149,6 +149,45 @@ fn write_sector() -> Vec<u8> {
     .concat()
 }
 
+/// Waits until the device has answered.
+pub(crate) fn wait_for_the_disk() -> Vec<u8> {
+    wait_for(USED + 2)
+}
+
+/// A disk that fails whatever it is asked for.
+pub(crate) struct FailingDisk;
+
+impl FailingDisk {
+    pub(crate) fn drive() -> Drive {
+        Drive::new(Arc::new(Self))
+    }
+
+    fn fail() -> io::Result<()> {
+        Err(io::Error::other("broken on purpose"))
+    }
+}
+
+impl BlockBackend for FailingDisk {
+    fn size(&self) -> u64 {
+        DISK as u64
+    }
+    fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<()> {
+        Self::fail()
+    }
+    fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        Self::fail()
+    }
+    fn flush(&self) -> io::Result<()> {
+        Self::fail()
+    }
+    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
+        Self::fail()
+    }
+    fn write_zeroes(&self, _: u64, _: u64) -> io::Result<()> {
+        Self::fail()
+    }
+}
+
 fn start(disk: &Arc<MemoryDisk>, parts: &[Vec<u8>], screen: &Screen) -> Vm {
     let (_dir, path) = file(&elf(parts));
     let mut config = config(path, screen);
@@ -164,7 +203,7 @@ fn a_driver_of_a_few_instructions_writes_to_its_disk() {
     let parts = [
         set_up(),
         write_sector(),
-        wait_for(USED + 2),
+        wait_for_the_disk(),
         power_off,
         spin(),
     ];

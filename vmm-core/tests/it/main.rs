@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that can not go on may panic")]
 
 mod bad_input;
+mod console;
 mod disk;
+mod events;
 mod guest;
 mod lifecycle;
 mod limits;
