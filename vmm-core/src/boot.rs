@@ -39,7 +39,7 @@ pub(crate) fn load(
         .load(memory, low_ram_end)
         .map_err(|source| kernel_error(config, source))?;
     let initrd = load_initrd(config, memory, &kernel, low_ram_end)?;
-    let tables = acpi::tables(config.vcpus, devices);
+    let tables = acpi::tables(config.vcpus, devices, config.watchdog);
     params::write(config, memory, &kernel, initrd, &tables)
         .and_then(|()| write_cpu_tables(memory))
         .map_err(|source| StartError::MapMemory {

@@ -43,6 +43,10 @@ pub struct VmConfig {
     /// The guest's vsock address, [`MIN_GUEST_CID`] or higher, or `None`, as at first, for no vsock device. It
     /// means something to this VM alone: several VMs in a process may have the same one.
     pub vsock_cid: Option<u32>,
+    /// Whether the guest finds a watchdog (ACPI's WDAT; on Linux the module `wdat_wdt`), which resets the machine if the
+    /// guest has started it and does not kick it in time: [`Event::WatchdogExpired`], then
+    /// [`Exit::Reboot`](crate::Exit::Reboot). No at first.
+    pub watchdog: bool,
     /// Where the guest's serial port prints; nowhere at first. Written by vCPU threads one byte at a time, so that a
     /// buffering writer pays off; flushed once, after the VM has stopped. Errors are ignored. What a guest
     /// prints has no limit. A write that blocks holds up the guest, and the end of
@@ -64,6 +68,7 @@ impl fmt::Debug for VmConfig {
             .field("memory_mib", &self.memory_mib)
             .field("drives", &self.drives)
             .field("vsock_cid", &self.vsock_cid)
+            .field("watchdog", &self.watchdog)
             .finish_non_exhaustive()
     }
 }
@@ -102,6 +107,7 @@ impl VmConfig {
             memory_mib: DEFAULT_MEMORY_MIB,
             drives: Vec::new(),
             vsock_cid: None,
+            watchdog: false,
             console: Box::new(io::sink()),
             on_event: None,
         }

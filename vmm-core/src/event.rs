@@ -21,6 +21,8 @@ pub enum Event {
     PowerOffAsked,
     /// The guest reset itself; the run ends as [`Exit::Reboot`](crate::Exit::Reboot).
     RebootAsked,
+    /// The guest did not kick the watchdog that it had started; the run ends as [`Exit::Reboot`](crate::Exit::Reboot).
+    WatchdogExpired,
     /// The guest's kernel says that it crashed (Linux with the module `pvpanic-mmio`). What happened is among the last
     /// lines on the console. The run goes on until the guest ends it.
     Crashed {

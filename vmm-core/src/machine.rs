@@ -4,11 +4,15 @@
 //! unknown ones read as ones and are lost when written.
 
 mod marks;
+mod power_button;
 mod serial;
+mod watchdog;
 
 pub(crate) use marks::BootTime;
+pub(crate) use power_button::PowerButton;
 pub use serial::ConsoleInput;
 pub(crate) use serial::SerialPort;
+pub(crate) use watchdog::{WATCHDOG_PERIOD_MS, WATCHDOG_RUNNING, Watchdog};
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,7 +23,7 @@ use crate::event::Events;
 use crate::layout::{
     BOOT_MARK_PORT, KEYBOARD_COMMAND_PORT, KEYBOARD_DATA_PORT, KEYBOARD_RESET, PANIC_PORT,
     RESET_PORT, RESET_VALUE, SERIAL_PORT, SERIAL_PORTS, SLEEP_CONTROL_PORT, SLEEP_STATUS_PORT,
-    SLEEP_TYPE_S5, VIRTIO_MMIO, VIRTIO_MMIO_STRIDE,
+    SLEEP_TYPE_S5, VIRTIO_MMIO, VIRTIO_MMIO_STRIDE, WATCHDOG_COUNT_PORT, WATCHDOG_KICK_PORT,
 };
 use crate::virtio::MmioTransport;
 
@@ -39,6 +43,7 @@ pub(crate) enum PowerEvent {
 pub(crate) struct Machine {
     serial: Arc<SerialPort>,
     marks: Marks,
+    watchdog: Option<Watchdog>,
     transports: Vec<MmioTransport>,
 }
 
@@ -47,6 +52,7 @@ impl Machine {
     pub(crate) fn new(
         serial: Arc<SerialPort>,
         transports: Vec<MmioTransport>,
+        watchdog: Option<Watchdog>,
         started: Instant,
         boot_time: BootTime,
         events: Events,
@@ -54,16 +60,17 @@ impl Machine {
         Self {
             serial,
             marks: Marks::new(started, boot_time, events),
+            watchdog,
             transports,
         }
     }
 
-    pub(crate) fn serial(&self) -> &SerialPort {
-        &self.serial
-    }
-
     pub(crate) fn transports(&self) -> &[MmioTransport] {
         &self.transports
+    }
+
+    pub(crate) fn watchdog(&self) -> Option<&Watchdog> {
+        self.watchdog.as_ref()
     }
 
     /// Handles reads of one or more bytes from a port.
@@ -73,6 +80,8 @@ impl Machine {
             self.serial.read(register, data);
         } else if port == PANIC_PORT {
             data.fill(Marks::understood_crashes());
+        } else if let Some(watchdog) = self.watchdog.as_ref().filter(|_| is_watchdog(port)) {
+            watchdog.read(port, data, Instant::now());
         } else if port == SLEEP_STATUS_PORT || is_keyboard(port) {
             data.fill(0);
         }
@@ -82,6 +91,10 @@ impl Machine {
     pub(crate) fn port_out(&self, port: u16, data: &[u8]) -> Option<PowerEvent> {
         if let Some(register) = within(port, SERIAL_PORT, SERIAL_PORTS) {
             self.serial.write(register, data);
+            return None;
+        }
+        if let Some(watchdog) = self.watchdog.as_ref().filter(|_| is_watchdog(port)) {
+            watchdog.write(port, data, Instant::now());
             return None;
         }
         let value = *data.first()?;
@@ -134,6 +147,10 @@ fn is_keyboard(port: u16) -> bool {
     [KEYBOARD_DATA_PORT, KEYBOARD_COMMAND_PORT]
         .map(u16::from)
         .contains(&port)
+}
+
+fn is_watchdog(port: u16) -> bool {
+    (WATCHDOG_COUNT_PORT..=WATCHDOG_KICK_PORT).contains(&port)
 }
 
 /// The offset of `port` in the `count` ports from `first` on.

@@ -10,7 +10,7 @@ pub(crate) use chain::{Chain, ChainError};
 pub(crate) use interrupt::Interrupt;
 pub(crate) use mmio::MmioTransport;
 pub(crate) use queue::{QueueError, ServedQueue, Verdict};
-pub(crate) use worker::{Event, Worker};
+pub(crate) use worker::{Event, PausedWorker, Worker};
 
 use std::os::fd::RawFd;
 

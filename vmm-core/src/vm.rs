@@ -1,6 +1,7 @@
 //! A VM's life: start, run, one reason to end, and the taking apart.
 
 mod build;
+mod control;
 mod devices;
 mod kvm;
 mod supervise;
@@ -10,10 +11,11 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use self::control::Control;
 use crate::config::VmConfig;
 use crate::error::{RunError, StartError};
 use crate::event::Event;
-use crate::machine::{BootTime, ConsoleInput, PowerEvent, SerialPort};
+use crate::machine::{BootTime, ConsoleInput, PowerButton, PowerEvent, SerialPort};
 use crate::vcpu::Stop;
 use crate::vsock::{Shared, VsockHost};
 
@@ -22,7 +24,8 @@ use crate::vsock::{Shared, VsockHost};
 pub enum Exit {
     /// The guest switched itself off.
     PowerOff,
-    /// The guest reset itself: it rebooted, panicked with `panic=-1`, or made a triple fault. The VM does not
+    /// The guest was reset: it rebooted, panicked with `panic=-1`, or made a triple fault, or its watchdog expired
+    /// ([`Event::WatchdogExpired`](crate::Event::WatchdogExpired) tells that apart). The VM does not
     /// start again by itself.
     Reboot,
     /// [`Vm::stop`] was called, or the VM was dropped.
@@ -36,12 +39,23 @@ pub enum Exit {
 #[derive(Clone, Debug)]
 pub struct VmHandle {
     outcome: Arc<Outcome>,
+    control: Arc<Control>,
 }
 
 impl VmHandle {
     /// Does what [`Vm::stop`] does.
     pub fn stop(&self) {
         let _may_have_ended = self.outcome.end(Exit::Stopped);
+    }
+
+    /// Does what [`Vm::pause`] does.
+    pub fn pause(&self) {
+        self.control.pause();
+    }
+
+    /// Does what [`Vm::resume`] does.
+    pub fn resume(&self) {
+        self.control.resume();
     }
 
     /// Does what [`Vm::wait_timeout`] does.
@@ -58,7 +72,9 @@ impl VmHandle {
 /// Dropping it stops the guest, as [`stop`](Self::stop) does, and waits until all of the VM's threads have ended.
 pub struct Vm {
     outcome: Arc<Outcome>,
+    control: Arc<Control>,
     serial: Arc<SerialPort>,
+    power_button: Arc<PowerButton>,
     boot_time: BootTime,
     vsock: Option<Arc<Shared>>,
     supervisor: Option<JoinHandle<()>>,
@@ -74,6 +90,8 @@ struct Outcome {
 #[derive(Debug, Default)]
 struct OutcomeState {
     exit: Option<Exit>,
+    /// The watchdog may be due earlier than who waits for it knows.
+    rearmed: bool,
     finished: bool,
 }
 
@@ -99,10 +117,30 @@ impl Outcome {
         event.filter(|_| is_first)
     }
 
-    /// Waits until there is a reason to end.
-    fn wait_for_end(&self) {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ended = self.changed.wait_while(state, |state| state.exit.is_none());
+    /// Waits until there is a reason to end, `deadline` is past, or there may be another deadline; returns whether there is a
+    /// reason.
+    fn wait_for_end(&self, deadline: Option<Instant>) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        while state.exit.is_none() && !std::mem::take(&mut state.rearmed) {
+            let Some(deadline) = deadline else {
+                let waited = self.changed.wait(state);
+                state = waited.unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
+                return false;
+            };
+            let waited = self.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.exit.is_some()
+    }
+
+    /// Has who waits for a deadline ask for it again.
+    fn rearm(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.rearmed = true;
+        self.changed.notify_all();
     }
 
     /// Everything has been taken apart.
@@ -146,6 +184,7 @@ impl Vm {
     pub fn handle(&self) -> VmHandle {
         VmHandle {
             outcome: Arc::clone(&self.outcome),
+            control: Arc::clone(&self.control),
         }
     }
 
@@ -161,11 +200,34 @@ impl Vm {
         ConsoleInput::new(Arc::clone(&self.serial))
     }
 
+    /// Presses the guest's power button, which asks it to shut down: systemd does, and so does whatever else reads the
+    /// button's key (Linux needs the module `button`). A press before the guest listens, or after the end of the run, is lost.
+    /// Nothing says whether the guest will obey: wait for its end, and [`stop`](Self::stop) it if that does not come.
+    pub fn press_power_button(&self) {
+        self.power_button.press();
+    }
+
     /// How long the guest took, from the call of [`start`](Self::start) on, until it said that it has booted by a write to
     /// [`BOOT_MARK_PORT`](crate::BOOT_MARK_PORT); `None` if it has not said so.
     #[must_use]
     pub fn boot_time(&self) -> Option<Duration> {
         self.boot_time.get()
+    }
+
+    /// Makes the guest stand still until [`resume`](Self::resume). When it returns, no vCPU runs and no device touches guest
+    /// memory; or the run is ending, which any thread may bring about meanwhile. It waits for calls to backends, the console
+    /// and `on_event` that are under way, and takes some milliseconds otherwise. Does nothing if the VM is paused, or has
+    /// ended. Any thread may call it, but not `on_event`.
+    ///
+    /// The guest's KVM clock stands still, and its watchdog with it, so that its timers and soft-lockup detection notice
+    /// nothing; its time of day is then late by the time that it was paused.
+    pub fn pause(&self) {
+        self.control.pause();
+    }
+
+    /// Lets a paused guest go on. Does nothing if the VM is not paused, or has ended.
+    pub fn resume(&self) {
+        self.control.resume();
     }
 
     /// Ends the run by force, as if the power was cut: what the guest has not flushed may be lost. Returns at

@@ -19,6 +19,7 @@ use vmm_sys_util::eventfd::EventFd;
 const DATA: u8 = 0;
 const INTERRUPT_ENABLE: u8 = 1;
 const RECEIVED_DATA: u8 = 1 << 0;
+const INTERRUPT_IDENTIFICATION: u8 = 2;
 const LINE_CONTROL: u8 = 3;
 const DIVISOR_LATCH: u8 = 1 << 7;
 const MODEM_CONTROL: u8 = 4;
@@ -81,6 +82,9 @@ impl SerialPort {
         let mut guard = self.lock();
         if let Some(registers) = guard.as_mut() {
             for byte in data {
+                if register == INTERRUPT_IDENTIFICATION {
+                    raise_again(registers);
+                }
                 *byte = registers.read(register);
                 if register == DATA && registers.read(LINE_STATUS) & DATA_READY == 0 {
                     self.feed(registers);
@@ -142,7 +146,7 @@ impl SerialPort {
     fn feed(&self, registers: &mut Registers) {
         self.input.take_note();
         // The offset of the interrupts' register is that of the divisor's other half while that is latched.
-        let is_latched = registers.read(LINE_CONTROL) & DIVISOR_LATCH != 0;
+        let is_latched = is_divisor_latched(registers);
         let modem = registers.read(MODEM_CONTROL);
         if is_latched
             || registers.read(INTERRUPT_ENABLE) & RECEIVED_DATA == 0
@@ -163,6 +167,22 @@ impl SerialPort {
         self.registers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_divisor_latched(registers: &mut Registers) -> bool {
+    registers.read(LINE_CONTROL) & DIVISOR_LATCH != 0
+}
+
+/// Makes the interrupt for received data pending if there is any, as it is on a real port until the FIFO is empty:
+/// `vm-superio` takes it back when the first byte is read, and a driver that stops in between would never look again.
+fn raise_again(registers: &mut Registers) {
+    if registers.read(LINE_STATUS) & DATA_READY == 0 || is_divisor_latched(registers) {
+        return;
+    }
+    let enabled = registers.read(INTERRUPT_ENABLE);
+    if let Err(error) = registers.write(INTERRUPT_ENABLE, enabled) {
+        tracing::trace!(?error, "the serial port could not raise its interrupt");
     }
 }
 

@@ -27,7 +27,7 @@ fn machine_for(events: Events, boot_time: BootTime) -> (Machine, Screen) {
     let screen = Screen::default();
     let line = Arc::new(EventFd::new(0).unwrap());
     let serial = SerialPort::new(Box::new(screen.clone()), line);
-    let machine = Machine::new(serial, vec![], Instant::now(), boot_time, events);
+    let machine = Machine::new(serial, vec![], None, Instant::now(), boot_time, events);
     (machine, screen)
 }
 

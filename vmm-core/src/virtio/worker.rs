@@ -28,8 +28,17 @@ pub(crate) enum Event {
 }
 
 enum Command {
-    Activate { queues: Vec<Queue>, features: u64 },
-    Reset { done: SyncSender<()> },
+    Activate {
+        queues: Vec<Queue>,
+        features: u64,
+    },
+    Reset {
+        done: SyncSender<()>,
+    },
+    Pause {
+        done: SyncSender<()>,
+        resume: Receiver<()>,
+    },
     Stop,
 }
 
@@ -115,6 +124,17 @@ impl Worker {
         let _thread_is_gone = wait.recv();
     }
 
+    /// Asks the thread to do nothing, after the request that it is working on.
+    pub(crate) fn pause(&self) -> PausingWorker {
+        let (done, wait) = sync_channel(1);
+        let (go_on, resume) = channel();
+        self.send(Command::Pause { done, resume });
+        PausingWorker {
+            wait,
+            paused: PausedWorker { _go_on: go_on },
+        }
+    }
+
     /// Ends the thread, after the request that it is working on.
     pub(crate) fn stop(&self) {
         self.send(Command::Stop);
@@ -125,6 +145,28 @@ impl Worker {
         let _thread_is_gone = self.commands.send(command);
         let _woken_already = self.wake.write(1);
     }
+}
+
+/// A worker that may still be at its last request.
+#[derive(Debug)]
+pub(crate) struct PausingWorker {
+    wait: Receiver<()>,
+    paused: PausedWorker,
+}
+
+impl PausingWorker {
+    /// Waits until the device does nothing.
+    pub(crate) fn wait(self) -> PausedWorker {
+        // An error means that the thread is gone, which is as quiet.
+        let _thread_is_gone = self.wait.recv();
+        self.paused
+    }
+}
+
+/// A worker that does nothing until this is dropped.
+#[derive(Debug)]
+pub(crate) struct PausedWorker {
+    _go_on: Sender<()>,
 }
 
 /// Reports a thread that unwinds.
@@ -212,6 +254,11 @@ impl Body {
                     self.queues.clear();
                     self.handler.reset();
                     let _nobody_waits = done.send(());
+                }
+                Command::Pause { done, resume } => {
+                    let _nobody_waits = done.send(());
+                    // Nothing is ever sent: the other end is dropped.
+                    let _dropped = resume.recv();
                 }
                 Command::Stop => return std::ops::ControlFlow::Break(()),
             }

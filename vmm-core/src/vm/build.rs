@@ -8,14 +8,15 @@ use std::time::Instant;
 
 use kvm_ioctls::VcpuFd;
 
-use super::devices::{devices, serial_line, start_devices};
+use super::control::Control;
+use super::devices::{devices, power_button, serial_line, start_devices};
 use super::supervise::Parts;
 use super::{Outcome, Vm, kvm};
 use crate::boot;
 use crate::config::VmConfig;
 use crate::error::{RunError, StartError};
 use crate::event::Events;
-use crate::machine::{BootTime, Machine, SerialPort};
+use crate::machine::{BootTime, Machine, SerialPort, Watchdog};
 use crate::memory;
 use crate::thread::{Role, spawn};
 use crate::vcpu::{self, CpuidTemplate, RunContext, Stop};
@@ -47,7 +48,12 @@ pub(super) fn start(mut config: VmConfig) -> Result<Vm, StartError> {
         .collect::<Result<Vec<_>, _>>()?;
 
     let serial = SerialPort::new(config.console, serial_line(&vm)?);
+    let power_button = power_button(&vm)?;
     let boot_time = BootTime::default();
+    let watchdog = config.watchdog.then(|| {
+        let outcome = Arc::clone(&outcome);
+        Watchdog::new(Box::new(move || outcome.rearm()))
+    });
     // From here on threads exist, and an error has to take apart what there is.
     let mut workers = Vec::new();
     let transports = start_devices(&vm, &memory, &outcome, devices, &mut workers);
@@ -58,23 +64,24 @@ pub(super) fn start(mut config: VmConfig) -> Result<Vm, StartError> {
     let machine = Arc::new(Machine::new(
         Arc::clone(&serial),
         transports,
+        watchdog,
         started,
         boot_time.clone(),
         events.clone(),
     ));
-    let mut parts = Parts {
+    let parts = Parts {
         outcome,
-        stopping,
+        control: Control::new(stopping, Arc::clone(&machine), vm),
         machine,
+        serial,
+        power_button,
         events,
         vsock,
-        vcpus: Vec::new(),
         workers,
-        vm,
         memory,
     };
-    match failed.map_or_else(|| start_vcpus(&mut parts, vcpus), Err) {
-        Ok(()) => supervise(parts, serial, boot_time),
+    match failed.map_or_else(|| start_vcpus(&parts, vcpus), Err) {
+        Ok(()) => supervise(parts, boot_time),
         Err(error) => {
             parts.take_apart();
             Err(error)
@@ -82,9 +89,10 @@ pub(super) fn start(mut config: VmConfig) -> Result<Vm, StartError> {
     }
 }
 
-fn supervise(parts: Parts, serial: Arc<SerialPort>, boot_time: BootTime) -> Result<Vm, StartError> {
-    let outcome = Arc::clone(&parts.outcome);
+fn supervise(parts: Parts, boot_time: BootTime) -> Result<Vm, StartError> {
+    let (outcome, control) = (Arc::clone(&parts.outcome), Arc::clone(&parts.control));
     let vsock = parts.vsock.clone();
+    let (serial, power_button) = (Arc::clone(&parts.serial), Arc::clone(&parts.power_button));
     // The parts go over a channel, so that they are still here if there is no thread to take them.
     let (hand_over, take_over) = mpsc::channel::<Parts>();
     let thread = spawn("vm-supervisor".to_owned(), Role::Other, move || {
@@ -99,7 +107,9 @@ fn supervise(parts: Parts, serial: Arc<SerialPort>, boot_time: BootTime) -> Resu
             }
             Ok(Vm {
                 outcome,
+                control,
                 serial,
+                power_button,
                 boot_time,
                 vsock,
                 supervisor: Some(thread),
@@ -112,12 +122,13 @@ fn supervise(parts: Parts, serial: Arc<SerialPort>, boot_time: BootTime) -> Resu
     }
 }
 
-fn start_vcpus(parts: &mut Parts, vcpus: Vec<VcpuFd>) -> Result<(), StartError> {
+fn start_vcpus(parts: &Parts, vcpus: Vec<VcpuFd>) -> Result<(), StartError> {
     for (id, vcpu) in (0..).zip(vcpus) {
         let context = RunContext {
             id,
             machine: Arc::clone(&parts.machine),
-            stopping: Arc::clone(&parts.stopping),
+            stopping: Arc::clone(&parts.control.stopping),
+            gate: Arc::clone(&parts.control.gate),
             _memory: parts.memory.clone(),
         };
         let outcome = Arc::clone(&parts.outcome);
@@ -136,7 +147,7 @@ fn start_vcpus(parts: &mut Parts, vcpus: Vec<VcpuFd>) -> Result<(), StartError> 
             guard.unwound = None;
         })
         .map_err(host("start a vCPU's thread"))?;
-        parts.vcpus.push(thread);
+        parts.control.add(thread);
     }
     Ok(())
 }

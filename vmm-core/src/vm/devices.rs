@@ -16,7 +16,10 @@ use crate::block::{self, Block, ErrorReports};
 use crate::config::VmConfig;
 use crate::error::{RunError, StartError};
 use crate::event::Events;
-use crate::layout::{SERIAL_GSI, VIRTIO_FIRST_GSI, VIRTIO_MMIO, VIRTIO_MMIO_STRIDE};
+use crate::layout::{
+    POWER_BUTTON_GSI, SERIAL_GSI, VIRTIO_FIRST_GSI, VIRTIO_MMIO, VIRTIO_MMIO_STRIDE,
+};
+use crate::machine::PowerButton;
 use crate::memory::Memory;
 use crate::rng;
 use crate::virtio::{DeviceInfo, Handler, Interrupt, MmioTransport, Worker};
@@ -118,11 +121,22 @@ fn wire(vm: &VmFd, transport: &MmioTransport, base: u64, gsi: u32) -> Result<(),
 
 /// The serial port's interrupt, connected.
 pub(super) fn serial_line(vm: &VmFd) -> Result<Arc<EventFd>, StartError> {
+    line(vm, SERIAL_GSI).map(Arc::new)
+}
+
+/// The power button, connected.
+pub(super) fn power_button(vm: &VmFd) -> Result<Arc<PowerButton>, StartError> {
+    let line = line(vm, POWER_BUTTON_GSI)?;
+    Ok(Arc::new(PowerButton::new(line)))
+}
+
+/// A descriptor that raises interrupt line `gsi`.
+fn line(vm: &VmFd, gsi: u32) -> Result<EventFd, StartError> {
     let line = EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)
-        .map_err(host("make a descriptor for the serial port"))?;
-    vm.register_irqfd(&line, SERIAL_GSI)
-        .map_err(kvm_error("connect the serial port's interrupt"))?;
-    Ok(Arc::new(line))
+        .map_err(host("make a descriptor for an interrupt"))?;
+    vm.register_irqfd(&line, gsi)
+        .map_err(kvm_error("connect an interrupt"))?;
+    Ok(line)
 }
 
 fn reporter(outcome: &Arc<Outcome>) -> impl FnOnce(RunError) + Send + 'static {

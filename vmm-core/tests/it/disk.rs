@@ -28,7 +28,7 @@ struct Gate {
 }
 
 impl MemoryDisk {
-    fn new(closed: bool) -> Arc<Self> {
+    pub(crate) fn new(closed: bool) -> Arc<Self> {
         Arc::new(Self {
             bytes: Mutex::new(vec![0; DISK]),
             gate: Mutex::new(Gate {
@@ -43,7 +43,7 @@ impl MemoryDisk {
         Self::drive_of(&Self::new(false))
     }
 
-    fn drive_of(disk: &Arc<Self>) -> Drive {
+    pub(crate) fn drive_of(disk: &Arc<Self>) -> Drive {
         Drive::new(Arc::clone(disk) as Arc<dyn BlockBackend>)
     }
 
@@ -54,12 +54,12 @@ impl MemoryDisk {
         drop(self.changed.wait_while(gate, |gate| gate.closed).unwrap());
     }
 
-    fn wait_for_visitor(&self) {
+    pub(crate) fn wait_for_visitor(&self) {
         let gate = self.gate.lock().unwrap();
         drop(self.changed.wait_while(gate, |gate| !gate.waiting).unwrap());
     }
 
-    fn open(&self) {
+    pub(crate) fn open(&self) {
         self.gate.lock().unwrap().closed = false;
         self.changed.notify_all();
     }

@@ -9,3 +9,4 @@ mod events;
 mod guest;
 mod lifecycle;
 mod limits;
+mod pause;
