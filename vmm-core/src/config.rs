@@ -17,8 +17,8 @@ pub const MAX_VCPUS: u8 = 32;
 pub const MIN_MEMORY_MIB: u32 = 16;
 /// The memory of a VM for which none is asked for, in MiB: enough for a distribution's kernel and a shell.
 const DEFAULT_MEMORY_MIB: u32 = 256;
-/// The most drives that a VM can have; vsock and entropy take the other two device slots.
-pub const MAX_DRIVES: usize = MAX_VIRTIO_DEVICES - 2;
+/// The most drives that a VM can have; vsock, balloon and entropy take the other three device slots.
+pub const MAX_DRIVES: usize = MAX_VIRTIO_DEVICES - 3;
 /// The longest serial number of a drive, in bytes (virtio 1.2, section 5.2.6).
 pub const MAX_SERIAL_BYTES: usize = 20;
 /// The lowest vsock address that a guest can have; lower ones are reserved.
@@ -43,6 +43,9 @@ pub struct VmConfig {
     /// The guest's vsock address, [`MIN_GUEST_CID`] or higher, or `None`, as at first, for no vsock device. It
     /// means something to this VM alone: several VMs in a process may have the same one.
     pub vsock_cid: Option<u32>,
+    /// Whether the guest has a balloon (Linux' module `virtio_balloon`), by which it reports memory that it does not use, which
+    /// goes back to the host, and by which [`Vm::set_balloon_mib`](crate::Vm::set_balloon_mib) takes more. No at first.
+    pub balloon: bool,
     /// Whether the guest finds a watchdog (ACPI's WDAT; on Linux the module `wdat_wdt`), which resets the machine if the
     /// guest has started it and does not kick it in time: [`Event::WatchdogExpired`], then
     /// [`Exit::Reboot`](crate::Exit::Reboot). No at first.
@@ -68,6 +71,7 @@ impl fmt::Debug for VmConfig {
             .field("memory_mib", &self.memory_mib)
             .field("drives", &self.drives)
             .field("vsock_cid", &self.vsock_cid)
+            .field("balloon", &self.balloon)
             .field("watchdog", &self.watchdog)
             .finish_non_exhaustive()
     }
@@ -107,6 +111,7 @@ impl VmConfig {
             memory_mib: DEFAULT_MEMORY_MIB,
             drives: Vec::new(),
             vsock_cid: None,
+            balloon: false,
             watchdog: false,
             console: Box::new(io::sink()),
             on_event: None,

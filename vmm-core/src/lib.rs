@@ -37,6 +37,7 @@
 //!
 //! x86-64 Linux hosts and guests only; no PCI, network, graphics, hot plug or serial input.
 
+mod balloon;
 mod block;
 mod boot;
 mod config;
@@ -61,7 +62,7 @@ pub use boot::{CommandLineError, RECOMMENDED_COMMAND_LINE};
 pub use config::{
     Drive, MAX_DRIVES, MAX_SERIAL_BYTES, MAX_VCPUS, MIN_GUEST_CID, MIN_MEMORY_MIB, VmConfig,
 };
-pub use error::{RunError, StartError};
+pub use error::{BalloonError, RunError, StartError};
 pub use event::{CrashKind, DiskOperation, Event};
 pub use kernel::KernelError;
 pub use layout::{BOOT_MARK_PORT, BOOT_MARK_VALUE};

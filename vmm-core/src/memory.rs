@@ -1,8 +1,12 @@
 //! Guest memory: anonymous mappings around the device hole.
 
+mod give_back;
+
 use std::io;
 
 use vm_memory::{GuestAddress, GuestMemoryMmap};
+
+pub(crate) use give_back::{PAGE_BYTES, give_back};
 
 use crate::error::StartError;
 use crate::layout::{MMIO_GAP_END, MMIO_GAP_START};

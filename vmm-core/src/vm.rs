@@ -4,19 +4,20 @@ mod build;
 mod control;
 mod devices;
 mod kvm;
+mod outcome;
 mod supervise;
 
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use self::control::Control;
+use self::outcome::Outcome;
+use crate::balloon::SharedBalloon;
 use crate::config::VmConfig;
-use crate::error::{RunError, StartError};
-use crate::event::Event;
-use crate::machine::{BootTime, ConsoleInput, PowerButton, PowerEvent, SerialPort};
-use crate::vcpu::Stop;
+use crate::error::{BalloonError, RunError, StartError};
+use crate::machine::{BootTime, ConsoleInput, PowerButton, SerialPort};
 use crate::vsock::{Shared, VsockHost};
 
 /// Why a run ended.
@@ -76,97 +77,10 @@ pub struct Vm {
     serial: Arc<SerialPort>,
     power_button: Arc<PowerButton>,
     boot_time: BootTime,
+    /// With the memory of the VM, in MiB.
+    balloon: Option<(SharedBalloon, u32)>,
     vsock: Option<Arc<Shared>>,
     supervisor: Option<JoinHandle<()>>,
-}
-
-/// The first reason to end, and whether everything has been taken apart.
-#[derive(Debug, Default)]
-struct Outcome {
-    state: Mutex<OutcomeState>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct OutcomeState {
-    exit: Option<Exit>,
-    /// The watchdog may be due earlier than who waits for it knows.
-    rearmed: bool,
-    finished: bool,
-}
-
-impl Outcome {
-    /// Ends the run for this reason, unless there is one already; returns whether this one counts.
-    fn end(&self, exit: Exit) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_first = state.exit.is_none();
-        state.exit.get_or_insert(exit);
-        self.changed.notify_all();
-        is_first
-    }
-
-    /// Ends the run for what stopped a vCPU; returns what to tell the owner.
-    fn end_for(&self, stop: Stop) -> Option<Event> {
-        let (exit, event) = match stop {
-            Stop::Asked => return None,
-            Stop::Power(PowerEvent::Off) => (Exit::PowerOff, Some(Event::PowerOffAsked)),
-            Stop::Power(PowerEvent::Reset) => (Exit::Reboot, Some(Event::RebootAsked)),
-            Stop::Failed(error) => (Exit::Failed(Arc::new(error)), None),
-        };
-        let is_first = self.end(exit);
-        event.filter(|_| is_first)
-    }
-
-    /// Waits until there is a reason to end, `deadline` is past, or there may be another deadline; returns whether there is a
-    /// reason.
-    fn wait_for_end(&self, deadline: Option<Instant>) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while state.exit.is_none() && !std::mem::take(&mut state.rearmed) {
-            let Some(deadline) = deadline else {
-                let waited = self.changed.wait(state);
-                state = waited.unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
-                return false;
-            };
-            let waited = self.changed.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        state.exit.is_some()
-    }
-
-    /// Has who waits for a deadline ask for it again.
-    fn rearm(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.rearmed = true;
-        self.changed.notify_all();
-    }
-
-    /// Everything has been taken apart.
-    fn finish(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.finished = true;
-        self.changed.notify_all();
-    }
-
-    /// Waits until everything has been taken apart; `None` if that takes longer than to `deadline`.
-    fn wait_for_finish(&self, deadline: Option<Instant>) -> Option<Exit> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while !state.finished {
-            let Some(deadline) = deadline else {
-                state = self
-                    .changed
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let left = deadline.checked_duration_since(Instant::now())?;
-            let waited = self.changed.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        state.exit.clone()
-    }
 }
 
 impl Vm {
@@ -212,6 +126,32 @@ impl Vm {
     #[must_use]
     pub fn boot_time(&self) -> Option<Duration> {
         self.boot_time.get()
+    }
+
+    /// Asks the guest to leave `mib` MiB of its memory to the host, altogether; 0 gives everything back. The guest does it when
+    /// its driver is there, as far as it can, and takes memory back when it would run out: [`balloon_mib`](Self::balloon_mib)
+    /// tells how far it is.
+    ///
+    /// # Errors
+    /// [`BalloonError`] if the VM has no balloon, or less memory; nothing has changed then.
+    pub fn set_balloon_mib(&self, mib: u32) -> Result<(), BalloonError> {
+        let (balloon, memory_mib) = self.balloon.as_ref().ok_or(BalloonError::NoBalloon)?;
+        if mib > *memory_mib {
+            return Err(BalloonError::TooLarge {
+                asked_mib: mib,
+                memory_mib: *memory_mib,
+            });
+        }
+        balloon.ask_for(mib);
+        Ok(())
+    }
+
+    /// How many MiB of its memory the guest says it leaves to the host for [`set_balloon_mib`](Self::set_balloon_mib); `None`
+    /// if the VM has no balloon. A guest may lie.
+    #[must_use]
+    pub fn balloon_mib(&self) -> Option<u32> {
+        let (balloon, memory_mib) = self.balloon.as_ref()?;
+        Some(balloon.given_mib().min(*memory_mib))
     }
 
     /// Makes the guest stand still until [`resume`](Self::resume). When it returns, no vCPU runs and no device touches guest

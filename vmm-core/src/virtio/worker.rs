@@ -3,6 +3,10 @@
 //! The transport, on a vCPU thread, sends commands; the driver's kicks arrive as eventfds. Invariant: after
 //! [`Worker::reset`] returns, the device touches no guest memory until it is activated again.
 
+mod pausing;
+
+pub(crate) use pausing::{PausedWorker, PausingWorker};
+
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
@@ -129,10 +133,7 @@ impl Worker {
         let (done, wait) = sync_channel(1);
         let (go_on, resume) = channel();
         self.send(Command::Pause { done, resume });
-        PausingWorker {
-            wait,
-            paused: PausedWorker { _go_on: go_on },
-        }
+        PausingWorker::new(wait, go_on)
     }
 
     /// Ends the thread, after the request that it is working on.
@@ -145,28 +146,6 @@ impl Worker {
         let _thread_is_gone = self.commands.send(command);
         let _woken_already = self.wake.write(1);
     }
-}
-
-/// A worker that may still be at its last request.
-#[derive(Debug)]
-pub(crate) struct PausingWorker {
-    wait: Receiver<()>,
-    paused: PausedWorker,
-}
-
-impl PausingWorker {
-    /// Waits until the device does nothing.
-    pub(crate) fn wait(self) -> PausedWorker {
-        // An error means that the thread is gone, which is as quiet.
-        let _thread_is_gone = self.wait.recv();
-        self.paused
-    }
-}
-
-/// A worker that does nothing until this is dropped.
-#[derive(Debug)]
-pub(crate) struct PausedWorker {
-    _go_on: Sender<()>,
 }
 
 /// Reports a thread that unwinds.

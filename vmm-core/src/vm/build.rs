@@ -12,6 +12,7 @@ use super::control::Control;
 use super::devices::{devices, power_button, serial_line, start_devices};
 use super::supervise::Parts;
 use super::{Outcome, Vm, kvm};
+use crate::balloon::SharedBalloon;
 use crate::boot;
 use crate::config::VmConfig;
 use crate::error::{RunError, StartError};
@@ -40,7 +41,14 @@ pub(super) fn start(mut config: VmConfig) -> Result<Vm, StartError> {
         .transpose()
         .map_err(host("make a descriptor for the vsock device"))?;
     let events = Events::new(config.on_event.take());
-    let devices = devices(&config, &stopping, vsock.as_ref(), &events);
+    let balloon = config.balloon.then(SharedBalloon::default);
+    let devices = devices(
+        &config,
+        &stopping,
+        vsock.as_ref(),
+        balloon.as_ref(),
+        &events,
+    );
     let entry = boot::load(&config, &memory, devices.len())?;
     let cpuid = CpuidTemplate::new(&kvm)?;
     let vcpus = (0..config.vcpus)
@@ -81,7 +89,11 @@ pub(super) fn start(mut config: VmConfig) -> Result<Vm, StartError> {
         memory,
     };
     match failed.map_or_else(|| start_vcpus(&parts, vcpus), Err) {
-        Ok(()) => supervise(parts, boot_time),
+        Ok(()) => supervise(
+            parts,
+            boot_time,
+            balloon.map(|balloon| (balloon, config.memory_mib)),
+        ),
         Err(error) => {
             parts.take_apart();
             Err(error)
@@ -89,7 +101,11 @@ pub(super) fn start(mut config: VmConfig) -> Result<Vm, StartError> {
     }
 }
 
-fn supervise(parts: Parts, boot_time: BootTime) -> Result<Vm, StartError> {
+fn supervise(
+    parts: Parts,
+    boot_time: BootTime,
+    balloon: Option<(SharedBalloon, u32)>,
+) -> Result<Vm, StartError> {
     let (outcome, control) = (Arc::clone(&parts.outcome), Arc::clone(&parts.control));
     let vsock = parts.vsock.clone();
     let (serial, power_button) = (Arc::clone(&parts.serial), Arc::clone(&parts.power_button));
@@ -111,6 +127,7 @@ fn supervise(parts: Parts, boot_time: BootTime) -> Result<Vm, StartError> {
                 serial,
                 power_button,
                 boot_time,
+                balloon,
                 vsock,
                 supervisor: Some(thread),
             })

@@ -12,6 +12,7 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 use super::build::host;
 use super::kvm::kvm_error;
 use super::{Exit, Outcome};
+use crate::balloon::{self, BalloonDevice, SharedBalloon};
 use crate::block::{self, Block, ErrorReports};
 use crate::config::VmConfig;
 use crate::error::{RunError, StartError};
@@ -37,6 +38,7 @@ pub(super) fn devices(
     config: &VmConfig,
     stopping: &Arc<AtomicBool>,
     vsock: Option<&Arc<Shared>>,
+    balloon: Option<&SharedBalloon>,
     events: &Events,
 ) -> Vec<Device> {
     let mut devices = Vec::new();
@@ -54,6 +56,13 @@ pub(super) fn devices(
             name: "vm-vsock".to_owned(),
             info: vsock::info(cid),
             handler: Box::new(VsockDevice::new(Arc::clone(shared))),
+        });
+    }
+    if let Some(balloon) = balloon {
+        devices.push(Device {
+            name: "vm-balloon".to_owned(),
+            info: balloon::info(),
+            handler: Box::new(BalloonDevice::new(Arc::clone(balloon))),
         });
     }
     devices.push(Device {
@@ -95,6 +104,7 @@ fn start_device(
     threads: &mut Vec<JoinHandle<()>>,
 ) -> io::Result<MmioTransport> {
     let interrupt = Interrupt::new()?;
+    let live = device.handler.live_config();
     let (worker, thread) = Worker::start(
         device.name,
         device.info.queue_sizes.len(),
@@ -104,7 +114,7 @@ fn start_device(
         reporter(outcome),
     )?;
     threads.push(thread);
-    Ok(MmioTransport::new(device.info, interrupt, worker))
+    Ok(MmioTransport::new(device.info, interrupt, worker).with_live_config(live))
 }
 
 /// Connects a device's interrupt and its queues' kicks with KVM.

@@ -18,7 +18,8 @@ const MODULES: [&str; 9] = [
 ];
 
 /// More modules, which a script gets with `load NAME…`.
-const MORE_MODULES: [&str; 6] = [
+const MORE_MODULES: [&str; 7] = [
+    "virtio_balloon",
     "evdev",
     "button",
     "pvpanic",

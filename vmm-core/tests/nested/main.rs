@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can not go on may panic")]
 
+mod balloon;
 mod boot;
 mod console;
 mod disk;
