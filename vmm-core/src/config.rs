@@ -43,11 +43,12 @@ pub struct VmConfig {
     /// The guest's vsock address, [`MIN_GUEST_CID`] or higher, or `None`, as at first, for no vsock device. It
     /// means something to this VM alone: several VMs in a process may have the same one.
     pub vsock_cid: Option<u32>,
-    /// Whether the guest has a balloon (Linux' module `virtio_balloon`), by which it reports memory that it does not use, which
-    /// goes back to the host, and by which [`Vm::set_balloon_mib`](crate::Vm::set_balloon_mib) takes more. No at first.
+    /// Whether the guest has a balloon (Linux' module `virtio_balloon`), by which it reports memory that it
+    /// does not use, which goes back to the host, and by which
+    /// [`Vm::set_balloon_mib`](crate::Vm::set_balloon_mib) takes more. No at first.
     pub balloon: bool,
-    /// Whether the guest finds a watchdog (ACPI's WDAT; on Linux the module `wdat_wdt`), which resets the machine if the
-    /// guest has started it and does not kick it in time: [`Event::WatchdogExpired`], then
+    /// Whether the guest finds a watchdog (ACPI's WDAT; on Linux the module `wdat_wdt`), which resets the
+    /// machine if the guest has started it and does not kick it in time: [`Event::WatchdogExpired`], then
     /// [`Exit::Reboot`](crate::Exit::Reboot). No at first.
     pub watchdog: bool,
     /// Where the guest's serial port prints; nowhere at first. Written by vCPU threads one byte at a time, so that a
@@ -55,9 +56,10 @@ pub struct VmConfig {
     /// prints has no limit. A write that blocks holds up the guest, and the end of
     /// [`Vm::stop`](crate::Vm::stop).
     pub console: Box<dyn Write + Send>,
-    /// Called for each [`Event`] of the VM, on the thread of the VM that meets it; nobody is told at first. It must return
-    /// soon, and not wait for the VM: the guest or one of its devices stands still meanwhile. A panic in it ends this VM,
-    /// with [`RunError::ThreadDied`](crate::RunError::ThreadDied) if there is no other reason yet.
+    /// Called for each [`Event`] of the VM, on the thread of the VM that meets it; nobody is told at first.
+    /// It must return soon, and not wait for the VM: the guest or one of its devices stands still
+    /// meanwhile. A panic in it ends this VM, with [`RunError::ThreadDied`](crate::RunError::ThreadDied) if
+    /// there is no other reason yet.
     pub on_event: Option<Box<dyn Fn(Event) + Send + Sync>>,
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 /// Something that happened to a VM, for [`VmConfig::on_event`](crate::VmConfig::on_event).
 ///
-/// A guest can't flood its owner: it makes each of these happen once at most, but for [`IoError`](Self::IoError),
-/// which comes at most once a second for each drive.
+/// A guest can't flood its owner: it makes each of these happen once at most, but for
+/// [`IoError`](Self::IoError), which comes at most once a second for each drive.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -21,10 +21,11 @@ pub enum Event {
     PowerOffAsked,
     /// The guest reset itself; the run ends as [`Exit::Reboot`](crate::Exit::Reboot).
     RebootAsked,
-    /// The guest did not kick the watchdog that it had started; the run ends as [`Exit::Reboot`](crate::Exit::Reboot).
+    /// The guest did not kick the watchdog that it had started; the run ends as
+    /// [`Exit::Reboot`](crate::Exit::Reboot).
     WatchdogExpired,
-    /// The guest's kernel says that it crashed (Linux with the module `pvpanic-mmio`). What happened is among the last
-    /// lines on the console. The run goes on until the guest ends it.
+    /// The guest's kernel says that it crashed (Linux with the module `pvpanic-mmio`). What happened is
+    /// among the last lines on the console. The run goes on until the guest ends it.
     Crashed {
         /// What the guest does about it.
         kind: CrashKind,

@@ -71,8 +71,13 @@ pub(crate) const SLEEP_STATUS_PORT: u16 = 0x601;
 pub(crate) const RESET_PORT: u16 = 0x602;
 /// What the guest writes to [`RESET_PORT`] to reset the machine.
 pub(crate) const RESET_VALUE: u8 = 1;
-/// Where a guest says that it has booted: it writes [`BOOT_MARK_VALUE`], one byte, to this I/O port. On Linux,
-/// `ioperm` opens the port to a program of root's.
+/// Where a guest says that it has booted: it writes [`BOOT_MARK_VALUE`], one byte, to this I/O port. The
+/// first time counts, for [`Event::Booted`](crate::Event::Booted) and
+/// [`Vm::boot_time`](crate::Vm::boot_time).
+///
+/// A program of root's, for instance an initramfs' init, does it with `ioperm(0x604, 1, 1); outb(1,
+/// 0x604);`, and a shell where the kernel has `/dev/port` with `printf '\001' | dd of=/dev/port bs=1
+/// seek=1540`.
 pub const BOOT_MARK_PORT: u16 = 0x604;
 /// What a guest writes to [`BOOT_MARK_PORT`].
 pub const BOOT_MARK_VALUE: u8 = 1;

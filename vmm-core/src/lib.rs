@@ -20,9 +20,14 @@
 //! # The guest's machine
 //!
 //! No PCI and no firmware: the kernel is entered through the 64-bit Linux boot protocol, and finds
-//! its processors, its serial port and its virtio-mmio 1.2 devices (disks, vsock, entropy) in ACPI
-//! tables. The interrupt controllers and timers are KVM's. Guest memory starts at address 0, leaves
-//! a hole between 3 and 4 GiB, and goes on above it.
+//! its processors, its serial port and its virtio-mmio 1.2 devices (disks, vsock, balloon, entropy) in
+//! ACPI tables. The interrupt controllers and timers are KVM's. Guest memory starts at address 0,
+//! leaves a hole between 3 and 4 GiB, and goes on above it.
+//!
+//! The same tables name a power button ([`Vm::press_power_button`]; Linux' module `button`), on request a
+//! watchdog ([`VmConfig::watchdog`]; `wdat_wdt`), and the port of QEMU's pvpanic device (`pvpanic-mmio`).
+//! A write to [`BOOT_MARK_PORT`] says that the guest has booted. What happens reaches the embedder as
+//! [`Event`]s, and what it types ([`Vm::console_input`]) the guest's serial port.
 //!
 //! # What it does to its process
 //!
@@ -35,7 +40,8 @@
 //!
 //! # Limits
 //!
-//! x86-64 Linux hosts and guests only; no PCI, network, graphics, hot plug or serial input.
+//! x86-64 Linux hosts and guests only; no PCI, network, graphics or hot plug. A [paused](Vm::pause) guest's
+//! clock stands still, so its time of day is late afterwards.
 
 mod balloon;
 mod block;

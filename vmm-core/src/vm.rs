@@ -25,9 +25,9 @@ use crate::vsock::{Shared, VsockHost};
 pub enum Exit {
     /// The guest switched itself off.
     PowerOff,
-    /// The guest was reset: it rebooted, panicked with `panic=-1`, or made a triple fault, or its watchdog expired
-    /// ([`Event::WatchdogExpired`](crate::Event::WatchdogExpired) tells that apart). The VM does not
-    /// start again by itself.
+    /// The guest was reset: it rebooted, panicked with `panic=-1`, or made a triple fault, or its watchdog
+    /// expired ([`Event::WatchdogExpired`](crate::Event::WatchdogExpired) tells that apart). The VM does
+    /// not start again by itself.
     Reboot,
     /// [`Vm::stop`] was called, or the VM was dropped.
     Stopped,
@@ -114,23 +114,24 @@ impl Vm {
         ConsoleInput::new(Arc::clone(&self.serial))
     }
 
-    /// Presses the guest's power button, which asks it to shut down: systemd does, and so does whatever else reads the
-    /// button's key (Linux needs the module `button`). A press before the guest listens, or after the end of the run, is lost.
-    /// Nothing says whether the guest will obey: wait for its end, and [`stop`](Self::stop) it if that does not come.
+    /// Presses the guest's power button, which asks it to shut down: systemd does, and so does whatever
+    /// else reads the button's key (Linux needs the module `button`). A press before the guest listens, or
+    /// after the end of the run, is lost. Nothing says whether the guest will obey: wait for its end, and
+    /// [`stop`](Self::stop) it if that does not come.
     pub fn press_power_button(&self) {
         self.power_button.press();
     }
 
-    /// How long the guest took, from the call of [`start`](Self::start) on, until it said that it has booted by a write to
-    /// [`BOOT_MARK_PORT`](crate::BOOT_MARK_PORT); `None` if it has not said so.
+    /// How long the guest took, from the call of [`start`](Self::start) on, until it said that it has
+    /// booted by a write to [`BOOT_MARK_PORT`](crate::BOOT_MARK_PORT); `None` if it has not said so.
     #[must_use]
     pub fn boot_time(&self) -> Option<Duration> {
         self.boot_time.get()
     }
 
-    /// Asks the guest to leave `mib` MiB of its memory to the host, altogether; 0 gives everything back. The guest does it when
-    /// its driver is there, as far as it can, and takes memory back when it would run out: [`balloon_mib`](Self::balloon_mib)
-    /// tells how far it is.
+    /// Asks the guest to leave `mib` MiB of its memory to the host, altogether; 0 gives everything back.
+    /// The guest does it when its driver is there, as far as it can, and takes memory back when it would
+    /// run out: [`balloon_mib`](Self::balloon_mib) tells how far it is.
     ///
     /// # Errors
     /// [`BalloonError`] if the VM has no balloon, or less memory; nothing has changed then.
@@ -146,21 +147,22 @@ impl Vm {
         Ok(())
     }
 
-    /// How many MiB of its memory the guest says it leaves to the host for [`set_balloon_mib`](Self::set_balloon_mib); `None`
-    /// if the VM has no balloon. A guest may lie.
+    /// How many MiB of its memory the guest says it leaves to the host for
+    /// [`set_balloon_mib`](Self::set_balloon_mib); `None` if the VM has no balloon. A guest may lie.
     #[must_use]
     pub fn balloon_mib(&self) -> Option<u32> {
         let (balloon, memory_mib) = self.balloon.as_ref()?;
         Some(balloon.given_mib().min(*memory_mib))
     }
 
-    /// Makes the guest stand still until [`resume`](Self::resume). When it returns, no vCPU runs and no device touches guest
-    /// memory; or the run is ending, which any thread may bring about meanwhile. It waits for calls to backends, the console
-    /// and `on_event` that are under way, and takes some milliseconds otherwise. Does nothing if the VM is paused, or has
-    /// ended. Any thread may call it, but not `on_event`.
+    /// Makes the guest stand still until [`resume`](Self::resume). When it returns, no vCPU runs and no
+    /// device touches guest memory; or the run is ending, which any thread may bring about meanwhile. It
+    /// waits for calls to backends, the console and `on_event` that are under way, and takes some
+    /// milliseconds otherwise. Does nothing if the VM is paused, or has ended. Any thread may call it, but
+    /// not `on_event`.
     ///
-    /// The guest's KVM clock stands still, and its watchdog with it, so that its timers and soft-lockup detection notice
-    /// nothing; its time of day is then late by the time that it was paused.
+    /// The guest's KVM clock stands still, and its watchdog with it, so that its timers and soft-lockup
+    /// detection notice nothing; its time of day is then late by the time that it was paused.
     pub fn pause(&self) {
         self.control.pause();
     }

@@ -1,7 +1,7 @@
 //! ACPI tables of a hardware-reduced machine without PCI.
 //!
-//! RSDP → XSDT → FADT (→ DSDT), MADT and WDAT, packed from [`ACPI`] on, the RSDP first, since kernels that are
-//! not told its address search for it there.
+//! RSDP → XSDT → FADT (→ DSDT), MADT and WDAT, packed from [`ACPI`] on, the RSDP first, since kernels that
+//! are not told its address search for it there.
 
 mod platform;
 mod watchdog;
@@ -54,7 +54,8 @@ impl AcpiTables {
     }
 }
 
-/// Builds the tables for `vcpus` processors and `devices` virtio-mmio devices, and for a watchdog if there is one.
+/// Builds the tables for `vcpus` processors and `devices` virtio-mmio devices, and for a watchdog if there
+/// is one.
 pub(super) fn tables(vcpus: u8, devices: usize, has_watchdog: bool) -> AcpiTables {
     let mut tables = AcpiTables {
         bytes: vec![0; Rsdp::len()],

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use crate::event::{CrashKind, Event, Events};
 use crate::layout::BOOT_MARK_VALUE;
 
-/// The events of QEMU's pvpanic device (its `docs/specs/pvpanic.rst`), which are also what a read says is understood.
+/// The events of QEMU's pvpanic device (its `docs/specs/pvpanic.rst`), which are also what a read says is
+/// understood.
 const PANICKED: u8 = 1 << 0;
 const CRASH_LOADED: u8 = 1 << 1;
 

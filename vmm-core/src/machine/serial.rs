@@ -1,7 +1,7 @@
 //! The serial port: a 16550 that prints to the embedder's console, and to which the embedder writes.
 //!
-//! Invariant: a byte that the embedder wrote leaves its buffer when the port's FIFO has room for it and the guest's driver
-//! takes input, and not before.
+//! Invariant: a byte that the embedder wrote leaves its buffer when the port's FIFO has room for it and the
+//! guest's driver takes input, and not before.
 
 mod input;
 
@@ -94,7 +94,8 @@ impl SerialPort {
         self.release(guard);
     }
 
-    /// Writes `data` to one register. What the console can't take is lost, as on a line that nobody listens to.
+    /// Writes `data` to one register. What the console can't take is lost, as on a line that nobody listens
+    /// to.
     pub(super) fn write(&self, register: u8, data: &[u8]) {
         let mut guard = self.lock();
         if let Some(registers) = guard.as_mut() {
@@ -141,8 +142,9 @@ impl SerialPort {
         }
     }
 
-    /// Moves as much input as there is room for. Without a driver that listens, a byte in the FIFO would be thrown away
-    /// when one starts; so input waits until the guest wants interrupts for it and says that it is ready.
+    /// Moves as much input as there is room for. Without a driver that listens, a byte in the FIFO would be
+    /// thrown away when one starts; so input waits until the guest wants interrupts for it and says that it
+    /// is ready.
     fn feed(&self, registers: &mut Registers) {
         self.input.take_note();
         // The offset of the interrupts' register is that of the divisor's other half while that is latched.
@@ -174,8 +176,9 @@ fn is_divisor_latched(registers: &mut Registers) -> bool {
     registers.read(LINE_CONTROL) & DIVISOR_LATCH != 0
 }
 
-/// Makes the interrupt for received data pending if there is any, as it is on a real port until the FIFO is empty:
-/// `vm-superio` takes it back when the first byte is read, and a driver that stops in between would never look again.
+/// Makes the interrupt for received data pending if there is any, as it is on a real port until the FIFO is
+/// empty: `vm-superio` takes it back when the first byte is read, and a driver that stops in between would
+/// never look again.
 fn raise_again(registers: &mut Registers) {
     if registers.read(LINE_STATUS) & DATA_READY == 0 || is_divisor_latched(registers) {
         return;

@@ -1,7 +1,7 @@
 //! A watchdog that the guest finds in the ACPI table WDAT: it resets the machine unless it is kicked in time.
 //!
-//! Three registers: the count (16 bits: what to count from when written, what is left when read), control (running or
-//! not), and kick. Invariant: there is a deadline if and only if it runs.
+//! Three registers: the count (16 bits: what to count from when written, what is left when read), control
+//! (running or not), and kick. Invariant: there is a deadline if and only if it runs.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -12,8 +12,8 @@ use super::Memory;
 /// A page of a guest, and of this host.
 pub(crate) const PAGE_BYTES: u64 = 4096;
 
-/// Gives back the whole pages of RAM among the `length` bytes at `start`: they read as zeroes afterwards. What is no RAM, or
-/// no whole page, stays as it is, and so does what the host won't take.
+/// Gives back the whole pages of RAM among the `length` bytes at `start`: they read as zeroes afterwards.
+/// What is no RAM, or no whole page, stays as it is, and so does what the host won't take.
 pub(crate) fn give_back(memory: &Memory, start: GuestAddress, length: u64) {
     let Some(end) = start.0.checked_add(length) else {
         return;
@@ -45,8 +45,9 @@ fn advise(region: &GuestRegionMmap<()>, offset: u64, length: u64) {
         MADV_DONTNEED
     };
     let address = slice.ptr_guard_mut().as_ptr().cast();
-    // SAFETY: the slice is memory of a mapping that `region` keeps, and all Rust code uses that as volatile memory only, which
-    // other writers may change at any time: that it becomes zero is one more such change.
+    // SAFETY: the slice is memory of a mapping that `region` keeps, and all Rust code uses that as volatile
+    // memory only, which other writers may change at any time: that it becomes zero is one more such
+    // change.
     let result = unsafe { libc::madvise(address, length, advice) };
     if result != 0 {
         tracing::debug!(error = %std::io::Error::last_os_error(), "a guest's pages were not given back");

@@ -47,7 +47,8 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    /// How many vCPUs wait, looked at when that may have changed, or after `timeout`, if it is fewer than `enough` now.
+    /// How many vCPUs wait, looked at when that may have changed, or after `timeout`, if it is fewer than
+    /// `enough` now.
     pub(crate) fn waiting(&self, enough: usize, timeout: Duration) -> usize {
         let state = self.lock();
         let is_short = |state: &mut State| state.waiting < enough;

@@ -35,8 +35,8 @@ pub(crate) enum Stop {
 pub(crate) fn run(mut vcpu: VcpuFd, context: &RunContext) -> Stop {
     while !context.stopping.load(Ordering::SeqCst) {
         if context.gate.pass() {
-            // So that the guest does not take the pause for a processor that hangs. It fails where the guest has no use for
-            // KVM's clock.
+            // So that the guest does not take the pause for a processor that hangs. It fails where the
+            // guest has no use for KVM's clock.
             let _has_no_such_clock = vcpu.kvmclock_ctrl();
             continue;
         }

@@ -6,8 +6,8 @@
 //! | paused  | nothing  | → running | → ended                    |
 //! | ended   | nothing  | nothing   | nothing                    |
 //!
-//! Invariant: while a VM is paused, none of its vCPUs is in guest mode and none of its devices touches guest memory.
-//! vCPUs stop first, since one of them may wait for a device, and go on last.
+//! Invariant: while a VM is paused, none of its vCPUs is in guest mode and none of its devices touches
+//! guest memory. vCPUs stop first, since one of them may wait for a device, and go on last.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -119,7 +119,8 @@ impl Control {
         self.gate.open();
     }
 
-    /// The run is over: frees what is paused, and hands over what is to be taken apart; `None` if that was done.
+    /// The run is over: frees what is paused, and hands over what is to be taken apart; `None` if that was
+    /// done.
     pub(super) fn end(&self) -> Option<Running> {
         self.stopping.store(true, Ordering::SeqCst);
         let mut guard = self.lock();

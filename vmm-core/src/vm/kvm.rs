@@ -74,8 +74,9 @@ pub(super) fn create_vm(kvm: &Kvm, memory: &Memory) -> Result<VmFd, StartError> 
     Ok(vm)
 }
 
-/// Masks all lines of the two 8259s, as firmware would. Kernels on hardware-reduced ACPI leave these controllers alone, so
-/// that a line that is raised early, as the power button's may be, would reach a kernel that can't take it yet.
+/// Masks all lines of the two 8259s, as firmware would. Kernels on hardware-reduced ACPI leave these
+/// controllers alone, so that a line that is raised early, as the power button's may be, would reach a
+/// kernel that can't take it yet.
 fn mask_legacy_controllers(vm: &VmFd) -> Result<(), kvm_ioctls::Error> {
     const ALL_LINES: u8 = 0xff;
     for chip_id in [KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE] {

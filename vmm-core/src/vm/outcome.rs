@@ -45,8 +45,8 @@ impl Outcome {
         event.filter(|_| is_first)
     }
 
-    /// Waits until there is a reason to end, `deadline` is past, or there may be another deadline; returns whether there is a
-    /// reason.
+    /// Waits until there is a reason to end, `deadline` is past, or there may be another deadline; returns
+    /// whether there is a reason.
     pub(super) fn wait_for_end(&self, deadline: Option<Instant>) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         while state.exit.is_none() && !std::mem::take(&mut state.rearmed) {

@@ -8,8 +8,8 @@ use crate::layout::{PANIC_PORT, POWER_BUTTON_GSI};
 /// What a button's driver is told when it was pressed (ACPI 6.4, section 4.8.3.1).
 const PRESSED: u8 = 0x80;
 
-/// A control-method power button (ACPI 6.4, section 4.8.2.2.1.2), and the generic event device (section 5.6.9) whose
-/// interrupt says that it was pressed.
+/// A control-method power button (ACPI 6.4, section 4.8.2.2.1.2), and the generic event device (section
+/// 5.6.9) whose interrupt says that it was pressed.
 pub(super) fn power_button(aml: &mut Vec<u8>) {
     aml::Device::new(
         "_SB_.PWRB".into(),

@@ -91,15 +91,16 @@ impl Buffer {
     }
 }
 
-/// The keyboard of a VM's serial port: what is written here, the guest reads from `/dev/ttyS0`. Clones are the same thing;
-/// it outlives its VM without harm.
+/// The keyboard of a VM's serial port: what is written here, the guest reads from `/dev/ttyS0`. Clones are
+/// the same thing; it outlives its VM without harm.
 ///
-/// Up to 4 KiB wait for the guest, from before its driver is there on. It gets them as fast as it takes them; where its
-/// programs read slower than its driver does, Linux holds some hundred KiB, and with `stty crtscts` stops the flow instead
-/// of losing what is more. A terminal that is not raw cuts lines that are longer than 4095 bytes.
+/// Up to 4 KiB wait for the guest, from before its driver is there on. It gets them as fast as it takes
+/// them; where its programs read slower than its driver does, Linux holds some hundred KiB, and with `stty
+/// crtscts` stops the flow instead of losing what is more. A terminal that is not raw cuts lines that are
+/// longer than 4095 bytes.
 ///
-/// [`Write::write`] waits for room without end; it fails with [`BrokenPipe`](io::ErrorKind::BrokenPipe) once the VM has
-/// ended.
+/// [`Write::write`] waits for room without end; it fails with [`BrokenPipe`](io::ErrorKind::BrokenPipe)
+/// once the VM has ended.
 #[derive(Clone)]
 pub struct ConsoleInput {
     port: Arc<SerialPort>,
