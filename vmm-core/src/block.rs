@@ -3,12 +3,14 @@
 mod backend;
 mod device;
 mod file;
+mod reports;
 mod request;
 mod transfer;
 
 pub use backend::BlockBackend;
 pub(crate) use device::{Block, info};
 pub use file::{FileBackend, FileBackendError};
+pub(crate) use reports::ErrorReports;
 pub use transfer::{MAX_TRANSFER_BYTES, ReadTarget, WriteSource};
 
 /// The unit of all addresses in requests.

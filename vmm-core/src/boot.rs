@@ -78,7 +78,7 @@ pub(crate) fn load(
         .map_or(INITRD_LIMIT, |header| u64::from(header.initrd_addr_max));
     let room = image.end..low_ram_end.min(reach.saturating_add(1));
     let initrd = load_initrd(config, memory, room)?;
-    let tables = acpi::tables(config.vcpus, devices);
+    let tables = acpi::tables(config.vcpus, devices, config.watchdog);
     write_tables(config, memory, &tables)
         .and_then(|()| match entry {
             BootEntry::Linux(_) => {

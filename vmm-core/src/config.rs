@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::block::{BlockBackend, SECTOR_BYTES};
 use crate::boot::{BootProtocol, RECOMMENDED_COMMAND_LINE, check_command_line};
 use crate::error::StartError;
+use crate::event::Event;
 use crate::kernel::KernelSource;
 use crate::layout::MAX_VIRTIO_DEVICES;
 use crate::rate::RateLimiter;
@@ -17,8 +18,8 @@ pub const MAX_VCPUS: u8 = 32;
 pub const MIN_MEMORY_MIB: u32 = 16;
 /// The memory of a VM for which none is asked for, in MiB: enough for a distribution's kernel and a shell.
 const DEFAULT_MEMORY_MIB: u32 = 256;
-/// The most drives that a VM can have; vsock and entropy take the other two device slots.
-pub const MAX_DRIVES: usize = MAX_VIRTIO_DEVICES - 2;
+/// The most drives that a VM can have; vsock, balloon and entropy take the other three device slots.
+pub const MAX_DRIVES: usize = MAX_VIRTIO_DEVICES - 3;
 /// The longest serial number of a drive, in bytes (virtio 1.2, section 5.2.6).
 pub const MAX_SERIAL_BYTES: usize = 20;
 /// The lowest vsock address that a guest can have; lower ones are reserved.
@@ -45,11 +46,24 @@ pub struct VmConfig {
     /// The guest's vsock address, [`MIN_GUEST_CID`] or higher, or `None`, as at first, for no vsock device. It
     /// means something to this VM alone: several VMs in a process may have the same one.
     pub vsock_cid: Option<u32>,
+    /// Whether the guest has a balloon (Linux' module `virtio_balloon`), by which it reports memory that it
+    /// does not use, which goes back to the host, and by which
+    /// [`Vm::set_balloon_mib`](crate::Vm::set_balloon_mib) takes more. No at first.
+    pub balloon: bool,
+    /// Whether the guest finds a watchdog (ACPI's WDAT; on Linux the module `wdat_wdt`), which resets the
+    /// machine if the guest has started it and does not kick it in time: [`Event::WatchdogExpired`], then
+    /// [`Exit::Reboot`](crate::Exit::Reboot). No at first.
+    pub watchdog: bool,
     /// Where the guest's serial port prints; nowhere at first. Written by vCPU threads one byte at a time, so that a
     /// buffering writer pays off; flushed once, after the VM has stopped. Errors are ignored. What a guest
     /// prints has no limit. A write that blocks holds up the guest, and the end of
     /// [`Vm::stop`](crate::Vm::stop).
     pub console: Box<dyn Write + Send>,
+    /// Called for each [`Event`] of the VM, on the thread of the VM that meets it; nobody is told at first.
+    /// It must return soon, and not wait for the VM: the guest or one of its devices stands still
+    /// meanwhile. A panic in it ends this VM, with [`RunError::ThreadDied`](crate::RunError::ThreadDied) if
+    /// there is no other reason yet.
+    pub on_event: Option<Box<dyn Fn(Event) + Send + Sync>>,
 }
 
 impl fmt::Debug for VmConfig {
@@ -63,6 +77,8 @@ impl fmt::Debug for VmConfig {
             .field("memory_mib", &self.memory_mib)
             .field("drives", &self.drives)
             .field("vsock_cid", &self.vsock_cid)
+            .field("balloon", &self.balloon)
+            .field("watchdog", &self.watchdog)
             .finish_non_exhaustive()
     }
 }
@@ -112,7 +128,10 @@ impl VmConfig {
             memory_mib: DEFAULT_MEMORY_MIB,
             drives: Vec::new(),
             vsock_cid: None,
+            balloon: false,
+            watchdog: false,
             console: Box::new(io::sink()),
+            on_event: None,
         }
     }
 

@@ -140,6 +140,23 @@ pub enum StartError {
     },
 }
 
+/// Why a balloon can't be set.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BalloonError {
+    /// The VM was started without one.
+    #[error("this VM has no balloon: start it with `balloon` set in its configuration")]
+    NoBalloon,
+    /// The guest does not have so much.
+    #[error("{asked_mib} MiB asked for from a guest that has {memory_mib}")]
+    TooLarge {
+        /// How much was asked for.
+        asked_mib: u32,
+        /// The VM's memory.
+        memory_mib: u32,
+    },
+}
+
 /// Why a VM that had started could not go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -164,7 +181,7 @@ pub enum RunError {
     },
     /// One of the VM's threads ended on its own.
     #[error(
-        "the thread {name} of the VM died; a panic in a block backend or console writer does that"
+        "the thread {name} of the VM died; a panic in a block backend, a console writer or `on_event` does that"
     )]
     ThreadDied {
         /// The thread's name.

@@ -44,6 +44,8 @@ pub(crate) const KVM_TSS: usize = 0xfffb_d000;
 /// One more page for KVM: identity-mapping page table.
 pub(crate) const KVM_IDENTITY_MAP: u64 = 0xfffb_c000;
 
+/// Interrupt line of the power button: that of a second serial port, which there is none of.
+pub(crate) const POWER_BUTTON_GSI: u32 = 3;
 /// Interrupt line of the serial port.
 pub(crate) const SERIAL_GSI: u32 = 4;
 /// Interrupt line of the first virtio-mmio device; the others follow.
@@ -71,5 +73,23 @@ pub(crate) const SLEEP_STATUS_PORT: u16 = 0x601;
 pub(crate) const RESET_PORT: u16 = 0x602;
 /// What the guest writes to [`RESET_PORT`] to reset the machine.
 pub(crate) const RESET_VALUE: u8 = 1;
+/// Where a guest says that it has booted: it writes [`BOOT_MARK_VALUE`], one byte, to this I/O port. The
+/// first time counts, for [`Event::Booted`](crate::Event::Booted) and
+/// [`Vm::boot_time`](crate::Vm::boot_time).
+///
+/// A program of root's, for instance an initramfs' init, does it with `ioperm(0x604, 1, 1); outb(1,
+/// 0x604);`, and a shell where the kernel has `/dev/port` with `printf '\001' | dd of=/dev/port bs=1
+/// seek=1540`.
+pub const BOOT_MARK_PORT: u16 = 0x604;
+/// What a guest writes to [`BOOT_MARK_PORT`].
+pub const BOOT_MARK_VALUE: u8 = 1;
+/// Where a guest's kernel tells of its crash, the port that QEMU's pvpanic device has.
+pub(crate) const PANIC_PORT: u16 = 0x505;
+/// The watchdog's count, two bytes.
+pub(crate) const WATCHDOG_COUNT_PORT: u16 = 0x610;
+/// The watchdog's control register.
+pub(crate) const WATCHDOG_CONTROL_PORT: u16 = 0x612;
+/// A write here starts the watchdog's count again.
+pub(crate) const WATCHDOG_KICK_PORT: u16 = 0x613;
 /// Sleep type that `\_S5` names: power off.
 pub(crate) const SLEEP_TYPE_S5: u8 = 5;

@@ -25,13 +25,18 @@
 //!
 //! No PCI and no firmware: the kernel is entered through the 64-bit Linux boot protocol, or by PVH
 //! ([`BootProtocol`]), and finds its processors, its serial port and its virtio-mmio 1.2 devices
-//! (disks, vsock, entropy) in ACPI tables. A [`Kernel`] that is opened once starts any number of VMs,
-//! which share the pages that they don't change. The interrupt controllers and timers are KVM's. Guest
-//! memory starts at address 0, leaves a hole between 3 and 4 GiB, and goes on above it.
+//! (disks, vsock, balloon, entropy) in ACPI tables. A [`Kernel`] that is opened once starts any number
+//! of VMs, which share the pages that they don't change. The interrupt controllers and timers are
+//! KVM's. Guest memory starts at address 0, leaves a hole between 3 and 4 GiB, and goes on above it.
 //!
 //! A drive's bytes move between its backend and the guest's memory without a copy in between, if the backend
 //! has them in a file. Drives may have a queue for each vCPU, and [`RateLimiter`]s that can be changed at any
 //! time.
+//!
+//! The same tables name a power button ([`Vm::press_power_button`]; Linux' module `button`), on request a
+//! watchdog ([`VmConfig::watchdog`]; `wdat_wdt`), and the port of QEMU's pvpanic device (`pvpanic-mmio`).
+//! A write to [`BOOT_MARK_PORT`] says that the guest has booted. What happens reaches the embedder as
+//! [`Event`]s, and what it types ([`Vm::console_input`]) the guest's serial port.
 //!
 //! # What it does to its process
 //!
@@ -45,12 +50,15 @@
 //!
 //! # Limits
 //!
-//! x86-64 Linux hosts and guests only; no PCI, network, graphics, hot plug or serial input.
+//! x86-64 Linux hosts and guests only; no PCI, network, graphics or hot plug. A [paused](Vm::pause) guest's
+//! clock stands still, so its time of day is late afterwards.
 
+mod balloon;
 mod block;
 mod boot;
 mod config;
 mod error;
+mod event;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -73,8 +81,11 @@ pub use boot::{BootProtocol, CommandLineError, RECOMMENDED_COMMAND_LINE};
 pub use config::{
     Drive, MAX_DRIVES, MAX_SERIAL_BYTES, MAX_VCPUS, MIN_GUEST_CID, MIN_MEMORY_MIB, VmConfig,
 };
-pub use error::{RunError, StartError};
+pub use error::{BalloonError, RunError, StartError};
+pub use event::{CrashKind, DiskOperation, Event};
 pub use kernel::{Kernel, KernelError, KernelSource};
+pub use layout::{BOOT_MARK_PORT, BOOT_MARK_VALUE};
+pub use machine::ConsoleInput;
 pub use rate::{RateLimit, RateLimitError, RateLimiter, RateLimits};
 pub use thread::kick_signal;
 pub use vm::{Exit, Vm, VmHandle};

@@ -3,16 +3,27 @@
 //! Invariant: no access, whatever its address, size or value, does anything but what is written here;
 //! unknown ones read as ones and are lost when written.
 
+mod marks;
+mod power_button;
 mod serial;
+mod watchdog;
 
-use std::sync::{Mutex, PoisonError};
+pub(crate) use marks::BootTime;
+pub(crate) use power_button::PowerButton;
+pub use serial::ConsoleInput;
+pub(crate) use serial::SerialPort;
+pub(crate) use watchdog::{WATCHDOG_PERIOD_MS, WATCHDOG_RUNNING, Watchdog};
 
-use serial::SerialPort;
+use std::sync::Arc;
+use std::time::Instant;
 
+use marks::Marks;
+
+use crate::event::Events;
 use crate::layout::{
-    KEYBOARD_COMMAND_PORT, KEYBOARD_DATA_PORT, KEYBOARD_RESET, RESET_PORT, RESET_VALUE,
-    SERIAL_PORT, SERIAL_PORTS, SLEEP_CONTROL_PORT, SLEEP_STATUS_PORT, SLEEP_TYPE_S5, VIRTIO_MMIO,
-    VIRTIO_MMIO_STRIDE,
+    BOOT_MARK_PORT, KEYBOARD_COMMAND_PORT, KEYBOARD_DATA_PORT, KEYBOARD_RESET, PANIC_PORT,
+    RESET_PORT, RESET_VALUE, SERIAL_PORT, SERIAL_PORTS, SLEEP_CONTROL_PORT, SLEEP_STATUS_PORT,
+    SLEEP_TYPE_S5, VIRTIO_MMIO, VIRTIO_MMIO_STRIDE, WATCHDOG_COUNT_PORT, WATCHDOG_KICK_PORT,
 };
 use crate::virtio::MmioTransport;
 
@@ -30,14 +41,26 @@ pub(crate) enum PowerEvent {
 
 /// The devices of one VM.
 pub(crate) struct Machine {
-    serial: Mutex<SerialPort>,
+    serial: Arc<SerialPort>,
+    marks: Marks,
+    watchdog: Option<Watchdog>,
     transports: Vec<MmioTransport>,
 }
 
 impl Machine {
-    fn new(serial: SerialPort, transports: Vec<MmioTransport>) -> Self {
+    /// The machine of a VM that was started at `started`.
+    pub(crate) fn new(
+        serial: Arc<SerialPort>,
+        transports: Vec<MmioTransport>,
+        watchdog: Option<Watchdog>,
+        started: Instant,
+        boot_time: BootTime,
+        events: Events,
+    ) -> Self {
         Self {
-            serial: Mutex::new(serial),
+            serial,
+            marks: Marks::new(started, boot_time, events),
+            watchdog,
             transports,
         }
     }
@@ -46,13 +69,19 @@ impl Machine {
         &self.transports
     }
 
+    pub(crate) fn watchdog(&self) -> Option<&Watchdog> {
+        self.watchdog.as_ref()
+    }
+
     /// Handles reads of one or more bytes from a port.
     pub(crate) fn port_in(&self, port: u16, data: &mut [u8]) {
         data.fill(0xff);
         if let Some(register) = within(port, SERIAL_PORT, SERIAL_PORTS) {
-            let mut serial = self.serial.lock().unwrap_or_else(PoisonError::into_inner);
-            data.iter_mut()
-                .for_each(|byte| *byte = serial.read(register));
+            self.serial.read(register, data);
+        } else if port == PANIC_PORT {
+            data.fill(Marks::understood_crashes());
+        } else if let Some(watchdog) = self.watchdog.as_ref().filter(|_| is_watchdog(port)) {
+            watchdog.read(port, data, Instant::now());
         } else if port == SLEEP_STATUS_PORT || is_keyboard(port) {
             data.fill(0);
         }
@@ -61,10 +90,11 @@ impl Machine {
     /// Handles writes of one or more bytes to a port.
     pub(crate) fn port_out(&self, port: u16, data: &[u8]) -> Option<PowerEvent> {
         if let Some(register) = within(port, SERIAL_PORT, SERIAL_PORTS) {
-            let mut serial = self.serial.lock().unwrap_or_else(PoisonError::into_inner);
-            for byte in data {
-                serial.write(register, *byte);
-            }
+            self.serial.write(register, data);
+            return None;
+        }
+        if let Some(watchdog) = self.watchdog.as_ref().filter(|_| is_watchdog(port)) {
+            watchdog.write(port, data, Instant::now());
             return None;
         }
         let value = *data.first()?;
@@ -77,6 +107,14 @@ impl Machine {
             RESET_PORT => (value == RESET_VALUE).then_some(PowerEvent::Reset),
             port if port == u16::from(KEYBOARD_COMMAND_PORT) => {
                 (value == KEYBOARD_RESET).then_some(PowerEvent::Reset)
+            }
+            BOOT_MARK_PORT => {
+                self.marks.boot(value);
+                None
+            }
+            PANIC_PORT => {
+                self.marks.crash(value);
+                None
             }
             _ => None,
         }
@@ -109,6 +147,10 @@ fn is_keyboard(port: u16) -> bool {
     [KEYBOARD_DATA_PORT, KEYBOARD_COMMAND_PORT]
         .map(u16::from)
         .contains(&port)
+}
+
+fn is_watchdog(port: u16) -> bool {
+    (WATCHDOG_COUNT_PORT..=WATCHDOG_KICK_PORT).contains(&port)
 }
 
 /// The offset of `port` in the `count` ports from `first` on.

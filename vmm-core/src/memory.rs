@@ -5,11 +5,15 @@
     reason = "mapping a file over memory has no safe interface"
 )]
 
+mod give_back;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
+
+pub(crate) use give_back::give_back;
 
 use crate::error::StartError;
 use crate::layout::{MMIO_GAP_END, MMIO_GAP_START};

@@ -10,9 +10,10 @@ pub(crate) use chain::{Chain, ChainError, Segments};
 pub(crate) use interrupt::Interrupt;
 pub(crate) use mmio::MmioTransport;
 pub(crate) use queue::{QueueError, ServedQueue, Verdict};
-pub(crate) use worker::{Event, Worker};
+pub(crate) use worker::{Event, PausedWorker, Worker};
 
 use std::os::fd::RawFd;
+use std::sync::Arc;
 
 use virtio_bindings::bindings::virtio_config::VIRTIO_F_VERSION_1;
 use virtio_bindings::bindings::virtio_ring::{
@@ -36,6 +37,24 @@ pub(crate) struct DeviceInfo {
     pub(crate) config: Vec<u8>,
 }
 
+/// A configuration space that changes while the device is there.
+pub(crate) trait LiveConfig: Send + Sync {
+    /// Fills `data` with what lies at `offset`; what passes the end stays as it is.
+    fn read(&self, offset: usize, data: &mut [u8]);
+
+    /// Handles the driver's write.
+    fn write(&self, offset: usize, data: &[u8]);
+
+    /// A number that changes whenever the device changes the space (virtio 1.2, section 2.5.2).
+    fn generation(&self) -> u32;
+
+    /// Called once, with what tells the driver of changes.
+    fn connect(&self, interrupt: Interrupt);
+
+    /// The VM has ended: lets go of that.
+    fn disconnect(&self);
+}
+
 /// The part of a device that runs on its worker thread.
 ///
 /// A device is either idle or active. `activate` makes it active and `reset` idle again; `serve` is only
@@ -46,6 +65,11 @@ pub(crate) trait Handler: Send {
 
     /// Called when the driver has reset the device: it keeps nothing of what went before.
     fn reset(&mut self);
+
+    /// The device's configuration space, if it changes; the one in [`DeviceInfo`] is not used then.
+    fn live_config(&self) -> Option<Arc<dyn LiveConfig>> {
+        None
+    }
 
     /// Descriptors, at most [`MAX_SOURCES`](worker::MAX_SOURCES), by which the host side asks for calls of `serve`: when one becomes
     /// readable, with [`Event::Source`] and its place among them. The handler reads it empty.

@@ -1,19 +1,23 @@
 //! A VM's life: start, run, one reason to end, and the taking apart.
 
 mod build;
+mod control;
 mod devices;
 mod kvm;
+mod outcome;
 mod supervise;
 
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use self::control::Control;
+use self::outcome::Outcome;
+use crate::balloon::SharedBalloon;
 use crate::config::VmConfig;
-use crate::error::{RunError, StartError};
-use crate::machine::PowerEvent;
-use crate::vcpu::Stop;
+use crate::error::{BalloonError, RunError, StartError};
+use crate::machine::{BootTime, ConsoleInput, PowerButton, SerialPort};
 use crate::vsock::{Shared, VsockHost};
 
 /// Why a run ended.
@@ -21,8 +25,9 @@ use crate::vsock::{Shared, VsockHost};
 pub enum Exit {
     /// The guest switched itself off.
     PowerOff,
-    /// The guest reset itself: it rebooted, panicked with `panic=-1`, or made a triple fault. The VM does not
-    /// start again by itself.
+    /// The guest was reset: it rebooted, panicked with `panic=-1`, or made a triple fault, or its watchdog
+    /// expired ([`Event::WatchdogExpired`](crate::Event::WatchdogExpired) tells that apart). The VM does
+    /// not start again by itself.
     Reboot,
     /// [`Vm::stop`] was called, or the VM was dropped.
     Stopped,
@@ -35,12 +40,23 @@ pub enum Exit {
 #[derive(Clone, Debug)]
 pub struct VmHandle {
     outcome: Arc<Outcome>,
+    control: Arc<Control>,
 }
 
 impl VmHandle {
     /// Does what [`Vm::stop`] does.
     pub fn stop(&self) {
-        self.outcome.end(Exit::Stopped);
+        let _may_have_ended = self.outcome.end(Exit::Stopped);
+    }
+
+    /// Does what [`Vm::pause`] does.
+    pub fn pause(&self) {
+        self.control.pause();
+    }
+
+    /// Does what [`Vm::resume`] does.
+    pub fn resume(&self) {
+        self.control.resume();
     }
 
     /// Does what [`Vm::wait_timeout`] does.
@@ -57,70 +73,14 @@ impl VmHandle {
 /// Dropping it stops the guest, as [`stop`](Self::stop) does, and waits until all of the VM's threads have ended.
 pub struct Vm {
     outcome: Arc<Outcome>,
+    control: Arc<Control>,
+    serial: Arc<SerialPort>,
+    power_button: Arc<PowerButton>,
+    boot_time: BootTime,
+    /// With the memory of the VM, in MiB.
+    balloon: Option<(SharedBalloon, u32)>,
     vsock: Option<Arc<Shared>>,
     supervisor: Option<JoinHandle<()>>,
-}
-
-/// The first reason to end, and whether everything has been taken apart.
-#[derive(Debug, Default)]
-struct Outcome {
-    state: Mutex<OutcomeState>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct OutcomeState {
-    exit: Option<Exit>,
-    finished: bool,
-}
-
-impl Outcome {
-    /// Ends the run for this reason, unless there is one already.
-    fn end(&self, exit: Exit) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.exit.get_or_insert(exit);
-        self.changed.notify_all();
-    }
-
-    fn end_for(&self, stop: Stop) {
-        match stop {
-            Stop::Asked => {}
-            Stop::Power(PowerEvent::Off) => self.end(Exit::PowerOff),
-            Stop::Power(PowerEvent::Reset) => self.end(Exit::Reboot),
-            Stop::Failed(error) => self.end(Exit::Failed(Arc::new(error))),
-        }
-    }
-
-    /// Waits until there is a reason to end.
-    fn wait_for_end(&self) {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ended = self.changed.wait_while(state, |state| state.exit.is_none());
-    }
-
-    /// Everything has been taken apart.
-    fn finish(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.finished = true;
-        self.changed.notify_all();
-    }
-
-    /// Waits until everything has been taken apart; `None` if that takes longer than to `deadline`.
-    fn wait_for_finish(&self, deadline: Option<Instant>) -> Option<Exit> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while !state.finished {
-            let Some(deadline) = deadline else {
-                state = self
-                    .changed
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let left = deadline.checked_duration_since(Instant::now())?;
-            let waited = self.changed.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        state.exit.clone()
-    }
 }
 
 impl Vm {
@@ -138,6 +98,7 @@ impl Vm {
     pub fn handle(&self) -> VmHandle {
         VmHandle {
             outcome: Arc::clone(&self.outcome),
+            control: Arc::clone(&self.control),
         }
     }
 
@@ -147,11 +108,75 @@ impl Vm {
         self.vsock.as_ref().map(|s| VsockHost::new(Arc::clone(s)))
     }
 
+    /// The keyboard of the guest's serial port.
+    #[must_use]
+    pub fn console_input(&self) -> ConsoleInput {
+        ConsoleInput::new(Arc::clone(&self.serial))
+    }
+
+    /// Presses the guest's power button, which asks it to shut down: systemd does, and so does whatever
+    /// else reads the button's key (Linux needs the module `button`). A press before the guest listens, or
+    /// after the end of the run, is lost. Nothing says whether the guest will obey: wait for its end, and
+    /// [`stop`](Self::stop) it if that does not come.
+    pub fn press_power_button(&self) {
+        self.power_button.press();
+    }
+
+    /// How long the guest took, from the call of [`start`](Self::start) on, until it said that it has
+    /// booted by a write to [`BOOT_MARK_PORT`](crate::BOOT_MARK_PORT); `None` if it has not said so.
+    #[must_use]
+    pub fn boot_time(&self) -> Option<Duration> {
+        self.boot_time.get()
+    }
+
+    /// Asks the guest to leave `mib` MiB of its memory to the host, altogether; 0 gives everything back.
+    /// The guest does it when its driver is there, as far as it can, and takes memory back when it would
+    /// run out: [`balloon_mib`](Self::balloon_mib) tells how far it is.
+    ///
+    /// # Errors
+    /// [`BalloonError`] if the VM has no balloon, or less memory; nothing has changed then.
+    pub fn set_balloon_mib(&self, mib: u32) -> Result<(), BalloonError> {
+        let (balloon, memory_mib) = self.balloon.as_ref().ok_or(BalloonError::NoBalloon)?;
+        if mib > *memory_mib {
+            return Err(BalloonError::TooLarge {
+                asked_mib: mib,
+                memory_mib: *memory_mib,
+            });
+        }
+        balloon.ask_for(mib);
+        Ok(())
+    }
+
+    /// How many MiB of its memory the guest says it leaves to the host for
+    /// [`set_balloon_mib`](Self::set_balloon_mib); `None` if the VM has no balloon. A guest may lie.
+    #[must_use]
+    pub fn balloon_mib(&self) -> Option<u32> {
+        let (balloon, memory_mib) = self.balloon.as_ref()?;
+        Some(balloon.given_mib().min(*memory_mib))
+    }
+
+    /// Makes the guest stand still until [`resume`](Self::resume). When it returns, no vCPU runs and no
+    /// device touches guest memory; or the run is ending, which any thread may bring about meanwhile. It
+    /// waits for calls to backends, the console and `on_event` that are under way, and takes some
+    /// milliseconds otherwise. Does nothing if the VM is paused, or has ended. Any thread may call it, but
+    /// not `on_event`.
+    ///
+    /// The guest's KVM clock stands still, and its watchdog with it, so that its timers and soft-lockup
+    /// detection notice nothing; its time of day is then late by the time that it was paused.
+    pub fn pause(&self) {
+        self.control.pause();
+    }
+
+    /// Lets a paused guest go on. Does nothing if the VM is not paused, or has ended.
+    pub fn resume(&self) {
+        self.control.resume();
+    }
+
     /// Ends the run by force, as if the power was cut: what the guest has not flushed may be lost. Returns at
     /// once; [`wait`](Self::wait) returns when it is done. Does nothing if the run has ended. Any thread may
     /// call it, any number of times.
     pub fn stop(&self) {
-        self.outcome.end(Exit::Stopped);
+        let _may_have_ended = self.outcome.end(Exit::Stopped);
     }
 
     /// Waits for the end of the run. When it returns, no vCPU runs, no backend is called any more, the

@@ -4,13 +4,16 @@
 
 use std::io;
 use std::os::fd::RawFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use virtio_bindings::bindings::virtio_blk as blk;
 
 use super::request::{HEADER_BYTES, MAX_RANGE_SECTORS, MAX_RANGES, Request, RequestError};
-use super::{BlockBackend, MAX_TRANSFER_BYTES, ReadTarget, SECTOR_BYTES, WriteSource};
+use super::{
+    BlockBackend, ErrorReports, MAX_TRANSFER_BYTES, ReadTarget, SECTOR_BYTES, WriteSource,
+};
 use crate::config::{Drive, MAX_SERIAL_BYTES, MAX_VCPUS};
 use crate::memory::Memory;
 use crate::rate::RateGate;
@@ -82,6 +85,7 @@ pub(crate) struct Block {
     /// Whether the driver flushes when it wants durability. If not, each write is flushed.
     driver_flushes: bool,
     gate: RateGate,
+    reports: Arc<Mutex<ErrorReports>>,
 }
 
 impl Block {
@@ -97,7 +101,13 @@ impl Block {
             stopping,
             driver_flushes: false,
             gate: RateGate::new(&drive.limiter)?,
+            reports: Arc::default(),
         })
+    }
+
+    /// The same device, which reports what fails.
+    pub(crate) fn reporting_to(self, reports: Arc<Mutex<ErrorReports>>) -> Self {
+        Self { reports, ..self }
     }
 
     /// Serves one request and writes its status, unless its turn has not come.
@@ -112,11 +122,16 @@ impl Block {
         if !self.gate.admits(1, bytes) {
             return Verdict::Later;
         }
-        let (status, written) = match parsed.map(|request| self.execute(memory, chain, &request)) {
+        let executed = parsed.map(|request| {
+            let result = self.execute(memory, chain, &request);
+            result.map_err(|error| (error, request.operation()))
+        });
+        let (status, written) = match executed {
             Ok(Ok(written)) => (blk::VIRTIO_BLK_S_OK, written),
-            Ok(Err(error)) => {
+            Ok(Err((error, operation))) => {
                 if !self.is_stopping() {
-                    tracing::warn!(%error, "a disk request failed");
+                    let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+                    reports.report(operation, error, Instant::now());
                 }
                 (blk::VIRTIO_BLK_S_IOERR, 0)
             }

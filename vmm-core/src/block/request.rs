@@ -6,6 +6,7 @@
 use virtio_bindings::bindings::virtio_blk as blk;
 
 use super::SECTOR_BYTES;
+use crate::event::DiskOperation;
 use crate::memory::Memory;
 use crate::virtio::{Chain, ChainError};
 
@@ -65,6 +66,17 @@ impl Request {
         match self {
             Self::Read { length, .. } | Self::Write { length, .. } => *length,
             _ => 0,
+        }
+    }
+
+    /// What it asks of the backend; reading the serial number counts as reading.
+    pub(super) fn operation(&self) -> DiskOperation {
+        match self {
+            Self::Read { .. } | Self::GetId => DiskOperation::Read,
+            Self::Write { .. } => DiskOperation::Write,
+            Self::Flush => DiskOperation::Flush,
+            Self::Discard(_) => DiskOperation::Discard,
+            Self::WriteZeroes(_) => DiskOperation::WriteZeroes,
         }
     }
 

@@ -1,7 +1,10 @@
 //! ACPI tables of a hardware-reduced machine without PCI.
 //!
-//! RSDP → XSDT → FADT (→ DSDT) and MADT, packed from [`ACPI`] on, the RSDP first, since kernels that are
-//! not told its address search for it there.
+//! RSDP → XSDT → FADT (→ DSDT), MADT and WDAT, packed from [`ACPI`] on, the RSDP first, since kernels that
+//! are not told its address search for it there.
+
+mod platform;
+mod watchdog;
 
 use acpi_tables::Aml;
 use acpi_tables::aml;
@@ -51,8 +54,9 @@ impl AcpiTables {
     }
 }
 
-/// Builds the tables for `vcpus` processors and `devices` virtio-mmio devices.
-pub(super) fn tables(vcpus: u8, devices: usize) -> AcpiTables {
+/// Builds the tables for `vcpus` processors and `devices` virtio-mmio devices, and for a watchdog if there
+/// is one.
+pub(super) fn tables(vcpus: u8, devices: usize, has_watchdog: bool) -> AcpiTables {
     let mut tables = AcpiTables {
         bytes: vec![0; Rsdp::len()],
     };
@@ -62,6 +66,9 @@ pub(super) fn tables(vcpus: u8, devices: usize) -> AcpiTables {
     let mut xsdt = XSDT::new(OEM_ID, OEM_TABLE, OEM_REVISION);
     xsdt.add_entry(fadt);
     xsdt.add_entry(madt);
+    if has_watchdog {
+        xsdt.add_entry(tables.push(&watchdog::wdat()));
+    }
     let xsdt = tables.push(&xsdt);
     let mut rsdp = Vec::new();
     Rsdp::new(OEM_ID, xsdt).to_aml_bytes(&mut rsdp);
@@ -125,6 +132,8 @@ fn dsdt(vcpus: u8, devices: usize) -> Sdt {
         processor(id, &mut aml);
     }
     serial_port(&mut aml);
+    platform::power_button(&mut aml);
+    platform::crash_port(&mut aml);
     for (index, gsi) in (0..devices as u64).zip(VIRTIO_FIRST_GSI..) {
         virtio_device(index, gsi, &mut aml);
     }

@@ -22,8 +22,8 @@ fn table(bytes: &[u8], address: u64) -> &[u8] {
 
 #[test]
 fn acpi_tables_hang_together_and_add_up() {
-    for (vcpus, devices) in [(1, 1), (MAX_VCPUS, MAX_VIRTIO_DEVICES)] {
-        let tables = acpi::tables(vcpus, devices).bytes;
+    for (vcpus, devices, has_watchdog) in [(1, 1, false), (MAX_VCPUS, MAX_VIRTIO_DEVICES, true)] {
+        let tables = acpi::tables(vcpus, devices, has_watchdog).bytes;
         assert!(tables.starts_with(b"RSD PTR "));
         assert_eq!((sum(&tables[..20]), sum(&tables[..36])), (0, 0));
         let xsdt = table(&tables, u64_at(&tables, 24));
@@ -38,6 +38,16 @@ fn acpi_tables_hang_together_and_add_up() {
         let madt = table(&tables, u64_at(xsdt, 44));
         assert!(madt.starts_with(b"APIC"));
         assert_eq!(madt.len(), 44 + 12 + 8 * usize::from(vcpus));
+        for id in [&b"ACPI0013"[..], b"QEMU0001"] {
+            assert_eq!(count(id), 1);
+        }
+        assert_eq!(xsdt.len(), 36 + 8 * (2 + usize::from(has_watchdog)));
+        if has_watchdog {
+            let wdat = table(&tables, u64_at(xsdt, 52));
+            assert!(wdat.starts_with(b"WDAT"));
+            let entries = u32::from_le_bytes(wdat[64..68].try_into().unwrap()) as usize;
+            assert_eq!(wdat.len(), 68 + 24 * entries);
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::sync::Mutex;
 
 use vmm_sys_util::eventfd::EventFd;
 
 use super::*;
+use crate::event::Event;
 
 #[derive(Clone, Default)]
 struct Screen(Arc<Mutex<Vec<u8>>>);
@@ -19,12 +20,27 @@ impl Write for Screen {
 }
 
 fn machine() -> (Machine, Screen) {
+    machine_for(Events::default(), BootTime::default())
+}
+
+fn machine_for(events: Events, boot_time: BootTime) -> (Machine, Screen) {
     let screen = Screen::default();
     let line = Arc::new(EventFd::new(0).unwrap());
-    (
-        Machine::with_console(Box::new(screen.clone()), line, vec![]),
-        screen,
-    )
+    let serial = SerialPort::new(Box::new(screen.clone()), line);
+    let machine = Machine::new(serial, vec![], None, Instant::now(), boot_time, events);
+    (machine, screen)
+}
+
+/// Events that are written down.
+fn recorded() -> (Events, Arc<Mutex<Vec<String>>>) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let listener = Arc::clone(&told);
+    let events = Events::new(Some(Box::new(move |event: Event| {
+        let text = format!("{event:?}");
+        let name = text.split(" { after").next().unwrap().to_owned();
+        listener.lock().unwrap().push(name);
+    })));
+    (events, told)
 }
 
 #[test]
@@ -66,4 +82,37 @@ fn accesses_to_nothing_are_harmless() {
     }
     machine.port_in(0x64, &mut data[..1]);
     assert_eq!(data[0], 0, "a keyboard controller that is never busy");
+}
+
+#[test]
+fn the_boot_mark_counts_once_and_only_with_its_value() {
+    let (events, told) = recorded();
+    let boot_time = BootTime::default();
+    let (machine, _) = machine_for(events, boot_time.clone());
+    machine.port_out(BOOT_MARK_PORT, &[0]);
+    machine.port_out(BOOT_MARK_PORT, &[]);
+    assert_eq!(boot_time.get(), None);
+    machine.port_out(BOOT_MARK_PORT, &[1]);
+    let first = boot_time.get();
+    assert!(first.is_some());
+    machine.port_out(BOOT_MARK_PORT, &[1]);
+    assert_eq!(boot_time.get(), first);
+    assert_eq!(*told.lock().unwrap(), ["Booted"]);
+}
+
+#[test]
+fn each_kind_of_crash_is_told_once() {
+    let (events, told) = recorded();
+    let (machine, _) = machine_for(events, BootTime::default());
+    let mut understood = [0];
+    machine.port_in(0x505, &mut understood);
+    assert_eq!(understood, [0b11]);
+    for value in [0, 1, 1, 4, 3, 0xff] {
+        assert_eq!(machine.port_out(0x505, &[value]), None);
+    }
+    let expected = [
+        "Crashed { kind: Panicked }",
+        "Crashed { kind: CrashKernelStarts }",
+    ];
+    assert_eq!(*told.lock().unwrap(), expected);
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use kvm_ioctls::{VcpuExit, VcpuFd};
 
+use super::Gate;
 use crate::error::RunError;
 use crate::machine::{Machine, PowerEvent};
 use crate::memory::Memory;
@@ -16,6 +17,7 @@ pub(crate) struct RunContext {
     pub(crate) machine: Arc<Machine>,
     /// Set when the run is over, before the thread is kicked.
     pub(crate) stopping: Arc<AtomicBool>,
+    pub(crate) gate: Arc<Gate>,
     /// KVM maps this memory into the guest, so it must stay mapped here while the vCPU can run.
     pub(crate) _memory: Memory,
 }
@@ -32,6 +34,12 @@ pub(crate) enum Stop {
 /// Runs the vCPU until something ends the run.
 pub(crate) fn run(mut vcpu: VcpuFd, context: &RunContext) -> Stop {
     while !context.stopping.load(Ordering::SeqCst) {
+        if context.gate.pass() {
+            // So that the guest does not take the pause for a processor that hangs. It fails where the
+            // guest has no use for KVM's clock.
+            let _has_no_such_clock = vcpu.kvmclock_ctrl();
+            continue;
+        }
         if let Some(stop) = step(&mut vcpu, context) {
             return stop;
         }

@@ -87,6 +87,11 @@ impl Segments {
         self.bytes
     }
 
+    /// The pieces of guest memory that it consists of.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = (GuestAddress, u32)> {
+        self.list.iter().copied()
+    }
+
     /// Copies from the buffer at `offset` into all of `target`.
     pub(crate) fn read(
         &self,

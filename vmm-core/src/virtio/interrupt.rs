@@ -4,7 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use virtio_bindings::bindings::virtio_config::VIRTIO_CONFIG_S_NEEDS_RESET;
+use virtio_bindings::bindings::virtio_config::{
+    VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_NEEDS_RESET,
+};
 use virtio_bindings::bindings::virtio_mmio::{VIRTIO_MMIO_INT_CONFIG, VIRTIO_MMIO_INT_VRING};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
@@ -42,6 +44,13 @@ impl Interrupt {
     /// Tells the driver that buffers were used.
     pub(crate) fn buffers_used(&self) {
         self.raise(VIRTIO_MMIO_INT_VRING);
+    }
+
+    /// Tells a driver that is at work that the configuration space changed.
+    pub(crate) fn config_changed(&self) {
+        if self.status() & VIRTIO_CONFIG_S_DRIVER_OK != 0 {
+            self.raise(VIRTIO_MMIO_INT_CONFIG);
+        }
     }
 
     /// Tells the driver that the device can't go on without a reset.

@@ -3,7 +3,8 @@
 //! Invariant: queues belong to the transport until the driver sets DRIVER_OK, then to the worker until the
 //! driver resets the device.
 
-use std::sync::{Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use virtio_bindings::bindings::virtio_config::{
     VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FAILED, VIRTIO_CONFIG_S_FEATURES_OK,
@@ -13,7 +14,7 @@ use virtio_bindings::bindings::virtio_mmio as reg;
 use virtio_bindings::bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
 use virtio_queue::{Queue, QueueT};
 
-use super::{DeviceInfo, Interrupt, Worker};
+use super::{DeviceInfo, Interrupt, LiveConfig, Worker};
 
 /// `virt`, little-endian.
 const MAGIC: u32 = 0x7472_6976;
@@ -29,9 +30,10 @@ const AVAILABLE_ALIGN: u32 = 2;
 const USED_ALIGN: u32 = 4;
 
 /// The register window of one device.
-#[derive(Debug)]
 pub(crate) struct MmioTransport {
     info: DeviceInfo,
+    /// The configuration space, where it is not the constant one of `info`.
+    live: Option<Arc<dyn LiveConfig>>,
     interrupt: Interrupt,
     worker: Worker,
     registers: Mutex<Registers>,
@@ -72,9 +74,19 @@ impl MmioTransport {
         Self {
             registers: Mutex::new(Registers::new(&info)),
             info,
+            live: None,
             interrupt,
             worker,
         }
+    }
+
+    /// The same window with a configuration space that changes.
+    pub(crate) fn with_live_config(mut self, live: Option<Arc<dyn LiveConfig>>) -> Self {
+        if let Some(live) = &live {
+            live.connect(self.interrupt.clone());
+        }
+        self.live = live;
+        self
     }
 
     pub(crate) fn worker(&self) -> &Worker {
@@ -89,6 +101,10 @@ impl MmioTransport {
     pub(crate) fn read(&self, offset: u32, data: &mut [u8]) {
         data.fill(0);
         if let Some(at) = offset.checked_sub(reg::VIRTIO_MMIO_CONFIG) {
+            if let Some(live) = &self.live {
+                live.read(at as usize, data);
+                return;
+            }
             let config = self.info.config.get(at as usize..).unwrap_or_default();
             for (byte, value) in data.iter_mut().zip(config) {
                 *byte = *value;
@@ -98,10 +114,13 @@ impl MmioTransport {
         }
     }
 
-    /// Handles the guest's write of `data` at `offset` of the window. No device here has a
-    /// configuration space that can be written.
+    /// Handles the guest's write of `data` at `offset` of the window.
     pub(crate) fn write(&self, offset: u32, data: &[u8]) {
-        if let Ok(data) = data.try_into() {
+        if let Some(at) = offset.checked_sub(reg::VIRTIO_MMIO_CONFIG) {
+            if let Some(live) = &self.live {
+                live.write(at as usize, data);
+            }
+        } else if let Ok(data) = data.try_into() {
             self.write_register(offset, u32::from_le_bytes(data));
         }
     }
@@ -127,6 +146,9 @@ impl MmioTransport {
             reg::VIRTIO_MMIO_QUEUE_READY => registers.queue().is_some_and(|q| q.ready()).into(),
             reg::VIRTIO_MMIO_INTERRUPT_STATUS => self.interrupt.pending(),
             reg::VIRTIO_MMIO_STATUS => self.interrupt.status(),
+            reg::VIRTIO_MMIO_CONFIG_GENERATION => {
+                self.live.as_ref().map_or(0, |live| live.generation())
+            }
             reg::VIRTIO_MMIO_SHM_LEN_LOW
             | reg::VIRTIO_MMIO_SHM_LEN_HIGH
             | reg::VIRTIO_MMIO_SHM_BASE_LOW
@@ -203,6 +225,24 @@ impl MmioTransport {
         if let Some(kick) = self.worker.kicks().get(queue as usize) {
             let _kicked_already = kick.write(1);
         }
+    }
+}
+
+impl Drop for MmioTransport {
+    fn drop(&mut self) {
+        if let Some(live) = &self.live {
+            live.disconnect();
+        }
+    }
+}
+
+impl fmt::Debug for MmioTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MmioTransport")
+            .field("info", &self.info)
+            .field("interrupt", &self.interrupt)
+            .field("registers", &self.registers)
+            .finish_non_exhaustive()
     }
 }
 

@@ -3,6 +3,11 @@
 //! The transport, on a vCPU thread, sends commands; the driver's kicks arrive as eventfds. Invariant: after
 //! [`Worker::reset`] returns, the device touches no guest memory until it is activated again.
 
+mod pausing;
+
+use pausing::PausingLane;
+pub(crate) use pausing::{PausedWorker, PausingWorker};
+
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
@@ -28,8 +33,17 @@ pub(crate) enum Event {
 }
 
 enum Command {
-    Activate { queues: Vec<Queue>, features: u64 },
-    Reset { done: SyncSender<()> },
+    Activate {
+        queues: Vec<Queue>,
+        features: u64,
+    },
+    Reset {
+        done: SyncSender<()>,
+    },
+    Pause {
+        done: SyncSender<()>,
+        resume: Receiver<()>,
+    },
     Stop,
 }
 
@@ -137,6 +151,11 @@ impl Worker {
         }
     }
 
+    /// Asks the threads to do nothing, after the requests that they are working on.
+    pub(crate) fn pause(&self) -> PausingWorker {
+        self.lanes.iter().map(Lane::pause).collect()
+    }
+
     /// Ends the threads, after the requests that they are working on.
     pub(crate) fn stop(&self) {
         for lane in &self.lanes {
@@ -146,6 +165,13 @@ impl Worker {
 }
 
 impl Lane {
+    fn pause(&self) -> PausingLane {
+        let (done, wait) = sync_channel(1);
+        let (go_on, resume) = channel();
+        self.send(Command::Pause { done, resume });
+        PausingLane::new(wait, go_on)
+    }
+
     fn reset(&self) -> Receiver<()> {
         let (done, wait) = sync_channel(1);
         self.send(Command::Reset { done });
@@ -248,6 +274,11 @@ impl Body {
                     self.queues.clear();
                     self.handler.reset();
                     let _nobody_waits = done.send(());
+                }
+                Command::Pause { done, resume } => {
+                    let _nobody_waits = done.send(());
+                    // Nothing is ever sent: the other end is dropped.
+                    let _dropped = resume.recv();
                 }
                 Command::Stop => return std::ops::ControlFlow::Break(()),
             }

@@ -4,16 +4,20 @@ use std::ffi::CStr;
 use std::io;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
+use std::time::Instant;
 
 use kvm_ioctls::VcpuFd;
 
-use super::devices::{devices, serial_line, start_devices};
+use super::control::Control;
+use super::devices::{devices, power_button, serial_line, start_devices};
 use super::supervise::Parts;
 use super::{Outcome, Vm, kvm};
+use crate::balloon::SharedBalloon;
 use crate::boot;
 use crate::config::VmConfig;
 use crate::error::{RunError, StartError};
-use crate::machine::Machine;
+use crate::event::Events;
+use crate::machine::{BootTime, Machine, SerialPort, Watchdog};
 use crate::memory;
 use crate::thread::{Role, spawn};
 use crate::vcpu::{self, CpuidTemplate, RunContext, Stop};
@@ -22,7 +26,8 @@ use crate::vsock::Shared;
 const KVM_DEVICE: &CStr = c"/dev/kvm";
 
 /// Builds the VM of `config` and lets it run.
-pub(super) fn start(config: VmConfig) -> Result<Vm, StartError> {
+pub(super) fn start(mut config: VmConfig) -> Result<Vm, StartError> {
+    let started = Instant::now();
     config.check()?;
     let kvm = kvm::open(KVM_DEVICE)?;
     let memory = memory::map(config.memory_mib)?;
@@ -35,15 +40,29 @@ pub(super) fn start(config: VmConfig) -> Result<Vm, StartError> {
         .map(Shared::new)
         .transpose()
         .map_err(host("make a descriptor for the vsock device"))?;
-    let devices = devices(&config, &stopping, vsock.as_ref())
-        .map_err(host("make the descriptors of the drives' limits"))?;
+    let events = Events::new(config.on_event.take());
+    let balloon = config.balloon.then(SharedBalloon::default);
+    let devices = devices(
+        &config,
+        &stopping,
+        vsock.as_ref(),
+        balloon.as_ref(),
+        &events,
+    )
+    .map_err(host("make the descriptors of the drives' limits"))?;
     let entry = boot::load(&config, &memory, devices.len())?;
     let cpuid = CpuidTemplate::new(&kvm)?;
     let vcpus = (0..config.vcpus)
         .map(|id| vcpu::create(&vm, &cpuid, &entry, id, config.vcpus))
         .collect::<Result<Vec<_>, _>>()?;
 
-    let serial_line = serial_line(&vm)?;
+    let serial = SerialPort::new(config.console, serial_line(&vm)?);
+    let power_button = power_button(&vm)?;
+    let boot_time = BootTime::default();
+    let watchdog = config.watchdog.then(|| {
+        let outcome = Arc::clone(&outcome);
+        Watchdog::new(Box::new(move || outcome.rearm()))
+    });
     // From here on threads exist, and an error has to take apart what there is.
     let mut workers = Vec::new();
     let transports = start_devices(&vm, &memory, &outcome, devices, &mut workers);
@@ -51,23 +70,31 @@ pub(super) fn start(config: VmConfig) -> Result<Vm, StartError> {
         Ok(transports) => (transports, None),
         Err((transports, error)) => (transports, Some(error)),
     };
-    let machine = Arc::new(Machine::with_console(
-        config.console,
-        serial_line,
+    let machine = Arc::new(Machine::new(
+        Arc::clone(&serial),
         transports,
+        watchdog,
+        started,
+        boot_time.clone(),
+        events.clone(),
     ));
-    let mut parts = Parts {
+    let parts = Parts {
         outcome,
-        stopping,
+        control: Control::new(stopping, Arc::clone(&machine), vm),
         machine,
+        serial,
+        power_button,
+        events,
         vsock,
-        vcpus: Vec::new(),
         workers,
-        vm,
         memory,
     };
-    match failed.map_or_else(|| start_vcpus(&mut parts, vcpus), Err) {
-        Ok(()) => supervise(parts),
+    match failed.map_or_else(|| start_vcpus(&parts, vcpus), Err) {
+        Ok(()) => supervise(
+            parts,
+            boot_time,
+            balloon.map(|balloon| (balloon, config.memory_mib)),
+        ),
         Err(error) => {
             parts.take_apart();
             Err(error)
@@ -75,9 +102,14 @@ pub(super) fn start(config: VmConfig) -> Result<Vm, StartError> {
     }
 }
 
-fn supervise(parts: Parts) -> Result<Vm, StartError> {
-    let outcome = Arc::clone(&parts.outcome);
+fn supervise(
+    parts: Parts,
+    boot_time: BootTime,
+    balloon: Option<(SharedBalloon, u32)>,
+) -> Result<Vm, StartError> {
+    let (outcome, control) = (Arc::clone(&parts.outcome), Arc::clone(&parts.control));
     let vsock = parts.vsock.clone();
+    let (serial, power_button) = (Arc::clone(&parts.serial), Arc::clone(&parts.power_button));
     // The parts go over a channel, so that they are still here if there is no thread to take them.
     let (hand_over, take_over) = mpsc::channel::<Parts>();
     let thread = spawn("vm-supervisor".to_owned(), Role::Other, move || {
@@ -92,6 +124,11 @@ fn supervise(parts: Parts) -> Result<Vm, StartError> {
             }
             Ok(Vm {
                 outcome,
+                control,
+                serial,
+                power_button,
+                boot_time,
+                balloon,
                 vsock,
                 supervisor: Some(thread),
             })
@@ -103,15 +140,17 @@ fn supervise(parts: Parts) -> Result<Vm, StartError> {
     }
 }
 
-fn start_vcpus(parts: &mut Parts, vcpus: Vec<VcpuFd>) -> Result<(), StartError> {
+fn start_vcpus(parts: &Parts, vcpus: Vec<VcpuFd>) -> Result<(), StartError> {
     for (id, vcpu) in (0..).zip(vcpus) {
         let context = RunContext {
             id,
             machine: Arc::clone(&parts.machine),
-            stopping: Arc::clone(&parts.stopping),
+            stopping: Arc::clone(&parts.control.stopping),
+            gate: Arc::clone(&parts.control.gate),
             _memory: parts.memory.clone(),
         };
         let outcome = Arc::clone(&parts.outcome);
+        let events = parts.events.clone();
         let name = format!("vm-vcpu{id}");
         let guard_name = name.clone();
         let thread = spawn(name, Role::Vcpu, move || {
@@ -120,11 +159,13 @@ fn start_vcpus(parts: &mut Parts, vcpus: Vec<VcpuFd>) -> Result<(), StartError> 
                 unwound: Some(guard_name),
             };
             let stop = vcpu::run(vcpu, &context);
+            if let Some(event) = guard.outcome.end_for(stop) {
+                events.tell(event);
+            }
             guard.unwound = None;
-            guard.outcome.end_for(stop);
         })
         .map_err(host("start a vCPU's thread"))?;
-        parts.vcpus.push(thread);
+        parts.control.add(thread);
     }
     Ok(())
 }
@@ -138,8 +179,8 @@ struct VcpuGuard {
 impl Drop for VcpuGuard {
     fn drop(&mut self) {
         if let Some(name) = self.unwound.take() {
-            self.outcome
-                .end_for(Stop::Failed(RunError::ThreadDied { name }));
+            let died = Stop::Failed(RunError::ThreadDied { name });
+            let _no_event = self.outcome.end_for(died);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! A VM's virtio devices: which there are, their threads, and their wires to the guest.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use kvm_ioctls::{IoEventAddress, VmFd};
@@ -12,13 +12,18 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 use super::build::host;
 use super::kvm::kvm_error;
 use super::{Exit, Outcome};
-use crate::block::{self, Block};
+use crate::balloon::{self, BalloonDevice, SharedBalloon};
+use crate::block::{self, Block, ErrorReports};
 use crate::config::VmConfig;
 use crate::error::{RunError, StartError};
-use crate::layout::{SERIAL_GSI, VIRTIO_FIRST_GSI, VIRTIO_MMIO, VIRTIO_MMIO_STRIDE};
+use crate::event::Events;
+use crate::layout::{
+    POWER_BUTTON_GSI, SERIAL_GSI, VIRTIO_FIRST_GSI, VIRTIO_MMIO, VIRTIO_MMIO_STRIDE,
+};
+use crate::machine::PowerButton;
 use crate::memory::Memory;
 use crate::rng;
-use crate::virtio::{DeviceInfo, Handler, Interrupt, MmioTransport, Worker};
+use crate::virtio::{DeviceInfo, Handler, Interrupt, LiveConfig, MmioTransport, Worker};
 use crate::vsock::{self, Shared, VsockDevice};
 
 /// A device that has not been started.
@@ -35,16 +40,29 @@ enum Handlers {
     ForEach(Vec<Box<dyn Handler>>),
 }
 
+impl Handlers {
+    fn live_config(&self) -> Option<Arc<dyn LiveConfig>> {
+        match self {
+            Self::ForAll(handler) => handler.live_config(),
+            Self::ForEach(handlers) => handlers.iter().find_map(|handler| handler.live_config()),
+        }
+    }
+}
+
 /// The devices in the order of their register windows, which is that of `/dev/vda`, `/dev/vdb`, ….
 pub(super) fn devices(
     config: &VmConfig,
     stopping: &Arc<AtomicBool>,
     vsock: Option<&Arc<Shared>>,
+    balloon: Option<&SharedBalloon>,
+    events: &Events,
 ) -> io::Result<Vec<Device>> {
     let mut devices = Vec::new();
     for (index, drive) in config.drives.iter().enumerate() {
+        let reports = Arc::new(Mutex::new(ErrorReports::new(index, events.clone())));
         let block = |_| -> io::Result<Box<dyn Handler>> {
-            Ok(Box::new(Block::new(drive, Arc::clone(stopping))?))
+            let block = Block::new(drive, Arc::clone(stopping))?;
+            Ok(Box::new(block.reporting_to(Arc::clone(&reports))))
         };
         devices.push(Device {
             name: format!("vm-block{index}"),
@@ -57,6 +75,13 @@ pub(super) fn devices(
             name: "vm-vsock".to_owned(),
             info: vsock::info(cid),
             handler: Handlers::ForAll(Box::new(VsockDevice::new(Arc::clone(shared)))),
+        });
+    }
+    if let Some(balloon) = balloon {
+        devices.push(Device {
+            name: "vm-balloon".to_owned(),
+            info: balloon::info(),
+            handler: Handlers::ForAll(Box::new(BalloonDevice::new(Arc::clone(balloon)))),
         });
     }
     devices.push(Device {
@@ -104,6 +129,7 @@ fn start_device(
     let interrupt = Interrupt::new()?;
     let queues = device.info.queue_sizes.len();
     let mut worker = Worker::new(queues)?;
+    let live = device.handler.live_config();
     let handlers = match device.handler {
         Handlers::ForAll(handler) => vec![(device.name, queues, handler)],
         Handlers::ForEach(handlers) => (0..)
@@ -119,7 +145,7 @@ fn start_device(
             threads.push(worker.add_thread(name, queues, handler, memory, interrupt, report)?);
             Ok(())
         });
-    let transport = MmioTransport::new(device.info, interrupt, worker);
+    let transport = MmioTransport::new(device.info, interrupt, worker).with_live_config(live);
     Ok((transport, started))
 }
 
@@ -145,14 +171,27 @@ fn wire(vm: &VmFd, transport: &MmioTransport, base: u64, gsi: u32) -> Result<(),
 
 /// The serial port's interrupt, connected.
 pub(super) fn serial_line(vm: &VmFd) -> Result<Arc<EventFd>, StartError> {
+    line(vm, SERIAL_GSI).map(Arc::new)
+}
+
+/// The power button, connected.
+pub(super) fn power_button(vm: &VmFd) -> Result<Arc<PowerButton>, StartError> {
+    let line = line(vm, POWER_BUTTON_GSI)?;
+    Ok(Arc::new(PowerButton::new(line)))
+}
+
+/// A descriptor that raises interrupt line `gsi`.
+fn line(vm: &VmFd, gsi: u32) -> Result<EventFd, StartError> {
     let line = EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)
-        .map_err(host("make a descriptor for the serial port"))?;
-    vm.register_irqfd(&line, SERIAL_GSI)
-        .map_err(kvm_error("connect the serial port's interrupt"))?;
-    Ok(Arc::new(line))
+        .map_err(host("make a descriptor for an interrupt"))?;
+    vm.register_irqfd(&line, gsi)
+        .map_err(kvm_error("connect an interrupt"))?;
+    Ok(line)
 }
 
 fn reporter(outcome: &Arc<Outcome>) -> impl FnOnce(RunError) + Send + 'static {
     let outcome = Arc::clone(outcome);
-    move |error| outcome.end(Exit::Failed(Arc::new(error)))
+    move |error| {
+        let _may_have_ended = outcome.end(Exit::Failed(Arc::new(error)));
+    }
 }

@@ -8,7 +8,10 @@
 use std::ffi::CStr;
 use std::io;
 
-use kvm_bindings::{KVM_PIT_SPEAKER_DUMMY, kvm_pit_config, kvm_userspace_memory_region};
+use kvm_bindings::{
+    KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_PIT_SPEAKER_DUMMY, kvm_irqchip,
+    kvm_pit_config, kvm_userspace_memory_region,
+};
 use kvm_ioctls::{Kvm, VmFd};
 use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion};
 
@@ -62,12 +65,32 @@ pub(super) fn create_vm(kvm: &Kvm, memory: &Memory) -> Result<VmFd, StartError> 
     }
     vm.create_irq_chip()
         .map_err(kvm_error("create the interrupt controllers"))?;
+    mask_legacy_controllers(&vm).map_err(kvm_error("mask the legacy interrupt controllers"))?;
     vm.create_pit2(kvm_pit_config {
         flags: KVM_PIT_SPEAKER_DUMMY,
         ..Default::default()
     })
     .map_err(kvm_error("create the interval timer"))?;
     Ok(vm)
+}
+
+/// Masks all lines of the two 8259s, as firmware would. Kernels on hardware-reduced ACPI leave these
+/// controllers alone, so that a line that is raised early, as the power button's may be, would reach a
+/// kernel that can't take it yet.
+fn mask_legacy_controllers(vm: &VmFd) -> Result<(), kvm_ioctls::Error> {
+    const ALL_LINES: u8 = 0xff;
+    for chip_id in [KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE] {
+        let mut chip = kvm_irqchip {
+            chip_id,
+            ..Default::default()
+        };
+        vm.get_irqchip(&mut chip)?;
+        // SAFETY: for these two chips, KVM has just filled in this field of the union; any bytes make one.
+        let pic = unsafe { &mut chip.chip.pic };
+        pic.imr = ALL_LINES;
+        vm.set_irqchip(&chip)?;
+    }
+    Ok(())
 }
 
 /// Asks again when a signal of the embedder's, or of the kernel's own, got in between.

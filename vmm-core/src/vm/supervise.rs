@@ -3,15 +3,15 @@
 //! Order: vCPUs stop, then devices, then vsock's streams; the console and memory go last, and only then do
 //! waiters hear of the end.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use kvm_ioctls::VmFd;
-
-use super::Outcome;
-use crate::machine::Machine;
+use super::control::Control;
+use super::{Exit, Outcome};
+use crate::event::{Event, Events};
+use crate::machine::{Machine, PowerButton, SerialPort};
 use crate::memory::Memory;
 use crate::thread::kick;
 use crate::vsock::Shared;
@@ -22,34 +22,46 @@ const KICK_INTERVAL: Duration = Duration::from_millis(1);
 /// All that a running VM consists of.
 pub(super) struct Parts {
     pub(super) outcome: Arc<Outcome>,
-    pub(super) stopping: Arc<AtomicBool>,
+    pub(super) control: Arc<Control>,
     pub(super) machine: Arc<Machine>,
+    pub(super) serial: Arc<SerialPort>,
+    pub(super) power_button: Arc<PowerButton>,
+    pub(super) events: Events,
     pub(super) vsock: Option<Arc<Shared>>,
-    pub(super) vcpus: Vec<JoinHandle<()>>,
     pub(super) workers: Vec<JoinHandle<()>>,
-    pub(super) vm: VmFd,
     pub(super) memory: Memory,
 }
 
 impl Parts {
     /// Waits for a reason to end, then takes the VM apart.
     pub(super) fn supervise(self) {
-        self.outcome.wait_for_end();
+        self.wait_for_end();
         let _guard = FinishGuard(Arc::clone(&self.outcome));
         self.take_apart();
     }
 
+    /// Waits for a reason to end, of which the watchdog is one.
+    fn wait_for_end(&self) {
+        let deadline = || self.machine.watchdog()?.deadline();
+        while !self.outcome.wait_for_end(deadline()) {
+            let watchdog = self.machine.watchdog();
+            if watchdog.is_some_and(|watchdog| watchdog.has_expired(Instant::now()))
+                && self.outcome.end(Exit::Reboot)
+            {
+                let tell = || self.events.tell(Event::WatchdogExpired);
+                if catch_unwind(AssertUnwindSafe(tell)).is_err() {
+                    tracing::error!("the owner of a VM panicked when its watchdog expired");
+                }
+            }
+        }
+    }
+
     /// Stops everything; also for a VM that never got to run.
     pub(super) fn take_apart(self) {
-        self.stopping.store(true, Ordering::SeqCst);
-        while self.vcpus.iter().any(|thread| !thread.is_finished()) {
-            self.vcpus
-                .iter()
-                .filter(|thread| !thread.is_finished())
-                .for_each(kick);
-            std::thread::sleep(KICK_INTERVAL);
-        }
-        self.vcpus.into_iter().for_each(join);
+        let vm = self.control.end().map(|running| {
+            end_vcpus(running.vcpus);
+            running.vm
+        });
         for transport in self.machine.transports() {
             transport.worker().stop();
         }
@@ -57,10 +69,24 @@ impl Parts {
         if let Some(vsock) = self.vsock {
             vsock.close();
         }
+        drop(self.events);
+        self.power_button.close();
+        self.serial.close();
         drop(self.machine);
-        drop(self.vm);
+        drop(vm);
         drop(self.memory);
     }
+}
+
+fn end_vcpus(vcpus: Vec<JoinHandle<()>>) {
+    while vcpus.iter().any(|thread| !thread.is_finished()) {
+        vcpus
+            .iter()
+            .filter(|thread| !thread.is_finished())
+            .for_each(kick);
+        std::thread::sleep(KICK_INTERVAL);
+    }
+    vcpus.into_iter().for_each(join);
 }
 
 /// Tells waiters of the end, even if the embedder's console panics when it is flushed or dropped.

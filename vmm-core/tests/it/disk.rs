@@ -30,7 +30,7 @@ struct Gate {
 }
 
 impl MemoryDisk {
-    fn new(closed: bool) -> Arc<Self> {
+    pub(crate) fn new(closed: bool) -> Arc<Self> {
         Arc::new(Self {
             bytes: Mutex::new(vec![0; DISK]),
             gate: Mutex::new(Gate {
@@ -45,7 +45,7 @@ impl MemoryDisk {
         Self::drive_of(&Self::new(false))
     }
 
-    fn drive_of(disk: &Arc<Self>) -> Drive {
+    pub(crate) fn drive_of(disk: &Arc<Self>) -> Drive {
         Drive::new(Arc::clone(disk) as Arc<dyn BlockBackend>)
     }
 
@@ -56,12 +56,12 @@ impl MemoryDisk {
         drop(self.changed.wait_while(gate, |gate| gate.closed).unwrap());
     }
 
-    fn wait_for_visitor(&self) {
+    pub(crate) fn wait_for_visitor(&self) {
         let gate = self.gate.lock().unwrap();
         drop(self.changed.wait_while(gate, |gate| !gate.waiting).unwrap());
     }
 
-    fn open(&self) {
+    pub(crate) fn open(&self) {
         self.gate.lock().unwrap().closed = false;
         self.changed.notify_all();
     }
@@ -109,7 +109,7 @@ fn low(address: u64) -> u32 {
 }
 
 /// Sets the device up as far as DRIVER_OK, with a queue of eight entries.
-fn set_up() -> Vec<u8> {
+pub(crate) fn set_up() -> Vec<u8> {
     let set = |register, value| write32(DEVICE + register, value);
     [
         set(0x70, 0),
@@ -129,7 +129,7 @@ fn set_up() -> Vec<u8> {
 }
 
 /// Writes one sector of zeroes that begins with `data`, as the first request of the queue.
-fn write_sector() -> Vec<u8> {
+pub(crate) fn write_sector() -> Vec<u8> {
     let descriptor = |index: u64, address, length, flags: u32, next: u32| {
         let at = MEMORY + index * 16;
         [
@@ -162,6 +162,45 @@ fn write_again() -> Vec<u8> {
     .concat()
 }
 
+/// Waits until the device has answered.
+pub(crate) fn wait_for_the_disk() -> Vec<u8> {
+    wait_for(USED + 2)
+}
+
+/// A disk that fails whatever it is asked for.
+pub(crate) struct FailingDisk;
+
+impl FailingDisk {
+    pub(crate) fn drive() -> Drive {
+        Drive::new(Arc::new(Self))
+    }
+
+    fn fail() -> io::Result<()> {
+        Err(io::Error::other("broken on purpose"))
+    }
+}
+
+impl BlockBackend for FailingDisk {
+    fn size(&self) -> u64 {
+        DISK as u64
+    }
+    fn read_at(&self, _: &mut ReadTarget<'_>, _: u64) -> io::Result<()> {
+        Self::fail()
+    }
+    fn write_at(&self, _: &mut WriteSource<'_>, _: u64) -> io::Result<()> {
+        Self::fail()
+    }
+    fn flush(&self) -> io::Result<()> {
+        Self::fail()
+    }
+    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
+        Self::fail()
+    }
+    fn write_zeroes(&self, _: u64, _: u64) -> io::Result<()> {
+        Self::fail()
+    }
+}
+
 fn start(disk: &Arc<MemoryDisk>, parts: &[Vec<u8>], screen: &Screen) -> Vm {
     start_drive(MemoryDisk::drive_of(disk), parts, screen)
 }
@@ -181,7 +220,7 @@ fn a_driver_of_a_few_instructions_writes_to_its_disk() {
     let parts = [
         set_up(),
         write_sector(),
-        wait_for(USED + 2),
+        wait_for_the_disk(),
         power_off,
         spin(),
     ];

@@ -143,6 +143,8 @@ fn the_largest_machine_may_be_dropped_at_any_moment() {
         config.vcpus = MAX_VCPUS;
         config.vsock_cid = Some(3);
         config.drives = vec![MemoryDisk::drive(); MAX_DRIVES];
+        config.balloon = true;
+        config.watchdog = true;
         let vm = Vm::start(config).unwrap();
         std::thread::sleep(Duration::from_micros(delay_us));
         drop(vm);

@@ -3,7 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that can not go on may panic")]
 
 mod bad_input;
+mod balloon;
+mod console;
 mod disk;
+mod events;
 mod guest;
 mod lifecycle;
 mod limits;
+mod pause;

@@ -17,6 +17,17 @@ const MODULES: [&str; 9] = [
     "vmw_vsock_virtio_transport",
 ];
 
+/// More modules, which a script gets with `load NAME…`.
+const MORE_MODULES: [&str; 7] = [
+    "virtio_balloon",
+    "evdev",
+    "button",
+    "pvpanic",
+    "pvpanic-mmio",
+    "watchdog",
+    "wdat_wdt",
+];
+
 /// An initramfs whose init does what every guest here needs, then runs `script` in busybox's shell.
 pub(crate) fn with_script(script: &str) -> Vec<u8> {
     let mut archive = Archive::default();
@@ -28,11 +39,13 @@ pub(crate) fn with_script(script: &str) -> Vec<u8> {
         0o100_755,
         &std::fs::read("/bin/busybox").unwrap(),
     );
-    archive.add("bin/vsock-peer", 0o100_755, vsock_peer());
+    for (name, program) in programs() {
+        archive.add(&format!("bin/{name}"), 0o100_755, program);
+    }
     let modules = PathBuf::from(env("VM_TEST_MODULES"));
     let mut loads = String::new();
     let built_in = std::fs::read_to_string(modules.join("modules.builtin")).unwrap();
-    for name in MODULES {
+    for name in MODULES.into_iter().chain(MORE_MODULES) {
         let file_name = format!("{name}.ko");
         let Some(file) = find(&modules, &file_name) else {
             assert!(built_in.contains(&file_name), "the kernel has no {name}");
@@ -40,11 +53,14 @@ pub(crate) fn with_script(script: &str) -> Vec<u8> {
         };
         let module = std::fs::read(file).unwrap();
         archive.add(&format!("mod/{file_name}"), 0o100_644, &module);
-        loads.push_str(&format!("insmod /mod/{file_name}\n"));
+        if MODULES.contains(&name) {
+            loads.push_str(&format!("insmod /mod/{file_name}\n"));
+        }
     }
     let init = format!(
         "#!/bin/busybox sh\n/bin/busybox --install -s /bin\nexport PATH=/bin\n\
          mount -t devtmpfs dev /dev\nmount -t proc proc /proc\nmount -t sysfs sys /sys\n\
+         load() {{ for name in \"$@\"; do [ ! -e /mod/$name.ko ] || insmod /mod/$name.ko; done; }}\n\
          echo up $(cut -d' ' -f1 /proc/uptime)\n{loads}{script}\n"
     );
     archive.add("init", 0o100_755, init.as_bytes());
@@ -71,22 +87,31 @@ fn find(folder: &Path, name: &str) -> Option<PathBuf> {
     None
 }
 
-/// The guest's end of the vsock tests, built once.
-fn vsock_peer() -> &'static [u8] {
-    static PEER: OnceLock<Vec<u8>> = OnceLock::new();
-    PEER.get_or_init(|| {
-        let dir = tempfile::tempdir().unwrap();
-        let source = dir.path().join("peer.c");
-        let binary = dir.path().join("peer");
-        std::fs::write(&source, include_str!("vsock_peer.c")).unwrap();
-        let built = Command::new("cc")
-            .args(["-static", "-O1", "-o"])
-            .args([&binary, &source])
-            .status()
-            .expect("install gcc and libc6-dev");
-        assert!(built.success());
-        std::fs::read(binary).unwrap()
+/// Programs that busybox lacks, built once.
+fn programs() -> &'static [(&'static str, Vec<u8>)] {
+    static PROGRAMS: OnceLock<Vec<(&'static str, Vec<u8>)>> = OnceLock::new();
+    PROGRAMS.get_or_init(|| {
+        [
+            ("vsock-peer", include_str!("vsock_peer.c")),
+            ("port-write", include_str!("port_write.c")),
+        ]
+        .map(|(name, source)| (name, build(source)))
+        .into()
     })
+}
+
+fn build(text: &str) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("program.c");
+    let binary = dir.path().join("program");
+    std::fs::write(&source, text).unwrap();
+    let built = Command::new("cc")
+        .args(["-static", "-O1", "-o"])
+        .args([&binary, &source])
+        .status()
+        .expect("install gcc and libc6-dev");
+    assert!(built.success());
+    std::fs::read(binary).unwrap()
 }
 
 /// A cpio archive in the `newc` format, which kernels unpack.

@@ -2,12 +2,17 @@
 //!
 //! `VM_TEST_KERNEL` names the kernel (a `vmlinuz`), `VM_TEST_MODULES` its modules (`lib/modules/VERSION`).
 //! `busybox` (static) and `cc` must be installed: the guests' initramfs is made of the first, and the second
-//! builds the one program that busybox lacks.
+//! builds the programs that busybox lacks.
 
 #![expect(clippy::unwrap_used, reason = "a test that can not go on may panic")]
 
+mod balloon;
 mod boot;
+mod console;
 mod disk;
+mod events;
 mod initramfs;
 mod machine;
+mod pause;
+mod power;
 mod vsock;

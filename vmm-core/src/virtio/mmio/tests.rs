@@ -48,6 +48,10 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with_live_config(None)
+    }
+
+    fn with_live_config(live: Option<Arc<dyn LiveConfig>>) -> Self {
         let (sender, told) = channel();
         let memory = crate::memory::map(16).unwrap();
         let interrupt = Interrupt::new().unwrap();
@@ -73,7 +77,7 @@ impl Bench {
             config: vec![1, 2, 3, 4, 5],
         };
         Self {
-            transport: MmioTransport::new(info, interrupt, worker),
+            transport: MmioTransport::new(info, interrupt, worker).with_live_config(live),
             told,
             memory,
             thread: Some(thread),
@@ -144,6 +148,47 @@ fn the_window_says_what_it_is() {
     bench.transport.read(u32::MAX, &mut config);
     assert_eq!(config, [0; 8]);
     assert_eq!(bench.get(reg::VIRTIO_MMIO_SHM_LEN_LOW), u32::MAX);
+}
+
+#[test]
+fn a_configuration_space_that_lives_is_read_and_written_and_lets_go_in_the_end() {
+    use crate::virtio::LiveConfig;
+
+    #[derive(Default)]
+    struct Space {
+        written: Mutex<Vec<(usize, Vec<u8>)>>,
+        interrupt: Mutex<Option<Interrupt>>,
+    }
+    impl LiveConfig for Space {
+        fn read(&self, offset: usize, data: &mut [u8]) {
+            data.fill(u8::try_from(offset).unwrap_or(0));
+        }
+        fn write(&self, offset: usize, data: &[u8]) {
+            self.written.lock().unwrap().push((offset, data.to_vec()));
+        }
+        fn generation(&self) -> u32 {
+            7
+        }
+        fn connect(&self, interrupt: Interrupt) {
+            *self.interrupt.lock().unwrap() = Some(interrupt);
+        }
+        fn disconnect(&self) {
+            *self.interrupt.lock().unwrap() = None;
+        }
+    }
+
+    let space = Arc::new(Space::default());
+    let bench = Bench::with_live_config(Some(Arc::clone(&space) as Arc<dyn LiveConfig>));
+    assert!(space.interrupt.lock().unwrap().is_some());
+    assert_eq!(bench.get(reg::VIRTIO_MMIO_CONFIG_GENERATION), 7);
+    let mut data = [0; 3];
+    bench.transport.read(reg::VIRTIO_MMIO_CONFIG + 5, &mut data);
+    assert_eq!(data, [5; 3]);
+    bench.transport.write(reg::VIRTIO_MMIO_CONFIG + 1, &[8, 9]);
+    bench.set(reg::VIRTIO_MMIO_STATUS, VIRTIO_CONFIG_S_ACKNOWLEDGE);
+    assert_eq!(*space.written.lock().unwrap(), [(1, vec![8, 9])]);
+    drop(bench);
+    assert!(space.interrupt.lock().unwrap().is_none());
 }
 
 #[test]

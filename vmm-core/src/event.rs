@@ -1,0 +1,96 @@
+//! What a VM tells its owner while it runs.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Something that happened to a VM, for [`VmConfig::on_event`](crate::VmConfig::on_event).
+///
+/// A guest can't flood its owner: it makes each of these happen once at most, but for
+/// [`IoError`](Self::IoError), which comes at most once a second for each drive.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The guest says that it has booted, by a write to [`BOOT_MARK_PORT`](crate::BOOT_MARK_PORT).
+    Booted {
+        /// Time since [`Vm::start`](crate::Vm::start) was called.
+        after: Duration,
+    },
+    /// The guest switched itself off; the run ends as [`Exit::PowerOff`](crate::Exit::PowerOff).
+    PowerOffAsked,
+    /// The guest reset itself; the run ends as [`Exit::Reboot`](crate::Exit::Reboot).
+    RebootAsked,
+    /// The guest did not kick the watchdog that it had started; the run ends as
+    /// [`Exit::Reboot`](crate::Exit::Reboot).
+    WatchdogExpired,
+    /// The guest's kernel says that it crashed (Linux with the module `pvpanic-mmio`). What happened is
+    /// among the last lines on the console. The run goes on until the guest ends it.
+    Crashed {
+        /// What the guest does about it.
+        kind: CrashKind,
+    },
+    /// A backend failed a request of the guest's, which was told of an I/O error.
+    IoError {
+        /// Which of [`VmConfig::drives`](crate::VmConfig::drives), counted from 0.
+        drive: usize,
+        /// What the backend was asked for.
+        operation: DiskOperation,
+        /// Its answer.
+        error: Arc<io::Error>,
+        /// Errors of this drive since the last such event that had none of their own.
+        unreported: u64,
+    },
+}
+
+/// How a guest's kernel crashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CrashKind {
+    /// It panicked. With `panic=-1` on its command line, it resets the machine next.
+    Panicked,
+    /// It panicked, and starts a second kernel that was loaded for this case (kdump).
+    CrashKernelStarts,
+}
+
+/// What a backend is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DiskOperation {
+    /// [`BlockBackend::read_at`](crate::BlockBackend::read_at).
+    Read,
+    /// [`BlockBackend::write_at`](crate::BlockBackend::write_at).
+    Write,
+    /// [`BlockBackend::flush`](crate::BlockBackend::flush).
+    Flush,
+    /// [`BlockBackend::discard`](crate::BlockBackend::discard).
+    Discard,
+    /// [`BlockBackend::write_zeroes`](crate::BlockBackend::write_zeroes).
+    WriteZeroes,
+}
+
+/// Who wants to hear of events.
+pub(crate) type Listener = dyn Fn(Event) + Send + Sync;
+
+/// The way to the owner of a VM, if it wants to hear. Clones lead to the same one.
+#[derive(Clone, Default)]
+pub(crate) struct Events(Option<Arc<Listener>>);
+
+impl Events {
+    pub(crate) fn new(listener: Option<Box<Listener>>) -> Self {
+        Self(listener.map(Arc::from))
+    }
+
+    /// Calls the owner's function on this thread.
+    pub(crate) fn tell(&self, event: Event) {
+        if let Some(listener) = &self.0 {
+            listener(event);
+        }
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Events").field(&self.0.is_some()).finish()
+    }
+}

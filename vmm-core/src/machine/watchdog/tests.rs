@@ -1,0 +1,110 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::*;
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// A watchdog, and how often it told that it may be due earlier.
+fn watchdog() -> (Watchdog, Arc<AtomicU32>) {
+    let armed = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&armed);
+    let count = move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+    };
+    (Watchdog::new(Box::new(count)), armed)
+}
+
+fn set(watchdog: &Watchdog, port: u16, value: u8, now: Instant) {
+    watchdog.write(port, &[value], now);
+}
+
+#[test]
+fn it_is_off_until_the_guest_starts_it_and_off_again_when_stopped() {
+    let (watchdog, armed) = watchdog();
+    let now = Instant::now();
+    watchdog.write(WATCHDOG_COUNT_PORT, &20u16.to_le_bytes(), now);
+    set(&watchdog, WATCHDOG_KICK_PORT, 1, now);
+    assert_eq!(
+        (watchdog.deadline(), armed.load(Ordering::SeqCst)),
+        (None, 0)
+    );
+    set(&watchdog, WATCHDOG_CONTROL_PORT, WATCHDOG_RUNNING, now);
+    assert_eq!(watchdog.deadline(), Some(now + ms(2000)));
+    assert_eq!(armed.load(Ordering::SeqCst), 1);
+    assert!(!watchdog.has_expired(now + ms(1999)));
+    assert!(watchdog.has_expired(now + ms(2000)));
+    // To start it again is no kick.
+    set(
+        &watchdog,
+        WATCHDOG_CONTROL_PORT,
+        WATCHDOG_RUNNING,
+        now + ms(500),
+    );
+    assert_eq!(watchdog.deadline(), Some(now + ms(2000)));
+    set(&watchdog, WATCHDOG_CONTROL_PORT, 0, now);
+    assert!(!watchdog.has_expired(now + ms(100_000)));
+}
+
+#[test]
+fn a_kick_gives_the_whole_time_again() {
+    let (watchdog, armed) = watchdog();
+    let now = Instant::now();
+    set(&watchdog, WATCHDOG_CONTROL_PORT, WATCHDOG_RUNNING, now);
+    assert_eq!(watchdog.deadline(), Some(now + ms(60_000)));
+    set(&watchdog, WATCHDOG_KICK_PORT, 1, now + ms(59_000));
+    assert_eq!(watchdog.deadline(), Some(now + ms(119_000)));
+    assert_eq!(armed.load(Ordering::SeqCst), 1, "later needs no telling");
+    watchdog.write(WATCHDOG_COUNT_PORT, &[0, 0], now);
+    assert_eq!(watchdog.deadline(), Some(now + ms(100)));
+    assert_eq!(armed.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn registers_say_what_is_left_and_whether_it_runs() {
+    let (watchdog, _) = watchdog();
+    let now = Instant::now();
+    let read = |now| {
+        let mut count = [0; 2];
+        let mut control = [0xff];
+        watchdog.read(WATCHDOG_COUNT_PORT, &mut count, now);
+        watchdog.read(WATCHDOG_CONTROL_PORT, &mut control, now);
+        (u16::from_le_bytes(count), control[0])
+    };
+    assert_eq!(read(now), (600, 0));
+    set(&watchdog, WATCHDOG_CONTROL_PORT, WATCHDOG_RUNNING, now);
+    assert_eq!(read(now + ms(1000)), (590, 1));
+    assert_eq!(read(now + ms(100_000)), (0, 1));
+}
+
+#[test]
+fn accesses_of_odd_sizes_do_nothing() {
+    let (watchdog, _) = watchdog();
+    let now = Instant::now();
+    watchdog.write(WATCHDOG_CONTROL_PORT, &[1, 1], now);
+    watchdog.write(WATCHDOG_CONTROL_PORT, &[], now);
+    watchdog.write(WATCHDOG_COUNT_PORT, &[1], now);
+    watchdog.write(WATCHDOG_COUNT_PORT + 1, &[1], now);
+    assert_eq!(watchdog.deadline(), None);
+    let mut data = [7; 4];
+    watchdog.read(WATCHDOG_COUNT_PORT, &mut data, now);
+    watchdog.read(WATCHDOG_KICK_PORT, &mut data[..1], now);
+    assert_eq!(data, [7; 4]);
+}
+
+#[test]
+fn a_pause_takes_no_time() {
+    let (watchdog, armed) = watchdog();
+    let now = Instant::now();
+    set(&watchdog, WATCHDOG_CONTROL_PORT, WATCHDOG_RUNNING, now);
+    watchdog.pause(now + ms(10_000));
+    watchdog.pause(now + ms(20_000));
+    assert!(!watchdog.has_expired(now + ms(100_000)));
+    watchdog.resume(now + ms(100_000));
+    assert_eq!(watchdog.deadline(), Some(now + ms(150_000)));
+    assert_eq!(armed.load(Ordering::SeqCst), 2);
+    watchdog.resume(now + ms(200_000));
+    assert_eq!(watchdog.deadline(), Some(now + ms(150_000)));
+}

@@ -1,0 +1,160 @@
+//! Pausing a VM, and letting it go on.
+//!
+//! | state   | `pause`  | `resume`  | `stop`, or the guest's end |
+//! |---------|----------|-----------|----------------------------|
+//! | running | → paused | nothing   | → ended                    |
+//! | paused  | nothing  | → running | → ended                    |
+//! | ended   | nothing  | nothing   | nothing                    |
+//!
+//! Invariant: while a VM is paused, none of its vCPUs is in guest mode and none of its devices touches
+//! guest memory. vCPUs stop first, since one of them may wait for a device, and go on last.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use kvm_bindings::kvm_clock_data;
+use kvm_ioctls::VmFd;
+
+use crate::machine::Machine;
+use crate::thread::kick;
+use crate::vcpu::Gate;
+use crate::virtio::PausedWorker;
+
+/// How long to wait before a vCPU that is still in guest mode is kicked again.
+const KICK_INTERVAL: Duration = Duration::from_millis(1);
+
+/// What the embedder's handles share with the supervisor.
+pub(super) struct Control {
+    /// Set when the run is over.
+    pub(super) stopping: Arc<AtomicBool>,
+    pub(super) gate: Arc<Gate>,
+    /// `None` once the run is over. Whoever pauses holds the lock until it is done.
+    running: Mutex<Option<Running>>,
+}
+
+/// What is there while the VM runs.
+pub(super) struct Running {
+    pub(super) machine: Arc<Machine>,
+    pub(super) vm: VmFd,
+    pub(super) vcpus: Vec<JoinHandle<()>>,
+    paused: Option<Paused>,
+}
+
+/// What it takes to go on.
+struct Paused {
+    workers: Vec<PausedWorker>,
+    clock: Option<kvm_clock_data>,
+}
+
+impl Control {
+    pub(super) fn new(stopping: Arc<AtomicBool>, machine: Arc<Machine>, vm: VmFd) -> Arc<Self> {
+        Arc::new(Self {
+            stopping,
+            gate: Arc::default(),
+            running: Mutex::new(Some(Running {
+                machine,
+                vm,
+                vcpus: Vec::new(),
+                paused: None,
+            })),
+        })
+    }
+
+    /// Takes note of a vCPU's thread.
+    pub(super) fn add(&self, vcpu: JoinHandle<()>) {
+        if let Some(running) = self.lock().as_mut() {
+            running.vcpus.push(vcpu);
+        }
+    }
+
+    pub(super) fn pause(&self) {
+        let mut guard = self.lock();
+        let Some(running) = guard.as_mut().filter(|running| running.paused.is_none()) else {
+            return;
+        };
+        self.gate.close();
+        if !self.wait_for_vcpus(&running.vcpus) {
+            self.gate.open();
+            return;
+        }
+        let transports = running.machine.transports();
+        let pausing: Vec<_> = transports.iter().map(|t| t.worker().pause()).collect();
+        let workers = pausing.into_iter().map(|worker| worker.wait()).collect();
+        if let Some(watchdog) = running.machine.watchdog() {
+            watchdog.pause(Instant::now());
+        }
+        let clock = running.vm.get_clock();
+        if let Err(error) = &clock {
+            tracing::debug!(%error, "a paused guest's clock goes on");
+        }
+        let clock = clock.ok();
+        running.paused = Some(Paused { workers, clock });
+    }
+
+    pub(super) fn resume(&self) {
+        let mut guard = self.lock();
+        let Some((running, paused)) = guard.as_mut().and_then(|running| {
+            let paused = running.paused.take()?;
+            Some((running, paused))
+        }) else {
+            return;
+        };
+        if let Some(clock) = paused.clock {
+            // Without the flags, which would have KVM add the time that has passed.
+            let clock = kvm_clock_data {
+                clock: clock.clock,
+                ..Default::default()
+            };
+            if let Err(error) = running.vm.set_clock(&clock) {
+                tracing::debug!(%error, "a guest's clock could not be set back after a pause");
+            }
+        }
+        drop(paused.workers);
+        if let Some(watchdog) = running.machine.watchdog() {
+            watchdog.resume(Instant::now());
+        }
+        self.gate.open();
+    }
+
+    /// The run is over: frees what is paused, and hands over what is to be taken apart; `None` if that was
+    /// done.
+    pub(super) fn end(&self) -> Option<Running> {
+        self.stopping.store(true, Ordering::SeqCst);
+        let mut guard = self.lock();
+        // Now nobody is pausing, and nobody will be.
+        self.gate.open();
+        let mut running = guard.take()?;
+        running.paused = None;
+        Some(running)
+    }
+
+    /// Waits until no vCPU is in guest mode; `false` if the run ends instead.
+    fn wait_for_vcpus(&self, vcpus: &[JoinHandle<()>]) -> bool {
+        while !self.stopping.load(Ordering::SeqCst) {
+            let alive = || vcpus.iter().filter(|thread| !thread.is_finished());
+            let count = alive().count();
+            if self.gate.waiting(0, Duration::ZERO) >= count {
+                return true;
+            }
+            alive().for_each(kick);
+            self.gate.waiting(count, KICK_INTERVAL);
+        }
+        false
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control")
+            .field("stopping", &self.stopping)
+            .field("gate", &self.gate)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,126 @@
+//! What a VM tells its owner.
+
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use vmm_core::{
+    BOOT_MARK_PORT, BOOT_MARK_VALUE, CrashKind, DiskOperation, Event, Exit, RunError, Vm, VmConfig,
+};
+
+use super::disk::{FailingDisk, set_up, wait_for_the_disk, write_sector};
+use super::guest::{Screen, config, elf, file, out, spin, triple_fault};
+use super::lifecycle::TURN;
+
+const SOON: Duration = Duration::from_secs(20);
+
+fn start(parts: &[Vec<u8>], change: impl FnOnce(&mut VmConfig)) -> (Vm, Receiver<Event>) {
+    let (_dir, path) = file(&elf(parts));
+    let (sender, events) = channel();
+    let sender = Mutex::new(sender);
+    let mut config = config(path, &Screen::default());
+    config.on_event = Some(Box::new(move |event| {
+        sender.lock().unwrap().send(event).unwrap();
+    }));
+    change(&mut config);
+    (Vm::start(config).unwrap(), events)
+}
+
+fn power_off() -> Vec<u8> {
+    out(0x600, 5 << 2 | 1 << 5)
+}
+
+#[test]
+fn the_owner_hears_of_boot_crash_and_end_in_order() {
+    let _turn = TURN.lock();
+    let mark = out(BOOT_MARK_PORT, BOOT_MARK_VALUE);
+    let parts = [mark.clone(), mark, out(0x505, 1), power_off(), spin()];
+    let (vm, events) = start(&parts, |_| {});
+    assert!(matches!(vm.wait_timeout(SOON), Some(Exit::PowerOff)));
+    // All were told before the wait returned, and nobody is left to tell more.
+    let told: Vec<Event> = events.try_iter().collect();
+    let [
+        Event::Booted { after },
+        Event::Crashed {
+            kind: CrashKind::Panicked,
+        },
+        Event::PowerOffAsked,
+    ] = &told[..]
+    else {
+        panic!("{told:?}");
+    };
+    assert_eq!(vm.boot_time(), Some(*after));
+    assert!(*after > Duration::ZERO && *after < SOON);
+}
+
+#[test]
+fn a_triple_fault_is_told_as_a_reset_and_a_stop_is_not_told() {
+    let _turn = TURN.lock();
+    let (vm, events) = start(&[triple_fault()], |_| {});
+    assert!(matches!(vm.wait_timeout(SOON), Some(Exit::Reboot)));
+    let told: Vec<Event> = events.try_iter().collect();
+    assert!(matches!(told[..], [Event::RebootAsked]), "{told:?}");
+    let (vm, events) = start(&[spin()], |_| {});
+    vm.stop();
+    assert!(matches!(vm.wait_timeout(SOON), Some(Exit::Stopped)));
+    assert_eq!((events.try_iter().count(), vm.boot_time()), (0, None));
+}
+
+#[test]
+fn the_owner_hears_of_a_disk_that_fails() {
+    let _turn = TURN.lock();
+    let parts = [
+        set_up(),
+        write_sector(),
+        wait_for_the_disk(),
+        power_off(),
+        spin(),
+    ];
+    let (vm, events) = start(&parts, |config| {
+        config.drives = vec![FailingDisk::drive()];
+    });
+    assert!(matches!(vm.wait_timeout(SOON), Some(Exit::PowerOff)));
+    let Ok(Event::IoError {
+        drive,
+        operation,
+        error,
+        unreported,
+    }) = events.try_recv()
+    else {
+        panic!("no error was told");
+    };
+    assert_eq!((drive, operation, unreported), (0, DiskOperation::Write, 0));
+    assert_eq!(error.to_string(), "broken on purpose");
+}
+
+#[test]
+fn an_owner_that_panics_ends_its_vm_alone() {
+    let _turn = TURN.lock();
+    let (other, _events) = start(&[spin()], |_| {});
+    let parts = [out(BOOT_MARK_PORT, BOOT_MARK_VALUE), spin()];
+    let (vm, _events) = start(&parts, |config| {
+        config.on_event = Some(Box::new(|_| panic!("on purpose")));
+    });
+    let Some(Exit::Failed(error)) = vm.wait_timeout(SOON) else {
+        panic!("the VM does not end");
+    };
+    assert!(matches!(*error, RunError::ThreadDied { .. }));
+    assert!(other.wait_timeout(Duration::from_millis(20)).is_none());
+}
+
+#[test]
+fn what_listens_to_events_goes_with_its_vm() {
+    let _turn = TURN.lock();
+    let token = Arc::new(());
+    let kept = Arc::clone(&token);
+    let (vm, _events) = start(&[spin()], |config| {
+        config.drives = vec![FailingDisk::drive()];
+        config.on_event = Some(Box::new(move |_| {
+            let _kept = &kept;
+        }));
+    });
+    assert_eq!(Arc::strong_count(&token), 2);
+    vm.stop();
+    assert!(matches!(vm.wait_timeout(SOON), Some(Exit::Stopped)));
+    assert_eq!(Arc::strong_count(&token), 1);
+}

@@ -1,0 +1,210 @@
+//! Pausing and going on.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use vmm_core::{Exit, Vm, VmConfig};
+
+use super::disk::{MemoryDisk, set_up, write_sector};
+use super::guest::{Screen, config, elf, file, out, print, spin};
+use super::lifecycle::{TURN, assert_left, possessions};
+
+const SOON: Duration = Duration::from_secs(20);
+const QUICK: Duration = Duration::from_millis(50);
+
+/// Prints for ever.
+fn chatter() -> Vec<u8> {
+    let mut code = print("x");
+    let back = u8::try_from(code.len() + 2).unwrap();
+    code.extend([0xeb, back.wrapping_neg()]);
+    code
+}
+
+/// Sleeps until an interrupt comes, of which there is none.
+fn halt() -> Vec<u8> {
+    vec![0xfa, 0xf4, 0xeb, 0xfd]
+}
+
+fn start(parts: &[Vec<u8>], screen: &Screen, change: impl FnOnce(&mut VmConfig)) -> Vm {
+    let (_dir, path) = file(&elf(parts));
+    let mut config = config(path, screen);
+    change(&mut config);
+    Vm::start(config).unwrap()
+}
+
+fn wait_for_more(screen: &Screen) {
+    let begun = Instant::now();
+    let before = screen.text().len();
+    while screen.text().len() == before {
+        assert!(begun.elapsed() < SOON);
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn assert_silent(screen: &Screen) {
+    let before = screen.text().len();
+    thread::sleep(Duration::from_millis(30));
+    assert_eq!(screen.text().len(), before);
+}
+
+#[test]
+fn a_paused_guest_does_nothing_and_goes_on_where_it_was() {
+    let _turn = TURN.lock();
+    let screen = Screen::default();
+    let vm = start(&[chatter()], &screen, |_| {});
+    wait_for_more(&screen);
+    vm.resume();
+    for _ in 0..3 {
+        vm.pause();
+        assert_silent(&screen);
+        vm.pause();
+        assert_silent(&screen);
+        vm.handle().resume();
+        wait_for_more(&screen);
+        vm.resume();
+        wait_for_more(&screen);
+    }
+}
+
+#[test]
+fn a_pause_is_quick_whatever_the_guest_does() {
+    let _turn = TURN.lock();
+    for guest in [halt(), spin(), chatter()] {
+        let vm = start(&[guest], &Screen::default(), |config| {
+            config.vcpus = 4;
+            config.vsock_cid = Some(3);
+        });
+        thread::sleep(Duration::from_millis(10));
+        let mut best = SOON;
+        for _ in 0..5 {
+            let begun = Instant::now();
+            vm.pause();
+            best = best.min(begun.elapsed());
+            vm.resume();
+        }
+        println!("paused in {best:?}");
+        assert!(best < QUICK, "{best:?}");
+    }
+}
+
+#[test]
+fn a_pause_waits_for_the_disk_and_holds_what_comes_later() {
+    let _turn = TURN.lock();
+    let disk = MemoryDisk::new(true);
+    let screen = Screen::default();
+    let parts = [set_up(), write_sector(), chatter()];
+    let vm = start(&parts, &screen, |config| {
+        config.drives = vec![MemoryDisk::drive_of(&disk)];
+    });
+    disk.wait_for_visitor();
+    thread::scope(|scope| {
+        let pausing = scope.spawn(|| vm.pause());
+        thread::sleep(Duration::from_millis(50));
+        assert!(!pausing.is_finished(), "the disk is still being written");
+        disk.open();
+        pausing.join().unwrap();
+    });
+    assert_silent(&screen);
+    vm.resume();
+    wait_for_more(&screen);
+}
+
+#[test]
+fn a_paused_vm_stops_and_leaves_nothing() {
+    let _turn = TURN.lock();
+    let before = possessions();
+    for drop_it in [false, true] {
+        let vm = start(&[spin()], &Screen::default(), |config| {
+            config.vcpus = 2;
+            config.drives = vec![MemoryDisk::drive()];
+        });
+        vm.pause();
+        assert!(vm.wait_timeout(Duration::from_millis(20)).is_none());
+        let handle = vm.handle();
+        if !drop_it {
+            vm.stop();
+            assert!(matches!(vm.wait_timeout(SOON), Some(Exit::Stopped)));
+        }
+        drop(vm);
+        assert_left(before);
+        handle.pause();
+        handle.resume();
+        handle.pause();
+        assert!(matches!(handle.wait_timeout(SOON), Some(Exit::Stopped)));
+    }
+}
+
+#[test]
+fn pauses_and_ends_in_any_order_never_hang() {
+    let _turn = TURN.lock();
+    let before = possessions();
+    for round in 0..40u32 {
+        // Every other guest ends by itself, at some moment.
+        let ending = [print(&"x".repeat(500)), out(0x64, 0xfe), spin()].concat();
+        let guest = if round % 2 == 0 { ending } else { chatter() };
+        let vm = start(
+            &[set_up(), write_sector(), guest],
+            &Screen::default(),
+            |config| {
+                config.vcpus = 3;
+                config.vsock_cid = Some(3);
+                config.watchdog = true;
+                config.drives = vec![MemoryDisk::drive()];
+            },
+        );
+        let seed = AtomicU32::new(round.wrapping_mul(0x9e37_79b9) | 1);
+        let random = || {
+            let next = |x: u32| Some(x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+            seed.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next)
+                .unwrap()
+                >> 16
+        };
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for _ in 0..10 {
+                        match random() % 3 {
+                            0 => vm.pause(),
+                            1 => vm.resume(),
+                            _ => thread::sleep(Duration::from_micros(u64::from(random() % 500))),
+                        }
+                    }
+                });
+            }
+            scope.spawn(|| {
+                thread::sleep(Duration::from_micros(u64::from(random() % 5000)));
+                vm.stop();
+            });
+        });
+        let exit = vm.wait_timeout(SOON);
+        assert!(
+            matches!(exit, Some(Exit::Stopped | Exit::Reboot)),
+            "{exit:?}"
+        );
+    }
+    assert_left(before);
+}
+
+#[test]
+fn the_watchdog_does_not_count_a_pause() {
+    let _turn = TURN.lock();
+    // One second, started.
+    let arm = vec![
+        0x66, 0xba, 0x10, 0x06, // mov dx, 0x610
+        0x66, 0xb8, 0x0a, 0x00, // mov ax, 10
+        0x66, 0xef, // out dx, ax
+    ];
+    let parts = [arm, out(0x612, 1), print("armed"), spin()];
+    let screen = Screen::default();
+    let vm = start(&parts, &screen, |config| config.watchdog = true);
+    while screen.text() != "armed" {
+        thread::sleep(Duration::from_millis(1));
+    }
+    vm.pause();
+    assert!(vm.wait_timeout(Duration::from_millis(1500)).is_none());
+    vm.resume();
+    let begun = Instant::now();
+    assert!(matches!(vm.wait_timeout(SOON), Some(Exit::Reboot)));
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
