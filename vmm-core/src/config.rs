@@ -9,6 +9,7 @@ use crate::block::{BlockBackend, SECTOR_BYTES};
 use crate::boot::{RECOMMENDED_COMMAND_LINE, check_command_line};
 use crate::error::StartError;
 use crate::layout::MAX_VIRTIO_DEVICES;
+use crate::net::Net;
 
 /// The most vCPUs that a VM can have.
 pub const MAX_VCPUS: u8 = 32;
@@ -18,6 +19,8 @@ pub const MIN_MEMORY_MIB: u32 = 16;
 const DEFAULT_MEMORY_MIB: u32 = 256;
 /// The most drives that a VM can have; vsock and entropy take the other two device slots.
 pub const MAX_DRIVES: usize = MAX_VIRTIO_DEVICES - 2;
+/// The most drives, network devices and vsock together; entropy takes the other device slot.
+pub(crate) const MAX_OPTIONAL_DEVICES: usize = MAX_VIRTIO_DEVICES - 1;
 /// The longest serial number of a drive, in bytes (virtio 1.2, section 5.2.6).
 pub const MAX_SERIAL_BYTES: usize = 20;
 /// The lowest vsock address that a guest can have; lower ones are reserved.
@@ -39,6 +42,8 @@ pub struct VmConfig {
     pub memory_mib: u32,
     /// Disks, at most [`MAX_DRIVES`]; the guest sees the first as `/dev/vda`. None at first.
     pub drives: Vec<Drive>,
+    /// Network devices; the guest sees the first as `eth0`. None at first.
+    pub nets: Vec<Net>,
     /// The guest's vsock address, [`MIN_GUEST_CID`] or higher, or `None`, as at first, for no vsock device. It
     /// means something to this VM alone: several VMs in a process may have the same one.
     pub vsock_cid: Option<u32>,
@@ -58,6 +63,7 @@ impl fmt::Debug for VmConfig {
             .field("vcpus", &self.vcpus)
             .field("memory_mib", &self.memory_mib)
             .field("drives", &self.drives)
+            .field("nets", &self.nets)
             .field("vsock_cid", &self.vsock_cid)
             .finish_non_exhaustive()
     }
@@ -96,6 +102,7 @@ impl VmConfig {
             vcpus: 1,
             memory_mib: DEFAULT_MEMORY_MIB,
             drives: Vec::new(),
+            nets: Vec::new(),
             vsock_cid: None,
             console: Box::new(io::sink()),
         }
@@ -121,6 +128,13 @@ impl VmConfig {
             return Err(StartError::TooManyDrives {
                 asked: self.drives.len(),
             });
+        }
+        let devices = self.drives.len() + self.nets.len() + usize::from(self.vsock_cid.is_some());
+        if devices > MAX_OPTIONAL_DEVICES {
+            return Err(StartError::TooManyDevices { asked: devices });
+        }
+        for (index, net) in self.nets.iter().enumerate() {
+            net.check(index)?;
         }
         self.drives
             .iter()

@@ -48,6 +48,7 @@ mod kernel;
 mod layout;
 mod machine;
 mod memory;
+mod net;
 mod rng;
 mod thread;
 mod vcpu;
@@ -62,6 +63,10 @@ pub use config::{
 };
 pub use error::{RunError, StartError};
 pub use kernel::KernelError;
+pub use net::{
+    FrameStream, MAX_FRAME_BYTES, MAX_MTU, MIN_MTU, Net, NetBackend, NetCounters, NetError,
+    NetTraffic, OffloadHeader, Offloads, Switch, SwitchPort, Tap,
+};
 pub use thread::kick_signal;
 pub use vm::{Exit, Vm, VmHandle};
 pub use vsock::{HOST_CID, VsockHost, VsockListener, VsockStream};

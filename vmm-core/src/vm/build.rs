@@ -22,7 +22,7 @@ use crate::vsock::Shared;
 const KVM_DEVICE: &CStr = c"/dev/kvm";
 
 /// Builds the VM of `config` and lets it run.
-pub(super) fn start(config: VmConfig) -> Result<Vm, StartError> {
+pub(super) fn start(mut config: VmConfig) -> Result<Vm, StartError> {
     config.check()?;
     let kvm = kvm::open(KVM_DEVICE)?;
     let memory = memory::map(config.memory_mib)?;
@@ -35,7 +35,7 @@ pub(super) fn start(config: VmConfig) -> Result<Vm, StartError> {
         .map(Shared::new)
         .transpose()
         .map_err(host("make a descriptor for the vsock device"))?;
-    let devices = devices(&config, &stopping, vsock.as_ref());
+    let devices = devices(&mut config, &stopping, vsock.as_ref())?;
     let entry = boot::load(&config, &memory, devices.len())?;
     let cpuid = CpuidTemplate::new(&kvm)?;
     let vcpus = (0..config.vcpus)

@@ -17,6 +17,7 @@ use crate::config::VmConfig;
 use crate::error::{RunError, StartError};
 use crate::layout::{SERIAL_GSI, VIRTIO_FIRST_GSI, VIRTIO_MMIO, VIRTIO_MMIO_STRIDE};
 use crate::memory::Memory;
+use crate::net::{self, NetDevice};
 use crate::rng;
 use crate::virtio::{DeviceInfo, Handler, Interrupt, MmioTransport, Worker};
 use crate::vsock::{self, Shared, VsockDevice};
@@ -28,18 +29,28 @@ pub(super) struct Device {
     handler: Box<dyn Handler>,
 }
 
-/// The devices in the order of their register windows, which is that of `/dev/vda`, `/dev/vdb`, ….
+/// The devices in the order of their register windows, which is that of `/dev/vda`, `/dev/vdb`, …. Takes the network
+/// devices out of `config`.
 pub(super) fn devices(
-    config: &VmConfig,
+    config: &mut VmConfig,
     stopping: &Arc<AtomicBool>,
     vsock: Option<&Arc<Shared>>,
-) -> Vec<Device> {
+) -> Result<Vec<Device>, StartError> {
     let mut devices = Vec::new();
     for (index, drive) in config.drives.iter().enumerate() {
         devices.push(Device {
             name: format!("vm-block{index}"),
             info: block::info(drive),
             handler: Box::new(Block::new(drive, Arc::clone(stopping))),
+        });
+    }
+    for (index, net) in config.nets.drain(..).enumerate() {
+        devices.push(Device {
+            name: format!("vm-net{index}"),
+            info: net::info(&net, index),
+            handler: NetDevice::new(net)
+                .map(Box::new)
+                .map_err(|source| StartError::NetBackend { index, source })?,
         });
     }
     if let (Some(shared), Some(cid)) = (vsock, config.vsock_cid) {
@@ -54,7 +65,7 @@ pub(super) fn devices(
         info: rng::info(),
         handler: Box::new(rng::Entropy),
     });
-    devices
+    Ok(devices)
 }
 
 /// Starts each device's thread and wires it to the guest. On an error, the devices that were started.
