@@ -49,6 +49,7 @@ mod layout;
 mod machine;
 mod memory;
 mod net;
+mod rate;
 mod rng;
 mod thread;
 mod vcpu;
@@ -67,6 +68,7 @@ pub use net::{
     FrameStream, MAX_FRAME_BYTES, MAX_MTU, MIN_MTU, Net, NetBackend, NetCounters, NetError,
     NetTraffic, OffloadHeader, Offloads, Switch, SwitchPort, Tap,
 };
+pub use rate::{RateLimit, RateLimitError, RateLimiter, RateLimits};
 pub use thread::kick_signal;
 pub use vm::{Exit, Vm, VmHandle};
 pub use vsock::{HOST_CID, VsockHost, VsockListener, VsockStream};

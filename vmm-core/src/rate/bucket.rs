@@ -1,0 +1,103 @@
+//! Token buckets, without a clock.
+
+use std::time::{Duration, Instant};
+
+use super::{RateLimit, RateLimits};
+
+/// Levels are counted in billionths of a token, so that a rate a second is a whole number a nanosecond.
+const TOKEN: i128 = 1_000_000_000;
+
+/// The buckets of one limiter.
+#[derive(Debug, Default)]
+pub(super) struct Buckets {
+    bytes: Option<Bucket>,
+    operations: Option<Bucket>,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    limit: RateLimit,
+    /// Below zero after a request that was larger than what was left.
+    level: i128,
+    filled_at: Instant,
+}
+
+impl Buckets {
+    /// Sets the limits from `now` on.
+    pub(super) fn change(&mut self, limits: &RateLimits, now: Instant) {
+        change(&mut self.bytes, limits.bytes, now);
+        change(&mut self.operations, limits.operations, now);
+    }
+
+    /// Takes from both buckets, or from none and says when to come again.
+    pub(super) fn take(
+        &mut self,
+        now: Instant,
+        operations: u64,
+        bytes: u64,
+    ) -> Result<(), Duration> {
+        let asked = [(&mut self.operations, operations), (&mut self.bytes, bytes)];
+        let mut asked = asked.map(|(bucket, tokens)| (bucket.as_mut(), tokens));
+        let mut wait = Duration::ZERO;
+        for (bucket, tokens) in &mut asked {
+            if let (Some(bucket), 1..) = (bucket, *tokens) {
+                bucket.fill(now);
+                wait = wait.max(bucket.wait());
+            }
+        }
+        if wait > Duration::ZERO {
+            return Err(wait);
+        }
+        for (bucket, tokens) in asked {
+            if let Some(bucket) = bucket {
+                bucket.level -= i128::from(tokens) * TOKEN;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn change(bucket: &mut Option<Bucket>, limit: Option<RateLimit>, now: Instant) {
+    *bucket = match (bucket.take(), limit) {
+        (Some(mut bucket), Some(limit)) => {
+            bucket.fill(now);
+            bucket.limit = limit;
+            bucket.level = bucket.level.min(bucket.full());
+            Some(bucket)
+        }
+        (None, Some(limit)) => {
+            let mut bucket = Bucket {
+                limit,
+                level: 0,
+                filled_at: now,
+            };
+            bucket.level = bucket.full();
+            Some(bucket)
+        }
+        (_, None) => None,
+    };
+}
+
+impl Bucket {
+    fn full(&self) -> i128 {
+        i128::from(self.limit.burst) * TOKEN
+    }
+
+    /// Adds what came since the last time. Threads that share a bucket may come with a `now` that is a little older.
+    fn fill(&mut self, now: Instant) {
+        let since = now.saturating_duration_since(self.filled_at).as_nanos();
+        let came = i128::try_from(since)
+            .unwrap_or(i128::MAX)
+            .saturating_mul(i128::from(self.limit.per_second));
+        self.level = self.level.saturating_add(came).min(self.full());
+        self.filled_at = self.filled_at.max(now);
+    }
+
+    /// How long until there is a whole token, which is all that a request waits for: whoever shares a bucket can keep it
+    /// nearly empty for ever, but not a request from passing.
+    fn wait(&self) -> Duration {
+        let missing = u128::try_from(TOKEN - self.level).unwrap_or(0);
+        let nanos = missing.div_ceil(u128::from(self.limit.per_second));
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+}
