@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{MULTICAST, Mac, NetBackend, NetCounters};
 use crate::error::StartError;
+use crate::rate::RateLimiter;
 
 /// The lowest MTU that a device can have, in bytes: what IPv4 asks of every link.
 pub const MIN_MTU: u16 = 68;
@@ -26,6 +27,10 @@ pub struct Net {
     /// The MTU that the guest is told to use, [`MIN_MTU`] to [`MAX_MTU`] bytes. If `None`, as at first, it is not told
     /// anything, and uses 1500. Longer frames are dropped.
     pub mtu: Option<u16>,
+    /// Limits on what the guest receives; none at first. What is over them waits at the backend.
+    pub receive_limiter: RateLimiter,
+    /// Limits on what the guest sends; none at first. What is over them waits with the guest.
+    pub transmit_limiter: RateLimiter,
     counters: Arc<NetCounters>,
 }
 
@@ -34,6 +39,8 @@ impl fmt::Debug for Net {
         f.debug_struct("Net")
             .field("mac", &self.mac)
             .field("mtu", &self.mtu)
+            .field("receive_limiter", &self.receive_limiter)
+            .field("transmit_limiter", &self.transmit_limiter)
             .finish_non_exhaustive()
     }
 }
@@ -46,6 +53,8 @@ impl Net {
             backend: Box::new(backend),
             mac: None,
             mtu: None,
+            receive_limiter: RateLimiter::default(),
+            transmit_limiter: RateLimiter::default(),
             counters: Arc::default(),
         }
     }

@@ -15,6 +15,7 @@ use super::receive::{ReceiveEnd, Receiver};
 use super::transmit::{SendEnd, Transmitter};
 use super::watch::Watch;
 use super::{FRAME_OVERHEAD_BYTES, MAX_FRAME_BYTES, Net, NetBackend, NetCounters, Offloads};
+use crate::rate::RateGate;
 use crate::virtio::{COMMON_FEATURES, DeviceInfo, Event, Handler, QueueError, ServedQueue};
 
 const DEVICE_ID: u32 = 1;
@@ -22,6 +23,9 @@ const DEVICE_ID: u32 = 1;
 const QUEUE_SIZES: &[u16] = &[256, 256];
 const TRANSMIT: usize = 1;
 const CONFIG_BYTES: usize = 12;
+/// Places of the device's sources: the backend, and what wakes each direction when its limits do.
+const RECEIVE_GATE: usize = 1;
+const TRANSMIT_GATE: usize = RECEIVE_GATE + RateGate::SOURCES;
 
 /// What the driver sees of `net`, which is the VM's network device at this place.
 pub(crate) fn info(net: &Net, index: usize) -> DeviceInfo {
@@ -137,8 +141,8 @@ impl NetDevice {
         Ok(Self {
             watch: Watch::new(net.backend.as_fd())?,
             mtu: net.mtu.unwrap_or(DEFAULT_MTU),
-            receiver: Receiver::new(Arc::clone(&counters)),
-            transmitter: Transmitter::new(counters),
+            receiver: Receiver::new(RateGate::new(&net.receive_limiter)?, Arc::clone(&counters)),
+            transmitter: Transmitter::new(RateGate::new(&net.transmit_limiter)?, counters),
             backend: net.backend,
             receive_wish: EventSet::empty(),
             send_wish: EventSet::empty(),
@@ -154,7 +158,7 @@ impl NetDevice {
         self.receive_wish = EventSet::empty();
         match self.receiver.run(&mut *self.backend, queue)? {
             ReceiveEnd::NoFrame => self.receive_wish = EventSet::IN,
-            ReceiveEnd::NoBuffer => {}
+            ReceiveEnd::NoBuffer | ReceiveEnd::Limited => {}
             ReceiveEnd::Gone(error) => self.lose(&error),
         }
         Ok(())
@@ -164,7 +168,7 @@ impl NetDevice {
         self.send_wish = EventSet::empty();
         let connected = self.connected;
         match self.transmitter.run(&mut *self.backend, queue, connected)? {
-            SendEnd::NoFrame => {}
+            SendEnd::NoFrame | SendEnd::Limited => {}
             SendEnd::Blocked => self.send_wish = EventSet::OUT,
             SendEnd::Gone(error) => self.lose(&error),
         }
@@ -206,17 +210,23 @@ impl Handler for NetDevice {
 
     fn reset(&mut self) {
         self.receiver.reset();
+        self.transmitter.reset();
         self.forget_wishes();
         self.watch();
     }
 
     fn sources(&self) -> Vec<RawFd> {
-        vec![self.watch.as_raw_fd()]
+        let mut sources = vec![self.watch.as_raw_fd()];
+        sources.extend(self.receiver.gate.sources());
+        sources.extend(self.transmitter.gate.sources());
+        sources
     }
 
     fn serve(&mut self, event: Event, queues: &mut [ServedQueue]) -> Result<(), QueueError> {
         let [receive, transmit] = queues else {
-            // The device is idle: its queues were wrecked.
+            // The device is idle, or its queues were wrecked.
+            self.receiver.gate.rearm();
+            self.transmitter.gate.rearm();
             self.forget_wishes();
             self.watch();
             return Ok(());
@@ -224,6 +234,14 @@ impl Handler for NetDevice {
         let (sends, receives) = match event {
             Event::Queue(TRANSMIT) => (true, false),
             Event::Queue(_) => (false, true),
+            Event::Source(RECEIVE_GATE..TRANSMIT_GATE) => {
+                self.receiver.gate.rearm();
+                (false, true)
+            }
+            Event::Source(TRANSMIT_GATE..) => {
+                self.transmitter.gate.rearm();
+                (true, false)
+            }
             Event::Source(_) => (!self.send_wish.is_empty(), !self.receive_wish.is_empty()),
         };
         if sends {

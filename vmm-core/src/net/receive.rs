@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::device::Rules;
 use super::header::HEADER_BYTES;
 use super::{MAX_FRAME_BYTES, MIN_FRAME_BYTES, NetBackend, NetCounters, OffloadHeader};
+use crate::rate::RateGate;
 use crate::virtio::{Chain, QueueError, ServedQueue};
 
 /// Frames in a row before other events get their turn.
@@ -17,25 +18,37 @@ pub(super) enum ReceiveEnd {
     NoFrame,
     /// The guest has no buffers for the next one.
     NoBuffer,
+    /// The limits let no more pass for now.
+    Limited,
     /// The network is gone.
     Gone(io::Error),
 }
 
 pub(super) struct Receiver {
     pub(super) rules: Rules,
+    pub(super) gate: RateGate,
     counters: Arc<NetCounters>,
     /// Room for a header and the longest frame.
     packet: Vec<u8>,
-    /// A frame in `packet` that has no buffers yet: its length and header.
-    waiting: Option<(usize, OffloadHeader)>,
+    /// A frame in `packet` that has not been delivered yet.
+    waiting: Option<Waiting>,
     /// Scratch space for the buffers of a frame.
     taken: Vec<(u16, Chain)>,
 }
 
+#[derive(Clone, Copy)]
+struct Waiting {
+    length: usize,
+    header: OffloadHeader,
+    /// Whether the limits have let it pass.
+    admitted: bool,
+}
+
 impl Receiver {
-    pub(super) fn new(counters: Arc<NetCounters>) -> Self {
+    pub(super) fn new(gate: RateGate, counters: Arc<NetCounters>) -> Self {
         Self {
             rules: Rules::default(),
+            gate,
             counters,
             packet: vec![0; HEADER_BYTES + MAX_FRAME_BYTES],
             waiting: None,
@@ -45,6 +58,7 @@ impl Receiver {
 
     pub(super) fn reset(&mut self) {
         self.waiting = None;
+        self.gate.forget();
     }
 
     /// Receives until there is a reason not to.
@@ -61,8 +75,13 @@ impl Receiver {
                     Err(error) => return Ok(ReceiveEnd::Gone(error)),
                 }
             }
-            if let Some((length, header)) = self.waiting {
-                if !self.deliver(queue, length, header)? {
+            if let Some(waiting) = &mut self.waiting {
+                waiting.admitted = waiting.admitted || self.gate.admits(1, waiting.length as u64);
+                if !waiting.admitted {
+                    return Ok(ReceiveEnd::Limited);
+                }
+                let waiting = *waiting;
+                if !self.deliver(queue, waiting.length, waiting.header)? {
                     return Ok(ReceiveEnd::NoBuffer);
                 }
                 self.waiting = None;
@@ -82,7 +101,11 @@ impl Receiver {
         } else if length > self.rules.max_bytes {
             dropped("longer than the guest takes");
         } else if let Some(header) = header.checked(length, self.rules.offloads) {
-            self.waiting = Some((length, header));
+            self.waiting = Some(Waiting {
+                length,
+                header,
+                admitted: false,
+            });
         } else {
             dropped("needs work that the guest does not do");
         }

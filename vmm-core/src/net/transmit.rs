@@ -8,6 +8,7 @@ use super::header::HEADER_BYTES;
 use super::receive::is_for_later;
 use super::{MAX_FRAME_BYTES, MIN_FRAME_BYTES, NetBackend, NetCounters, OffloadHeader};
 use crate::memory::Memory;
+use crate::rate::RateGate;
 use crate::virtio::{Chain, QueueError, ServedQueue, Verdict};
 
 /// Why no more frames are sent for now.
@@ -16,24 +17,36 @@ pub(super) enum SendEnd {
     NoFrame,
     /// The backend takes none.
     Blocked,
+    /// The limits let no more pass for now.
+    Limited,
     /// The network is gone.
     Gone(io::Error),
 }
 
 pub(super) struct Transmitter {
     pub(super) rules: Rules,
+    pub(super) gate: RateGate,
+    /// The length of the next frame, if the limits have let it pass, but the backend did not take it.
+    admitted: Option<usize>,
     counters: Arc<NetCounters>,
     /// Room for the longest frame.
     frame: Vec<u8>,
 }
 
 impl Transmitter {
-    pub(super) fn new(counters: Arc<NetCounters>) -> Self {
+    pub(super) fn new(gate: RateGate, counters: Arc<NetCounters>) -> Self {
         Self {
             rules: Rules::default(),
+            gate,
+            admitted: None,
             counters,
             frame: vec![0; MAX_FRAME_BYTES],
         }
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.admitted = None;
+        self.gate.forget();
     }
 
     /// Sends until there is a reason not to. Without a network, the guest's frames are dropped.
@@ -80,12 +93,20 @@ impl Transmitter {
             dropped("there is no network");
             return (used, None);
         }
+        // The driver can exchange a frame that waits, so only one of that length has passed.
+        let is_admitted = self.admitted.take() == Some(frame.len());
+        if !is_admitted && !self.gate.admits(1, frame.len() as u64) {
+            return (Verdict::Later, Some(SendEnd::Limited));
+        }
         match backend.send(frame, &header) {
             Ok(()) => {
                 self.counters.send_side().passed(frame.len());
                 (used, None)
             }
-            Err(error) if is_for_later(&error) => (Verdict::Later, Some(SendEnd::Blocked)),
+            Err(error) if is_for_later(&error) => {
+                self.admitted = Some(frame.len());
+                (Verdict::Later, Some(SendEnd::Blocked))
+            }
             Err(error) => {
                 dropped("the network is gone");
                 (used, Some(SendEnd::Gone(error)))

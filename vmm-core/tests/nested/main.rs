@@ -10,4 +10,5 @@ mod boot;
 mod disk;
 mod initramfs;
 mod machine;
+mod network;
 mod vsock;
