@@ -212,3 +212,6 @@ fn check(answer: c_int) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,7 +50,7 @@ pub(super) fn devices(
             info: net::info(&net, index),
             handler: NetDevice::new(net)
                 .map(Box::new)
-                .map_err(|source| StartError::NetBackend { index, source })?,
+                .map_err(|source| net_error(index, source))?,
         });
     }
     if let (Some(shared), Some(cid)) = (vsock, config.vsock_cid) {
@@ -66,6 +66,15 @@ pub(super) fn devices(
         handler: Box::new(rng::Entropy),
     });
     Ok(devices)
+}
+
+/// The error of making a network device.
+fn net_error(index: usize, source: io::Error) -> StartError {
+    match source.raw_os_error() {
+        // What epoll answers for files and folders.
+        Some(libc::EPERM) => StartError::NetBackend { index, source },
+        _ => host("make a descriptor for a network device")(source),
+    }
 }
 
 /// Starts each device's thread and wires it to the guest. On an error, the devices that were started.

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use vmm_core::{StartError, Vm};
+use vmm_core::{Net, StartError, Switch, Vm};
 
 use super::disk::MemoryDisk;
 use super::guest::{Screen, config, elf, file, spin};
@@ -51,6 +51,11 @@ fn few_descriptors() {
     config.vcpus = 2;
     config.vsock_cid = Some(3);
     config.drives = vec![MemoryDisk::drive()];
+    config.nets = vec![Net::new(
+        Switch::new()
+            .port()
+            .expect("the first descriptors are there"),
+    )];
     let before = possessions();
     let result = Vm::start(config).map(drop);
     assert_left(before);
