@@ -594,6 +594,71 @@ fn a_reset_forgets_the_frame_that_waits() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
+    /// What goes out is what the driver's buffers hold, however a frame is scattered over them.
+    #[test]
+    fn frames_go_out_byte_by_byte_as_scattered(
+        length in 14usize..1519,
+        cuts in proptest::collection::vec(0usize..600, 0..12),
+    ) {
+        let mut bench = Bench::new();
+        bench.memory.write_slice(&[0xee; 0x2_0000], GuestAddress(BUFFERS)).unwrap();
+        let packet = [vec![0; 12], frame(length)].concat();
+        let (mut rest, mut parts) = (&packet[..], Vec::new());
+        for (place, cut) in (0u64..).zip(cuts.into_iter().chain([usize::MAX])) {
+            let (piece, others) = rest.split_at(rest.len().min(cut));
+            rest = others;
+            let address = BUFFERS + place * 0x1003;
+            bench.memory.write_slice(piece, GuestAddress(address)).unwrap();
+            parts.push((address, u32::try_from(piece.len()).unwrap(), false));
+        }
+        bench.transmit.offer(&parts);
+        bench.serve(Event::Queue(1));
+        prop_assert_eq!(bench.sent(), Some(packet[12..].to_vec()));
+        prop_assert_eq!(bench.transmit.used(), [0]);
+    }
+
+    /// What comes in lies in the driver's buffers in order, and nothing is written beside it.
+    #[test]
+    fn frames_come_in_to_buffers_of_any_size_and_nowhere_else(
+        lengths in proptest::collection::vec(14usize..1519, 1..5),
+        rooms in proptest::collection::vec(0u32..900, 1..16),
+    ) {
+        let mut bench = Bench::new();
+        let all = 0x10_000;
+        bench.memory.write_slice(&vec![0xee; all], GuestAddress(BUFFERS)).unwrap();
+        for (place, room) in (0u64..).zip(&rooms) {
+            bench.receive.offer(&[(BUFFERS + place * 0x1000, *room, true)]);
+        }
+        bench.serve(Event::Queue(0));
+        for length in &lengths {
+            bench.peer.send(&frame(*length)).unwrap();
+        }
+        bench.serve_sources();
+        let used = bench.receive.used();
+        let mut expected = vec![0xee; all];
+        let (mut place, mut left) = (0, &rooms[..]);
+        for length in lengths {
+            let needed = u32::try_from(12 + length).unwrap();
+            let mut room = 0;
+            let Some(count) = left.iter().position(|r| { room += r; room >= needed }) else {
+                break;
+            };
+            let mut packet = [vec![0; 12], frame(length)].concat();
+            packet[10] = u8::try_from(count + 1).unwrap();
+            let mut rest = &packet[..];
+            for room in &left[..=count] {
+                let (piece, others) = rest.split_at(rest.len().min(*room as usize));
+                rest = others;
+                expected[place * 0x1000..][..piece.len()].copy_from_slice(piece);
+                prop_assert_eq!(used[place] as usize, piece.len());
+                place += 1;
+            }
+            left = &left[count + 1..];
+        }
+        prop_assert_eq!(used.len(), place);
+        prop_assert!(bench.bytes(BUFFERS, all) == expected);
+    }
+
     /// Whatever the driver writes to its rings, turns end, and only its own memory goes out.
     #[test]
     fn hostile_rings_do_no_harm(
