@@ -20,12 +20,12 @@
 //! # The guest's machine
 //!
 //! No PCI and no firmware: the kernel is entered through the 64-bit Linux boot protocol, and finds
-//! its processors, its serial port and its virtio-mmio 1.2 devices (disks, network, vsock, entropy) in ACPI
-//! tables. The interrupt controllers and timers are KVM's. Guest memory starts at address 0, leaves
+//! its processors, its serial port and its virtio-mmio 1.2 devices (disks, network, vsock, entropy) in
+//! ACPI tables. The interrupt controllers and timers are KVM's. Guest memory starts at address 0, leaves
 //! a hole between 3 and 4 GiB, and goes on above it.
 //!
-//! Frames of a network device go to a [`NetBackend`]: an interface of the host ([`Tap`]), a process such as `passt`, which
-//! needs no privileges ([`FrameStream`]), or other VMs of this process ([`Switch`]).
+//! Frames of a network device go to a [`NetBackend`]: an interface of the host ([`Tap`]), a process such
+//! as `passt`, which needs no privileges ([`FrameStream`]), or other VMs of this process ([`Switch`]).
 //!
 //! ```
 //! use vmm_core::{Net, Switch, VmConfig};
@@ -47,8 +47,8 @@
 //!
 //! # Limits
 //!
-//! x86-64 Linux hosts and guests only; no PCI, graphics, hot plug or serial input. Network devices have one queue pair,
-//! and a network that is gone stays gone for the guest without its link going down.
+//! x86-64 Linux hosts and guests only; no PCI, graphics, hot plug or serial input. Network devices have one
+//! queue pair, and the guest's link stays up when its network is gone.
 
 mod block;
 mod boot;

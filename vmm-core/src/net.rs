@@ -1,7 +1,8 @@
 //! The virtio network device (virtio 1.2, section 5.1) and what its frames go to.
 //!
 //! `device` moves frames between the queues and a [`NetBackend`], on the device's thread. Backends: `tap`, an
-//! interface of the host; `stream`, a process such as `passt` behind a socket; `switch`, other VMs of this process.
+//! interface of the host; `stream`, a process such as `passt` behind a socket; `switch`, other VMs of this
+//! process.
 
 mod backend;
 mod config;

@@ -21,11 +21,12 @@ const MAC_PREFIX: [u8; 5] = [0x02, 0x76, 0x6d, 0x00, 0x00];
 pub struct Net {
     /// Where the guest's frames go to and come from.
     pub backend: Box<dyn NetBackend>,
-    /// The guest's Ethernet address: one for a single station, not all zeroes. If `None`, as at first, what the backend
-    /// suggests (a [`SwitchPort`](super::SwitchPort) does), or else one that follows from the device's place among the VM's.
+    /// The guest's Ethernet address: one for a single station, not all zeroes. If `None`, as at first, what
+    /// the backend suggests (a [`SwitchPort`](super::SwitchPort) does), or else one that follows from the
+    /// device's place among the VM's.
     pub mac: Option<[u8; 6]>,
-    /// The MTU that the guest is told to use, [`MIN_MTU`] to [`MAX_MTU`] bytes. If `None`, as at first, it is not told
-    /// anything, and uses 1500. Longer frames are dropped.
+    /// The MTU that the guest is told to use, [`MIN_MTU`] to [`MAX_MTU`] bytes. If `None`, as at first, it is
+    /// not told anything, and uses 1500. Longer frames are dropped.
     pub mtu: Option<u16>,
     /// Limits on what the guest receives; none at first. What is over them waits at the backend.
     pub receive_limiter: RateLimiter,

@@ -1,7 +1,7 @@
 //! The device: what its driver sees, and what it does when something happens.
 //!
-//! Invariant: the device waits for its backend only while it can do something about what it hears, so that a guest
-//! without buffers, or a full backend, costs nothing.
+//! Invariant: the device waits for its backend only while it can do something about what it hears, so that a
+//! guest without buffers, or a full backend, costs nothing.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -80,7 +80,8 @@ fn offload_features(offloads: Offloads) -> u64 {
         })
 }
 
-/// What `features` leave to the other side, without what nothing may be made of alone (virtio 1.2, section 5.1.3.1).
+/// What `features` leave to the other side, without what nothing may be made of alone (virtio 1.2, section
+/// 5.1.3.1).
 fn accepted(features: u64, bits: OffloadBits) -> Offloads {
     let [checksum, tso4, tso6, ecn] = bits.map(|bit| features & 1 << bit != 0);
     Offloads {

@@ -1,6 +1,7 @@
 //! `struct virtio_net_hdr` (virtio 1.2, section 5.1.6): what is left to do for a frame.
 //!
-//! flags u8, gso_type u8, hdr_len u16, gso_size u16, csum_start u16, csum_offset u16, num_buffers u16; little-endian.
+//! flags u8, gso_type u8, hdr_len u16, gso_size u16, csum_start u16, csum_offset u16, num_buffers u16;
+//! little-endian.
 
 use virtio_bindings::bindings::virtio_net as net;
 
@@ -79,8 +80,8 @@ impl OffloadHeader {
         ]
     }
 
-    /// What a sender may leave to a receiver that takes `offloads`, for a frame of `length` bytes; `None` if this
-    /// header asks for anything else, or contradicts itself.
+    /// What a sender may leave to a receiver that takes `offloads`, for a frame of `length` bytes; `None` if
+    /// this header asks for anything else, or contradicts itself.
     pub(super) fn checked(self, length: usize, offloads: Offloads) -> Option<Self> {
         if !offloads.checksum {
             // That the checksum is right already may be said, but is nothing to such a receiver.

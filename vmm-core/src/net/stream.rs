@@ -147,7 +147,8 @@ impl Incoming {
         Ok(Some(length))
     }
 
-    /// Where more bytes go. There is always room: what has no whole frame in it fills less than half of the buffer.
+    /// Where more bytes go. There is always room: what has no whole frame in it fills less than half of the
+    /// buffer.
     fn room(&mut self) -> &mut [u8] {
         self.bytes.copy_within(self.start..self.end, 0);
         self.end -= self.start;

@@ -1,7 +1,7 @@
 //! A switch inside this process: VMs whose devices are its ports share one Ethernet network.
 //!
-//! Invariant: a port's descriptor is readable if and only if its queue holds a frame. No lock is held while a frame is
-//! copied, and a sender waits for no receiver.
+//! Invariant: a port's descriptor is readable if and only if its queue holds a frame. No lock is held while a
+//! frame is copied, and a sender waits for no receiver.
 
 mod bell;
 mod table;
@@ -27,14 +27,16 @@ const MAC_PREFIX: [u8; 3] = [0x02, 0x76, 0x6e];
 
 /// A learning Ethernet switch. Clones are the same switch.
 ///
-/// Each of its ports is a [`NetBackend`]. A frame goes to the port from which its destination was last heard, and to all
-/// others if that is not known. A port whose VM does not keep up loses frames, and holds up nobody.
+/// Each of its ports is a [`NetBackend`]. A frame goes to the port from which its destination was last heard,
+/// and to all others if that is not known. A port whose VM does not keep up loses frames, and holds up
+/// nobody.
 #[derive(Clone, Default)]
 pub struct Switch {
     shared: Arc<Shared>,
 }
 
-/// A place on a [`Switch`] for one VM, or for code of the embedder's. It leaves the switch when it is dropped.
+/// A place on a [`Switch`] for one VM, or for code of the embedder's. It leaves the switch when it is
+/// dropped.
 #[derive(Debug)]
 pub struct SwitchPort {
     switch: Switch,

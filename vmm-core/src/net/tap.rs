@@ -30,8 +30,8 @@ pub struct Tap {
 }
 
 impl Tap {
-    /// Opens the interface `name`, which must be there already, and belong to this user unless the process has
-    /// `CAP_NET_ADMIN`. Whether it is up, its addresses and its bridge are left alone.
+    /// Opens the interface `name`, which must be there already, and belong to this user unless the process
+    /// has `CAP_NET_ADMIN`. Whether it is up, its addresses and its bridge are left alone.
     ///
     /// # Errors
     /// [`NetError`] says what is missing.
@@ -69,8 +69,8 @@ impl Tap {
         Self::with_headers(file)
     }
 
-    /// Takes a descriptor of `/dev/net/tun` that is attached to an interface already, with `IFF_TAP`, `IFF_NO_PI` and
-    /// `IFF_VNET_HDR`, so that the process itself needs no privileges.
+    /// Takes a descriptor of `/dev/net/tun` that is attached to an interface already, with `IFF_TAP`,
+    /// `IFF_NO_PI` and `IFF_VNET_HDR`, so that the process itself needs no privileges.
     ///
     /// # Errors
     /// [`NetError::NotATap`] or [`NetError::TapFlags`] if it is anything else.
@@ -124,7 +124,8 @@ impl NetBackend for Tap {
         let parts = [IoSlice::new(&header), IoSlice::new(frame)];
         match self.file.write_vectored(&parts) {
             Ok(_all) => Ok(()),
-            // An interface that is down, or a frame that the kernel does not like; the interface is still there.
+            // An interface that is down, or a frame that the kernel does not like; the interface is still
+            // there.
             Err(error)
                 if matches!(
                     error.raw_os_error(),

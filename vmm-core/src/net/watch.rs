@@ -5,8 +5,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 
-/// Readable while the backend's descriptor is what is being waited for, and never else: a set of descriptors of its own,
-/// in which the device puts the one only while it can do something about it.
+/// Readable while the backend's descriptor is what is being waited for, and never else: a set of descriptors
+/// of its own, in which the device puts the one only while it can do something about it.
 pub(super) struct Watch {
     set: Epoll,
     descriptor: RawFd,

@@ -133,8 +133,8 @@ impl ServedQueue {
         }
     }
 
-    /// Takes the next chain and says which one it is; `None` if there is none, and the driver then kicks once there is.
-    /// A chain that is refused is an empty one.
+    /// Takes the next chain and says which one it is; `None` if there is none, and the driver then kicks once
+    /// there is. A chain that is refused is an empty one.
     pub(crate) fn take(&mut self) -> Result<Option<(u16, Chain)>, QueueError> {
         if !self.queue.ready() {
             return Ok(None);
@@ -167,7 +167,8 @@ impl ServedQueue {
         }
     }
 
-    /// Hands chains that were taken back to the driver, with the bytes written to each. It sees all of them at once.
+    /// Hands chains that were taken back to the driver, with the bytes written to each. It sees all of them
+    /// at once.
     pub(crate) fn finish_together(&mut self, used: &[(u16, u32)]) -> Result<(), QueueError> {
         let Some(((last, bytes), others)) = used.split_last() else {
             return Ok(());

@@ -1,7 +1,7 @@
 //! Which port an address was heard from.
 //!
-//! Invariant: no port has more than [`MAX_ADDRESSES`] entries, and only its own frames change them, so that a guest that
-//! makes addresses up takes no room from others.
+//! Invariant: no port has more than [`MAX_ADDRESSES`] entries, and only its own frames change them, so that a
+//! guest that makes addresses up takes no room from others.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
