@@ -3,6 +3,7 @@
 use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -107,6 +108,10 @@ fn a_guest_and_its_host_reach_each_other_through_a_tap_interface() {
     let tap = Tap::open(NAME).unwrap();
     assert!(matches!(Tap::open(NAME), Err(NetError::TapBusy { .. })));
     assert!(matches!(Tap::open("lo"), Err(NetError::NotATap { .. })));
+    // A descriptor that somebody else has opened does as well.
+    let descriptor = tap.as_fd().try_clone_to_owned().unwrap();
+    drop(tap);
+    let tap = Tap::from_descriptor(descriptor).unwrap();
 
     let listener = TcpListener::bind((Ipv4Addr::new(10, 9, 0, 1), 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
