@@ -10,6 +10,7 @@ use crate::error::StartError;
 use crate::event::Event;
 use crate::kernel::KernelSource;
 use crate::layout::MAX_VIRTIO_DEVICES;
+use crate::net::Net;
 use crate::rate::RateLimiter;
 
 /// The most vCPUs that a VM can have.
@@ -20,6 +21,8 @@ pub const MIN_MEMORY_MIB: u32 = 16;
 const DEFAULT_MEMORY_MIB: u32 = 256;
 /// The most drives that a VM can have; vsock, balloon and entropy take the other three device slots.
 pub const MAX_DRIVES: usize = MAX_VIRTIO_DEVICES - 3;
+/// The most drives, network devices, vsock and balloon together; entropy takes the other device slot.
+pub(crate) const MAX_OPTIONAL_DEVICES: usize = MAX_VIRTIO_DEVICES - 1;
 /// The longest serial number of a drive, in bytes (virtio 1.2, section 5.2.6).
 pub const MAX_SERIAL_BYTES: usize = 20;
 /// The lowest vsock address that a guest can have; lower ones are reserved.
@@ -43,6 +46,8 @@ pub struct VmConfig {
     pub memory_mib: u32,
     /// Disks, at most [`MAX_DRIVES`]; the guest sees the first as `/dev/vda`. None at first.
     pub drives: Vec<Drive>,
+    /// Network devices; the guest sees the first as `eth0`. None at first.
+    pub nets: Vec<Net>,
     /// The guest's vsock address, [`MIN_GUEST_CID`] or higher, or `None`, as at first, for no vsock device. It
     /// means something to this VM alone: several VMs in a process may have the same one.
     pub vsock_cid: Option<u32>,
@@ -76,6 +81,7 @@ impl fmt::Debug for VmConfig {
             .field("vcpus", &self.vcpus)
             .field("memory_mib", &self.memory_mib)
             .field("drives", &self.drives)
+            .field("nets", &self.nets)
             .field("vsock_cid", &self.vsock_cid)
             .field("balloon", &self.balloon)
             .field("watchdog", &self.watchdog)
@@ -127,6 +133,7 @@ impl VmConfig {
             vcpus: 1,
             memory_mib: DEFAULT_MEMORY_MIB,
             drives: Vec::new(),
+            nets: Vec::new(),
             vsock_cid: None,
             balloon: false,
             watchdog: false,
@@ -155,6 +162,16 @@ impl VmConfig {
             return Err(StartError::TooManyDrives {
                 asked: self.drives.len(),
             });
+        }
+        let devices = self.drives.len()
+            + self.nets.len()
+            + usize::from(self.vsock_cid.is_some())
+            + usize::from(self.balloon);
+        if devices > MAX_OPTIONAL_DEVICES {
+            return Err(StartError::TooManyDevices { asked: devices });
+        }
+        for (index, net) in self.nets.iter().enumerate() {
+            net.check(index)?;
         }
         self.drives
             .iter()

@@ -4,8 +4,11 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::boot::CommandLineError;
-use crate::config::{MAX_DRIVES, MAX_SERIAL_BYTES, MAX_VCPUS, MIN_GUEST_CID, MIN_MEMORY_MIB};
+use crate::config::{
+    MAX_DRIVES, MAX_OPTIONAL_DEVICES, MAX_SERIAL_BYTES, MAX_VCPUS, MIN_GUEST_CID, MIN_MEMORY_MIB,
+};
 use crate::kernel::KernelError;
+use crate::net::MIN_MTU;
 
 /// Why [`Vm::start`](crate::Vm::start) failed. Nothing is left behind: no thread, no descriptor, no mapping.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +102,44 @@ pub enum StartError {
     TooManyDrives {
         /// How many were asked for.
         asked: usize,
+    },
+    /// More devices than there are slots for.
+    #[error(
+        "{asked} devices asked for: a VM has at most {MAX_OPTIONAL_DEVICES} drives, network devices and vsock together"
+    )]
+    TooManyDevices {
+        /// How many were asked for.
+        asked: usize,
+    },
+    /// An Ethernet address that no station can have.
+    #[error(
+        "the address {mac:02x?} of network device {index} is for many stations or all zeroes: a station's first byte is \
+         even, and 02 for addresses of one's own"
+    )]
+    NetMac {
+        /// Which network device, counted from 0.
+        index: usize,
+        /// Its address.
+        mac: [u8; 6],
+    },
+    /// An MTU with which IP does not work.
+    #[error("the MTU of network device {index} is {mtu} bytes: at least {MIN_MTU} are needed")]
+    NetMtu {
+        /// Which network device, counted from 0.
+        index: usize,
+        /// Its MTU.
+        mtu: u16,
+    },
+    /// A network backend whose descriptor is of no use.
+    #[error(
+        "could not wait for the backend of network device {index}: its descriptor must be a socket, an eventfd, a TAP \
+         interface or the like"
+    )]
+    NetBackend {
+        /// Which network device, counted from 0.
+        index: usize,
+        /// The host's answer.
+        source: io::Error,
     },
     /// A serial number that does not fit.
     #[error("the serial of drive {index} is longer than {MAX_SERIAL_BYTES} bytes: {serial:?}")]

@@ -25,7 +25,7 @@
 //!
 //! No PCI and no firmware: the kernel is entered through the 64-bit Linux boot protocol, or by PVH
 //! ([`BootProtocol`]), and finds its processors, its serial port and its virtio-mmio 1.2 devices
-//! (disks, vsock, balloon, entropy) in ACPI tables. A [`Kernel`] that is opened once starts any number
+//! (disks, network, vsock, balloon, entropy) in ACPI tables. A [`Kernel`] that is opened once starts any number
 //! of VMs, which share the pages that they don't change. The interrupt controllers and timers are
 //! KVM's. Guest memory starts at address 0, leaves a hole between 3 and 4 GiB, and goes on above it.
 //!
@@ -37,6 +37,18 @@
 //! watchdog ([`VmConfig::watchdog`]; `wdat_wdt`), and the port of QEMU's pvpanic device (`pvpanic-mmio`).
 //! A write to [`BOOT_MARK_PORT`] says that the guest has booted. What happens reaches the embedder as
 //! [`Event`]s, and what it types ([`Vm::console_input`]) the guest's serial port.
+//!
+//! Frames of a network device go to a [`NetBackend`]: an interface of the host ([`Tap`]), a process such
+//! as `passt`, which needs no privileges ([`FrameStream`]), or other VMs of this process ([`Switch`]).
+//!
+//! ```
+//! use vmm_core::{Net, Switch, VmConfig};
+//!
+//! let switch = Switch::new();
+//! let mut config = VmConfig::new("/boot/vmlinuz");
+//! config.nets = vec![Net::new(switch.port()?)];
+//! # Ok::<(), vmm_core::NetError>(())
+//! ```
 //!
 //! # What it does to its process
 //!
@@ -50,8 +62,9 @@
 //!
 //! # Limits
 //!
-//! x86-64 Linux hosts and guests only; no PCI, network, graphics or hot plug. A [paused](Vm::pause) guest's
-//! clock stands still, so its time of day is late afterwards.
+//! x86-64 Linux hosts and guests only; no PCI, graphics or hot plug. Network devices have one queue pair,
+//! and the guest's link stays up when its network is gone. A [paused](Vm::pause) guest's clock stands
+//! still, so its time of day is late afterwards.
 
 mod balloon;
 mod block;
@@ -66,6 +79,7 @@ mod kernel;
 mod layout;
 mod machine;
 mod memory;
+mod net;
 mod rate;
 mod rng;
 mod thread;
@@ -86,6 +100,10 @@ pub use event::{CrashKind, DiskOperation, Event};
 pub use kernel::{Kernel, KernelError, KernelSource};
 pub use layout::{BOOT_MARK_PORT, BOOT_MARK_VALUE};
 pub use machine::ConsoleInput;
+pub use net::{
+    FrameStream, MAX_FRAME_BYTES, MAX_MTU, MIN_MTU, Net, NetBackend, NetCounters, NetError,
+    NetTraffic, OffloadHeader, Offloads, Switch, SwitchPort, Tap,
+};
 pub use rate::{RateLimit, RateLimitError, RateLimiter, RateLimits};
 pub use thread::kick_signal;
 pub use vm::{Exit, Vm, VmHandle};

@@ -18,7 +18,7 @@ mod lint;
 mod vm;
 
 /// What the tests themselves call. The fuzzers' runtime is built by g++.
-const PACKAGES: [&str; 10] = [
+const PACKAGES: [&str; 12] = [
     "e2fsprogs",
     "umoci",
     "skopeo",
@@ -29,6 +29,8 @@ const PACKAGES: [&str; 10] = [
     "libc6-dev",
     "mount",
     "util-linux",
+    "iproute2",
+    "passt",
 ];
 
 /// Which checks to run, and for how long.

@@ -1,6 +1,7 @@
 use std::io;
 
 use super::*;
+use crate::net::Switch;
 use crate::{ReadTarget, WriteSource};
 
 struct Sized(u64);
@@ -32,9 +33,20 @@ fn drive(bytes: u64, serial: &str) -> Drive {
     drive
 }
 
+fn net() -> Net {
+    Net::new(Switch::new().port().unwrap())
+}
+
+fn net_at(mac: [u8; 6]) -> Net {
+    let mut net = net();
+    net.mac = Some(mac);
+    net
+}
+
 fn good() -> VmConfig {
     let mut config = VmConfig::new("/boot/vmlinuz");
     config.drives = vec![drive(4096, "disk0")];
+    config.nets = vec![net()];
     config.vsock_cid = Some(3);
     config
 }
@@ -95,6 +107,28 @@ fn machines_out_of_bounds_are_refused_with_a_reason() {
     assert!(matches!(
         with(|c| c.drives = vec![drive(512, ""); MAX_DRIVES + 1]),
         StartError::TooManyDrives { .. }
+    ));
+    assert!(matches!(
+        with(|c| c.nets = vec![net(), net_at([3, 0, 0, 0, 0, 1])]),
+        StartError::NetMac {
+            index: 1,
+            mac: [3, 0, 0, 0, 0, 1]
+        }
+    ));
+    assert!(matches!(
+        with(|c| c.nets = vec![net_at([0; 6])]),
+        StartError::NetMac { index: 0, .. }
+    ));
+    assert!(matches!(
+        with(|c| {
+            c.nets = vec![net()];
+            c.nets[0].mtu = Some(67);
+        }),
+        StartError::NetMtu { index: 0, mtu: 67 }
+    ));
+    assert!(matches!(
+        with(|c| c.nets = (1..MAX_OPTIONAL_DEVICES).map(|_| net()).collect()),
+        StartError::TooManyDevices { asked } if asked == MAX_OPTIONAL_DEVICES + 1
     ));
     assert!(matches!(
         with(|c| c.command_line = "a\0b".to_owned()),

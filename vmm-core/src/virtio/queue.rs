@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use virtio_queue::{Error as RingError, Queue, QueueOwnedT, QueueT};
-use vm_memory::{GuestAddress, GuestMemory, Permissions};
+use vm_memory::{Address, Bytes, GuestAddress, GuestMemory, Permissions};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::{Chain, Interrupt};
@@ -15,6 +15,10 @@ const DESCRIPTOR_BYTES: usize = 16;
 const RING_HEAD_BYTES: usize = 6;
 const AVAILABLE_BYTES: usize = 2;
 const USED_BYTES: usize = 8;
+/// Flags and index.
+const USED_HEAD_BYTES: usize = 4;
+/// How often a queue that says that it isn't empty is asked for a chain.
+const TAKE_ATTEMPTS: u32 = 2;
 
 /// A queue whose rings the driver has wrecked.
 #[derive(Debug, thiserror::Error)]
@@ -129,7 +133,82 @@ impl ServedQueue {
         }
     }
 
-    fn kick_itself(&self) {
+    /// Takes the next chain and says which one it is; `None` if there is none, and the driver then kicks once
+    /// there is. A chain that is refused is an empty one.
+    pub(crate) fn take(&mut self) -> Result<Option<(u16, Chain)>, QueueError> {
+        if !self.queue.ready() {
+            return Ok(None);
+        }
+        for _ in 0..TAKE_ATTEMPTS {
+            self.queue.disable_notification(&self.memory)?;
+            if let Some(chain) = self.queue.iter(&self.memory)?.next() {
+                let head = chain.head_index();
+                if head >= self.queue.size() {
+                    return Err(RingError::InvalidDescriptorIndex.into());
+                }
+                let chain = Chain::collect(chain).unwrap_or_else(|error| {
+                    tracing::debug!(%error, "refused a descriptor chain");
+                    Chain::default()
+                });
+                return Ok(Some((head, chain)));
+            }
+            if !self.queue.enable_notification(&self.memory)? {
+                return Ok(None);
+            }
+        }
+        self.kick_itself();
+        Ok(None)
+    }
+
+    /// Puts the chains that were taken last back to the front of the queue.
+    pub(crate) fn put_back(&mut self, count: usize) {
+        for _ in 0..count {
+            self.queue.go_to_previous_position();
+        }
+    }
+
+    /// Hands chains that were taken back to the driver, with the bytes written to each. It sees all of them
+    /// at once.
+    pub(crate) fn finish_together(&mut self, used: &[(u16, u32)]) -> Result<(), QueueError> {
+        let Some(((last, bytes), others)) = used.split_last() else {
+            return Ok(());
+        };
+        let mut next = self.queue.next_used();
+        for (head, bytes) in others {
+            let slot = usize::from(next % self.queue.size());
+            let at = (USED_HEAD_BYTES + slot * USED_BYTES) as u64;
+            let address = GuestAddress(self.queue.used_ring())
+                .checked_add(at)
+                .ok_or(RingError::AddressOverflow)?;
+            // `struct virtq_used_elem`: the head u32, the bytes u32.
+            let element = u64::from(*bytes) << 32 | u64::from(*head);
+            self.memory
+                .write_obj(element.to_le(), address)
+                .map_err(RingError::GuestMemory)?;
+            next = next.wrapping_add(1);
+        }
+        // The driver sees nothing of them before this moves the ring's index past them all.
+        self.queue.set_next_used(next);
+        self.queue.add_used(&self.memory, *last, *bytes)?;
+        // The queue knows of one new chain only, so for more its answer may be wrong.
+        if self.queue.needs_notification(&self.memory)? || !others.is_empty() {
+            self.interrupt.buffers_used();
+        }
+        Ok(())
+    }
+
+    /// How many entries the queue has.
+    pub(crate) fn size(&self) -> usize {
+        usize::from(self.queue.size())
+    }
+
+    /// The guest's memory.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Makes the queue's next turn come after that of other events.
+    pub(crate) fn kick_itself(&self) {
         // A full counter is a kick, too.
         let _kicked_already = self.kick.write(1);
     }

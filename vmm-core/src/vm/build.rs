@@ -43,13 +43,12 @@ pub(super) fn start(mut config: VmConfig) -> Result<Vm, StartError> {
     let events = Events::new(config.on_event.take());
     let balloon = config.balloon.then(SharedBalloon::default);
     let devices = devices(
-        &config,
+        &mut config,
         &stopping,
         vsock.as_ref(),
         balloon.as_ref(),
         &events,
-    )
-    .map_err(host("make the descriptors of the drives' limits"))?;
+    )?;
     let entry = boot::load(&config, &memory, devices.len())?;
     let cpuid = CpuidTemplate::new(&kvm)?;
     let vcpus = (0..config.vcpus)

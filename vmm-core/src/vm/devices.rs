@@ -22,6 +22,7 @@ use crate::layout::{
 };
 use crate::machine::PowerButton;
 use crate::memory::Memory;
+use crate::net::{self, NetDevice};
 use crate::rng;
 use crate::virtio::{DeviceInfo, Handler, Interrupt, LiveConfig, MmioTransport, Worker};
 use crate::vsock::{self, Shared, VsockDevice};
@@ -49,14 +50,15 @@ impl Handlers {
     }
 }
 
-/// The devices in the order of their register windows, which is that of `/dev/vda`, `/dev/vdb`, ….
+/// The devices in the order of their register windows, which is that of `/dev/vda`, `/dev/vdb`, …. Takes the network
+/// devices out of `config`.
 pub(super) fn devices(
-    config: &VmConfig,
+    config: &mut VmConfig,
     stopping: &Arc<AtomicBool>,
     vsock: Option<&Arc<Shared>>,
     balloon: Option<&SharedBalloon>,
     events: &Events,
-) -> io::Result<Vec<Device>> {
+) -> Result<Vec<Device>, StartError> {
     let mut devices = Vec::new();
     for (index, drive) in config.drives.iter().enumerate() {
         let reports = Arc::new(Mutex::new(ErrorReports::new(index, events.clone())));
@@ -67,7 +69,20 @@ pub(super) fn devices(
         devices.push(Device {
             name: format!("vm-block{index}"),
             info: block::info(drive),
-            handler: Handlers::ForEach((0..drive.queues).map(block).collect::<io::Result<_>>()?),
+            handler: (0..drive.queues)
+                .map(block)
+                .collect::<io::Result<_>>()
+                .map(Handlers::ForEach)
+                .map_err(host("make the descriptors of a drive's limits"))?,
+        });
+    }
+    for (index, net) in config.nets.drain(..).enumerate() {
+        devices.push(Device {
+            name: format!("vm-net{index}"),
+            info: net::info(&net, index),
+            handler: NetDevice::new(net)
+                .map(|device| Handlers::ForAll(Box::new(device)))
+                .map_err(|source| net_error(index, source))?,
         });
     }
     if let (Some(shared), Some(cid)) = (vsock, config.vsock_cid) {
@@ -90,6 +105,15 @@ pub(super) fn devices(
         handler: Handlers::ForAll(Box::new(rng::Entropy)),
     });
     Ok(devices)
+}
+
+/// The error of making a network device.
+fn net_error(index: usize, source: io::Error) -> StartError {
+    match source.raw_os_error() {
+        // What epoll answers for files and folders.
+        Some(libc::EPERM) => StartError::NetBackend { index, source },
+        _ => host("make a descriptor for a network device")(source),
+    }
 }
 
 /// Starts each device's thread and wires it to the guest. On an error, the devices that were started.

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// Debian's virtio modules, in the order that they need each other.
-const MODULES: [&str; 9] = [
+const MODULES: [&str; 12] = [
     "virtio_ring",
     "virtio",
     "virtio_mmio",
@@ -15,6 +15,9 @@ const MODULES: [&str; 9] = [
     "vsock",
     "vmw_vsock_virtio_transport_common",
     "vmw_vsock_virtio_transport",
+    "failover",
+    "net_failover",
+    "virtio_net",
 ];
 
 /// More modules, which a script gets with `load NAME…`.

@@ -51,7 +51,8 @@ dd bs=64k if=/out of="${port}1" 2>/out.count &
 out=$!
 dd bs=64k if=/err of="${port}2" 2>/err.count &
 err=$!
-chroot /new /bin/sh /run/job </dev/null >/out 2>/err 3>&-
+# Its root is that of a mount namespace: no process in a mere chroot may make user namespaces.
+unshare -m sh -c 'cd /new && mount --move . / && exec chroot . /bin/sh /run/job' </dev/null >/out 2>/err 3>&-
 status=$?
 sync
 

@@ -1,0 +1,260 @@
+//! The device: what its driver sees, and what it does when something happens.
+//!
+//! Invariant: the device waits for its backend only while it can do something about what it hears, so that a
+//! guest without buffers, or a full backend, costs nothing.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::Arc;
+
+use virtio_bindings::bindings::virtio_net as net;
+use vmm_sys_util::epoll::EventSet;
+
+use super::config::DEFAULT_MTU;
+use super::receive::{ReceiveEnd, Receiver};
+use super::transmit::{SendEnd, Transmitter};
+use super::watch::Watch;
+use super::{FRAME_OVERHEAD_BYTES, MAX_FRAME_BYTES, Net, NetBackend, NetCounters, Offloads};
+use crate::rate::RateGate;
+use crate::virtio::{COMMON_FEATURES, DeviceInfo, Event, Handler, QueueError, ServedQueue};
+
+const DEVICE_ID: u32 = 1;
+/// Receive and transmit queue.
+const QUEUE_SIZES: &[u16] = &[256, 256];
+const TRANSMIT: usize = 1;
+const CONFIG_BYTES: usize = 12;
+/// Places of the device's sources: the backend, and what wakes each direction when its limits do.
+const RECEIVE_GATE: usize = 1;
+const TRANSMIT_GATE: usize = RECEIVE_GATE + RateGate::SOURCES;
+
+/// What the driver sees of `net`, which is the VM's network device at this place.
+pub(crate) fn info(net: &Net, index: usize) -> DeviceInfo {
+    let mut features = COMMON_FEATURES
+        | 1 << net::VIRTIO_NET_F_MAC
+        | 1 << net::VIRTIO_NET_F_MRG_RXBUF
+        | offload_features(net.backend.offloads());
+    if net.mtu.is_some() {
+        features |= 1 << net::VIRTIO_NET_F_MTU;
+    }
+    // `struct virtio_net_config` of virtio 1.2, section 5.1.4: address, status, queue pairs, MTU.
+    let mut config = vec![0; CONFIG_BYTES];
+    config[..6].copy_from_slice(&net.mac_at(index));
+    config[8..10].copy_from_slice(&1u16.to_le_bytes());
+    config[10..].copy_from_slice(&net.mtu.unwrap_or(DEFAULT_MTU).to_le_bytes());
+    DeviceInfo {
+        id: DEVICE_ID,
+        features,
+        queue_sizes: QUEUE_SIZES,
+        config,
+    }
+}
+
+/// The feature bits for one direction: checksum, TSO for IPv4 and IPv6, ECN.
+type OffloadBits = [u32; 4];
+/// What the guest may leave to the device.
+const HOST_BITS: OffloadBits = [
+    net::VIRTIO_NET_F_CSUM,
+    net::VIRTIO_NET_F_HOST_TSO4,
+    net::VIRTIO_NET_F_HOST_TSO6,
+    net::VIRTIO_NET_F_HOST_ECN,
+];
+/// What the device may leave to the guest.
+const GUEST_BITS: OffloadBits = [
+    net::VIRTIO_NET_F_GUEST_CSUM,
+    net::VIRTIO_NET_F_GUEST_TSO4,
+    net::VIRTIO_NET_F_GUEST_TSO6,
+    net::VIRTIO_NET_F_GUEST_ECN,
+];
+
+fn offload_features(offloads: Offloads) -> u64 {
+    let offered = [
+        offloads.checksum,
+        offloads.checksum && offloads.tso4,
+        offloads.checksum && offloads.tso6,
+        offloads.checksum && (offloads.tso4 || offloads.tso6) && offloads.ecn,
+    ];
+    let both = HOST_BITS.into_iter().zip(GUEST_BITS).zip(offered);
+    both.filter(|(_, offered)| *offered)
+        .fold(0, |features, ((host, guest), _)| {
+            features | 1 << host | 1 << guest
+        })
+}
+
+/// What `features` leave to the other side, without what nothing may be made of alone (virtio 1.2, section
+/// 5.1.3.1).
+fn accepted(features: u64, bits: OffloadBits) -> Offloads {
+    let [checksum, tso4, tso6, ecn] = bits.map(|bit| features & 1 << bit != 0);
+    Offloads {
+        checksum,
+        tso4: checksum && tso4,
+        tso6: checksum && tso6,
+        ecn: checksum && ecn,
+    }
+}
+
+/// What holds for frames of one direction since the driver set the device up.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Rules {
+    /// What may be left to the receiver.
+    pub(super) offloads: Offloads,
+    /// The longest frame.
+    pub(super) max_bytes: usize,
+    /// Whether a frame may fill several buffers of the driver's.
+    pub(super) mergeable: bool,
+}
+
+impl Rules {
+    fn new(features: u64, bits: OffloadBits, mtu: u16) -> Self {
+        let offloads = accepted(features, bits);
+        Self {
+            offloads,
+            max_bytes: if offloads.tso4 || offloads.tso6 {
+                MAX_FRAME_BYTES
+            } else {
+                usize::from(mtu) + FRAME_OVERHEAD_BYTES
+            },
+            mergeable: features & 1 << net::VIRTIO_NET_F_MRG_RXBUF != 0,
+        }
+    }
+}
+
+/// A network device at work.
+pub(crate) struct NetDevice {
+    backend: Box<dyn NetBackend>,
+    watch: Watch,
+    mtu: u16,
+    receiver: Receiver,
+    transmitter: Transmitter,
+    /// What is worth being told of the backend's descriptor, for each direction.
+    receive_wish: EventSet,
+    send_wish: EventSet,
+    /// Whether the network is there, as far as is known.
+    connected: bool,
+    /// Whether it was said that it isn't: a guest can bring that about again by resets.
+    reported: bool,
+}
+
+impl NetDevice {
+    /// # Errors
+    /// If the backend's descriptor can't be waited for, or there are no descriptors left.
+    pub(crate) fn new(net: Net) -> io::Result<Self> {
+        let counters: Arc<NetCounters> = net.counters();
+        Ok(Self {
+            watch: Watch::new(net.backend.as_fd())?,
+            mtu: net.mtu.unwrap_or(DEFAULT_MTU),
+            receiver: Receiver::new(RateGate::new(&net.receive_limiter)?, Arc::clone(&counters)),
+            transmitter: Transmitter::new(RateGate::new(&net.transmit_limiter)?, counters),
+            backend: net.backend,
+            receive_wish: EventSet::empty(),
+            send_wish: EventSet::empty(),
+            connected: true,
+            reported: false,
+        })
+    }
+
+    fn receive(&mut self, queue: &mut ServedQueue) -> Result<(), QueueError> {
+        if !self.connected {
+            return Ok(());
+        }
+        self.receive_wish = EventSet::empty();
+        match self.receiver.run(&mut *self.backend, queue)? {
+            ReceiveEnd::NoFrame => self.receive_wish = EventSet::IN,
+            ReceiveEnd::NoBuffer | ReceiveEnd::Limited => {}
+            ReceiveEnd::Gone(error) => self.lose(&error),
+        }
+        Ok(())
+    }
+
+    fn transmit(&mut self, queue: &mut ServedQueue) -> Result<(), QueueError> {
+        self.send_wish = EventSet::empty();
+        let connected = self.connected;
+        match self.transmitter.run(&mut *self.backend, queue, connected)? {
+            SendEnd::NoFrame | SendEnd::Limited => {}
+            SendEnd::Blocked => self.send_wish = EventSet::OUT,
+            SendEnd::Gone(error) => self.lose(&error),
+        }
+        Ok(())
+    }
+
+    fn lose(&mut self, error: &io::Error) {
+        self.connected = false;
+        if !std::mem::replace(&mut self.reported, true) {
+            tracing::warn!(%error, "a network device lost its network");
+        }
+    }
+
+    /// Waits for what the device can do something about.
+    fn watch(&mut self) {
+        if !self.connected {
+            self.forget_wishes();
+        }
+        if let Err(error) = self.watch.set(self.receive_wish | self.send_wish) {
+            self.lose(&error);
+        }
+    }
+
+    fn forget_wishes(&mut self) {
+        self.receive_wish = EventSet::empty();
+        self.send_wish = EventSet::empty();
+    }
+}
+
+impl Handler for NetDevice {
+    fn activate(&mut self, features: u64) {
+        self.receiver.rules = Rules::new(features, GUEST_BITS, self.mtu);
+        self.transmitter.rules = Rules::new(features, HOST_BITS, self.mtu);
+        self.connected = true;
+        if let Err(error) = self.backend.use_offloads(self.receiver.rules.offloads) {
+            self.lose(&error);
+        }
+    }
+
+    fn reset(&mut self) {
+        self.receiver.reset();
+        self.transmitter.reset();
+        self.forget_wishes();
+        self.watch();
+    }
+
+    fn sources(&self) -> Vec<RawFd> {
+        let mut sources = vec![self.watch.as_raw_fd()];
+        sources.extend(self.receiver.gate.sources());
+        sources.extend(self.transmitter.gate.sources());
+        sources
+    }
+
+    fn serve(&mut self, event: Event, queues: &mut [ServedQueue]) -> Result<(), QueueError> {
+        let [receive, transmit] = queues else {
+            // The device is idle, or its queues were wrecked.
+            self.receiver.gate.rearm();
+            self.transmitter.gate.rearm();
+            self.forget_wishes();
+            self.watch();
+            return Ok(());
+        };
+        let (sends, receives) = match event {
+            Event::Queue(TRANSMIT) => (true, false),
+            Event::Queue(_) => (false, true),
+            Event::Source(RECEIVE_GATE..TRANSMIT_GATE) => {
+                self.receiver.gate.rearm();
+                (false, true)
+            }
+            Event::Source(TRANSMIT_GATE..) => {
+                self.transmitter.gate.rearm();
+                (true, false)
+            }
+            Event::Source(_) => (!self.send_wish.is_empty(), !self.receive_wish.is_empty()),
+        };
+        if sends {
+            self.transmit(transmit)?;
+        }
+        if receives {
+            self.receive(receive)?;
+        }
+        self.watch();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
