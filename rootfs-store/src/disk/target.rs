@@ -33,8 +33,8 @@ pub trait ReadInto {
     fn restart(&mut self);
 }
 
-/// A buffer that a write takes from its start to its end, for instance the memory of a guest, which may go on changing
-/// it.
+/// A buffer that a write takes from its start to its end, for instance the memory of a guest, which may go on
+/// changing it.
 ///
 /// Calls that take more than what remains must fail.
 pub trait WriteFrom {
