@@ -33,7 +33,7 @@ use overlay::Overlay;
 use recording::Recording;
 pub(crate) use stack::{Base, Stack};
 use target::IntoSlice;
-pub use target::ReadInto;
+pub use target::{ReadInto, WriteFrom};
 pub use trouble::RemoteTrouble;
 use trouble::TroubleLog;
 
@@ -146,6 +146,29 @@ impl WritableDisk {
         let stack = self.stack.load();
         self.fill_partial_blocks(&stack, &range)?;
         self.write_blocks(&stack, buf, range)
+    }
+
+    /// Writes what remains of `source` at `offset`: whole blocks go straight to their file.
+    ///
+    /// # Errors
+    /// As for [`Self::write_at`].
+    pub fn write_from(&self, source: &mut dyn WriteFrom, offset: u64) -> Result<(), DiskError> {
+        let len = source.remaining();
+        self.check(offset, len as u64)?;
+        let range = offset..offset + len as u64;
+        if !range.start.is_multiple_of(BLOCK_BYTES) || !range.end.is_multiple_of(BLOCK_BYTES) {
+            let mut buffer = vec![0; len];
+            source
+                .take(&mut buffer)
+                .map_err(|source| DiskError::Target { source })?;
+            return self.write_at(&buffer, offset);
+        }
+        let _others_write_too = self.writing.read().unwrap_or_else(PoisonError::into_inner);
+        let stack = self.stack.load();
+        let highest = self.highest(&stack)?;
+        highest.write_from(source, offset, len)?;
+        highest.hold(blocks_over(range));
+        Ok(())
     }
 
     fn write_blocks(&self, stack: &Stack, buf: &[u8], range: Range<u64>) -> Result<(), DiskError> {

@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{FallocateFlags, fallocate};
 use tempfile::{Builder, NamedTempFile, TempDir};
 
+use crate::disk::WriteFrom;
+
 /// How everything in a store's `staging` that is ours begins.
 pub(crate) const STAGED_PREFIX: &str = "vms-";
 
@@ -240,6 +242,21 @@ impl StoreFile {
             bytes,
         })?;
         self.file.write_all_at(bytes, offset)
+    }
+
+    /// Writes the next `len` bytes of `source`. Who watches is shown a copy, which is then what is written.
+    pub(crate) fn write_from(
+        &self,
+        source: &mut dyn WriteFrom,
+        offset: u64,
+        len: usize,
+    ) -> io::Result<()> {
+        if self.files.watch.is_none() {
+            return source.write_to_file(&self.file, offset, len);
+        }
+        let mut bytes = vec![0; len];
+        source.take(&mut bytes)?;
+        self.write_all_at(&bytes, offset)
     }
 
     pub(crate) fn set_len(&self, len: u64) -> io::Result<()> {

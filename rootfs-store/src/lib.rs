@@ -62,7 +62,9 @@ pub use commit::{CommitError, Committed};
 pub use compact::Compacted;
 pub use diff::{Diff, DiffError};
 pub use digest::{BlobDigest, ChunkDigest, DigestError, SnapshotDigest};
-pub use disk::{BLOCK_BYTES, DiskError, MapError, ReadInto, RemoteTrouble, WritableDisk};
+pub use disk::{
+    BLOCK_BYTES, DiskError, MapError, ReadInto, RemoteTrouble, WritableDisk, WriteFrom,
+};
 pub use export::{ExportError, Exported};
 pub use files::{Change, FileId, Watch};
 pub use gc::Collected;

@@ -5,7 +5,6 @@
 
 mod reach;
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -13,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use rootfs_store::{BootProfile, DiskError, ReadInto, RemoteTrouble, WritableDisk};
+use rootfs_store::{BootProfile, DiskError, ReadInto, RemoteTrouble, WritableDisk, WriteFrom};
 use vmm_core::{BlockBackend, ReadTarget, WriteSource};
 
 use crate::error::one_line;
@@ -133,7 +132,7 @@ impl BlockBackend for RootDisk {
             self.end_recording();
         }
         let range = range(offset, target.remaining() as u64);
-        match self.disk.read_into(&mut Guest(target), offset) {
+        match self.disk.read_into(&mut GuestTarget(target), offset) {
             Ok(()) => {
                 self.reach.succeeded(&range, &self.events);
                 Ok(())
@@ -149,12 +148,8 @@ impl BlockBackend for RootDisk {
 
     fn write_at(&self, source: &mut WriteSource<'_>, offset: u64) -> io::Result<()> {
         let range = range(offset, source.remaining() as u64);
-        let written = with_buffer(source.remaining(), |buffer| -> io::Result<_> {
-            // The guest may change its memory meanwhile, so the store gets what it was at one moment.
-            source.take(buffer)?;
-            Ok(self.disk.write_at(buffer, offset))
-        });
-        self.changed("write to", range, written?)
+        let written = self.disk.write_from(&mut GuestSource(source), offset);
+        self.changed("write to", range, written)
     }
 
     fn flush(&self) -> io::Result<()> {
@@ -174,9 +169,9 @@ impl BlockBackend for RootDisk {
 }
 
 /// Memory of a guest that a read of the store fills.
-struct Guest<'a, 'b>(&'a mut ReadTarget<'b>);
+struct GuestTarget<'a, 'b>(&'a mut ReadTarget<'b>);
 
-impl ReadInto for Guest<'_, '_> {
+impl ReadInto for GuestTarget<'_, '_> {
     fn remaining(&self) -> usize {
         self.0.remaining()
     }
@@ -198,17 +193,21 @@ impl ReadInto for Guest<'_, '_> {
     }
 }
 
-/// Calls `body` with a buffer of `bytes`, which this thread keeps for the next time.
-fn with_buffer<T>(bytes: usize, body: impl FnOnce(&mut [u8]) -> T) -> T {
-    thread_local! {
-        static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+/// Memory of a guest that is written to the store.
+struct GuestSource<'a, 'b>(&'a mut WriteSource<'b>);
+
+impl WriteFrom for GuestSource<'_, '_> {
+    fn remaining(&self) -> usize {
+        self.0.remaining()
     }
-    BUFFER.with_borrow_mut(|buffer| {
-        if buffer.len() < bytes {
-            buffer.resize(bytes, 0);
-        }
-        body(&mut buffer[..bytes])
-    })
+
+    fn take(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        self.0.take(buffer)
+    }
+
+    fn write_to_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<()> {
+        self.0.write_to_file(file, offset, count)
+    }
 }
 
 /// What stands for a request that may be for much more than any that follows.

@@ -100,8 +100,8 @@ pub enum DiskError {
         /// Size of its base in bytes.
         base_bytes: u64,
     },
-    /// Whoever asked for bytes did not take them.
-    #[error("a reader of the disk refused its bytes")]
+    /// Whoever reads did not take the bytes, or whoever writes did not give them.
+    #[error("the buffer of a read or write of the disk failed")]
     Target {
         /// Its answer.
         source: io::Error,

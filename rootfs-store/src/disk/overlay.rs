@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::blocks::Blocks;
 use super::map::{self, BLOCK_BYTES, Header, SECTOR_BYTES, open_sector, seal_sector};
-use super::{DiskError, ReadInto};
+use super::{DiskError, ReadInto, WriteFrom};
 use crate::blobs::sync_dir;
 use crate::files::{Files, StoreFile};
 
@@ -166,6 +166,18 @@ impl Overlay {
     pub(super) fn write(&self, buf: &[u8], offset: u64) -> Result<(), DiskError> {
         let result = self.data.write_all_at(buf, offset);
         // After the write: a flush that began before must not take it for covered.
+        self.written.store(true, Ordering::Release);
+        result.map_err(self.data_error("write"))
+    }
+
+    /// As [`Self::write`], of the next `len` bytes of `source`.
+    pub(super) fn write_from(
+        &self,
+        source: &mut dyn WriteFrom,
+        offset: u64,
+        len: usize,
+    ) -> Result<(), DiskError> {
+        let result = self.data.write_from(source, offset, len);
         self.written.store(true, Ordering::Release);
         result.map_err(self.data_error("write"))
     }

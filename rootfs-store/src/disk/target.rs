@@ -1,4 +1,4 @@
-//! Where the bytes of a disk go that are read.
+//! Where the bytes of a disk go that are read, and come from that are written.
 
 use std::fs::File;
 use std::io;
@@ -31,6 +31,27 @@ pub trait ReadInto {
 
     /// Takes back all that was put: the read begins anew.
     fn restart(&mut self);
+}
+
+/// A buffer that a write takes from its start to its end, for instance the memory of a guest, which may go on
+/// changing it.
+///
+/// Calls that take more than what remains must fail.
+pub trait WriteFrom {
+    /// Bytes that are still to be taken.
+    fn remaining(&self) -> usize;
+
+    /// Fills `buffer` with the bytes that come next.
+    ///
+    /// # Errors
+    /// Any; the write then fails.
+    fn take(&mut self, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// Writes the next `count` bytes to `file` at `offset`.
+    ///
+    /// # Errors
+    /// Any; the write then fails.
+    fn write_to_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<()>;
 }
 
 /// A plain buffer.

@@ -4,12 +4,14 @@
 )]
 
 use std::fs::{self, OpenOptions};
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::files::{Change, Watch};
 use crate::store::Store;
 use crate::testing::snapshot_of;
 
@@ -32,6 +34,23 @@ fn all(disk: &WritableDisk) -> Vec<u8> {
     let mut bytes = vec![1; DISK];
     disk.read_at(&mut bytes, 0).unwrap();
     bytes
+}
+
+/// A buffer that is written.
+struct Bytes<'a>(&'a [u8]);
+
+impl WriteFrom for Bytes<'_> {
+    fn remaining(&self) -> usize {
+        self.0.len()
+    }
+    fn take(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact(buffer)
+    }
+    fn write_to_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<()> {
+        let (now, rest) = self.0.split_at(count);
+        self.0 = rest;
+        file.write_all_at(now, offset)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -73,7 +92,11 @@ proptest! {
         for action in actions {
             match action {
                 Action::Write { offset, len, byte } => {
-                    disk.write_at(&vec![byte; len], offset as u64).unwrap();
+                    if byte % 2 == 0 {
+                        disk.write_at(&vec![byte; len], offset as u64).unwrap();
+                    } else {
+                        disk.write_from(&mut Bytes(&vec![byte; len]), offset as u64).unwrap();
+                    }
                     model[offset..offset + len].fill(byte);
                 }
                 Action::Zero { offset, len } => {
@@ -597,4 +620,106 @@ fn flush_covers_every_write_that_returned_however_many_write_the_same_block() {
     drop(disk);
     let found = all(&store.open_disk("d").unwrap());
     assert!(found[..200 * 4096].iter().all(|byte| matches!(byte, 1 | 2)));
+}
+
+/// Notes by which way bytes come; refuses them once it has `room` no more.
+struct Listing {
+    room: usize,
+    came: Vec<(&'static str, usize)>,
+}
+
+impl Listing {
+    fn take(&mut self, way: &'static str, count: usize) -> io::Result<()> {
+        let room = self.room.checked_sub(count);
+        self.room = room.ok_or(io::ErrorKind::QuotaExceeded)?;
+        self.came.push((way, count));
+        Ok(())
+    }
+}
+
+impl ReadInto for Listing {
+    fn remaining(&self) -> usize {
+        DISK
+    }
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.take("bytes", bytes.len())
+    }
+    fn put_zeroes(&mut self, count: usize) -> io::Result<()> {
+        self.take("zeroes", count)
+    }
+    fn put_from_file(&mut self, _: &File, _: u64, count: usize) -> io::Result<()> {
+        self.take("file", count)
+    }
+    fn restart(&mut self) {
+        self.came.clear();
+    }
+}
+
+#[test]
+fn what_was_written_is_read_from_its_file_and_the_rest_from_the_base() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_store, disk) = new_disk(dir.path());
+    disk.write_at(&[7; 3 * 4096], 4096).unwrap();
+    let mut list = Listing {
+        room: DISK,
+        came: Vec::new(),
+    };
+    disk.read_into(&mut list, 0).unwrap();
+    assert_eq!(list.came[..2], [("bytes", 4096), ("file", 3 * 4096)]);
+    assert!(list.came.iter().any(|(way, _)| *way == "zeroes"));
+    assert_eq!(
+        list.came.iter().map(|(_, count)| count).sum::<usize>(),
+        DISK
+    );
+    for room in [0, 4096 + 100] {
+        let mut small = Listing {
+            room,
+            came: Vec::new(),
+        };
+        let refused = disk.read_into(&mut small, 0).unwrap_err();
+        assert!(
+            matches!(&refused, DiskError::Target { source } | DiskError::Io { source, .. }
+                if source.kind() == io::ErrorKind::QuotaExceeded),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn a_write_from_a_buffer_is_kept_like_any_other_and_is_seen_by_who_watches() {
+    #[derive(Debug, Default)]
+    struct Writes(Mutex<Vec<(u64, Vec<u8>)>>);
+    impl Watch for Writes {
+        fn change(&self, change: &Change<'_>) -> io::Result<()> {
+            if let Change::Write { offset, bytes, .. } = change {
+                self.0.lock().unwrap().push((*offset, bytes.to_vec()));
+            }
+            Ok(())
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (store, disk) = new_disk(dir.path());
+    let text = vec![0x5a; 8192];
+    disk.write_from(&mut Bytes(&text), 12288).unwrap();
+    disk.write_from(&mut Bytes(b"part"), 100).unwrap();
+    disk.write_from(&mut Bytes(b""), 0).unwrap();
+    let past = disk.write_from(&mut Bytes(&text), DISK as u64 - 4096);
+    assert!(matches!(past, Err(DiskError::OutOfRange { .. })));
+    disk.flush().unwrap();
+    let expected = all(&disk);
+    assert_eq!(expected[12288..20480], text);
+    assert_eq!(expected[100..104], *b"part");
+    drop((disk, store));
+    let writes = Arc::new(Writes::default());
+    let watch = Arc::clone(&writes) as Arc<dyn Watch>;
+    let store = Store::open_watched(dir.path(), watch).unwrap();
+    let disk = store.open_disk("d").unwrap();
+    assert!(all(&disk) == expected);
+    disk.write_from(&mut Bytes(&text), 4096).unwrap();
+    let seen = writes.0.lock().unwrap();
+    assert!(
+        seen.contains(&(4096, text.clone())),
+        "{} writes",
+        seen.len()
+    );
 }
