@@ -105,7 +105,8 @@ pub enum StartError {
     },
     /// More devices than there are slots for.
     #[error(
-        "{asked} devices asked for: a VM has at most {MAX_OPTIONAL_DEVICES} drives, network devices and vsock together"
+        "{asked} devices asked for: a VM has at most {MAX_OPTIONAL_DEVICES} drives, network devices, vsock and \
+         balloon together"
     )]
     TooManyDevices {
         /// How many were asked for.

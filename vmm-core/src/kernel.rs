@@ -86,7 +86,9 @@ pub enum KernelError {
         source: loader::Error,
     },
     /// The host could not hold its pages, or not map them into the guest.
-    #[error("its pages could not be {action}: free memory on the host")]
+    #[error(
+        "its pages could not be {action}: check the host's memory and this process's limit on descriptors (ulimit -n)"
+    )]
     Pages {
         /// What was tried.
         action: &'static str,
