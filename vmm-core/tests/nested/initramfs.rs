@@ -1,5 +1,7 @@
 //! An initramfs of busybox, virtio modules and a script.
 
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -33,31 +35,16 @@ const MORE_MODULES: [&str; 7] = [
 
 /// An initramfs whose init does what every guest here needs, then runs `script` in busybox's shell.
 pub(crate) fn with_script(script: &str) -> Vec<u8> {
-    let mut archive = Archive::default();
-    for folder in ["bin", "dev", "proc", "sys", "mod"] {
-        archive.add(folder, 0o040_755, b"");
-    }
-    archive.add(
-        "bin/busybox",
-        0o100_755,
-        &std::fs::read("/bin/busybox").unwrap(),
-    );
-    for (name, program) in programs() {
-        archive.add(&format!("bin/{name}"), 0o100_755, program);
-    }
-    let modules = PathBuf::from(env("VM_TEST_MODULES"));
-    let mut loads = String::new();
-    let built_in = std::fs::read_to_string(modules.join("modules.builtin")).unwrap();
-    for name in MODULES.into_iter().chain(MORE_MODULES) {
-        let file_name = format!("{name}.ko");
-        let Some(file) = find(&modules, &file_name) else {
-            assert!(built_in.contains(&file_name), "the kernel has no {name}");
-            continue;
-        };
-        let module = std::fs::read(file).unwrap();
-        archive.add(&format!("mod/{file_name}"), 0o100_644, &module);
-        if MODULES.contains(&name) {
-            loads.push_str(&format!("insmod /mod/{file_name}\n"));
+    static BASE: OnceLock<Base> = OnceLock::new();
+    let Base { archive, loads } = BASE.get_or_init(Base::new);
+    let mut archive = archive.clone();
+    for program in &PROGRAMS {
+        if script.contains(program.name) {
+            archive.add(
+                &format!("bin/{}", program.name),
+                0o100_755,
+                program.binary(),
+            );
         }
     }
     let init = format!(
@@ -70,38 +57,84 @@ pub(crate) fn with_script(script: &str) -> Vec<u8> {
     archive.finish()
 }
 
+/// What all guests' initramfs have, made once: looking for modules and reading them takes an emulated machine long.
+struct Base {
+    archive: Archive,
+    /// The shell commands that load the modules.
+    loads: String,
+}
+
+impl Base {
+    fn new() -> Self {
+        let mut archive = Archive::default();
+        for folder in ["bin", "dev", "proc", "sys", "mod"] {
+            archive.add(folder, 0o040_755, b"");
+        }
+        let busybox = std::fs::read("/bin/busybox").unwrap();
+        archive.add("bin/busybox", 0o100_755, &busybox);
+        let folder = PathBuf::from(env("VM_TEST_MODULES"));
+        let built_in = std::fs::read_to_string(folder.join("modules.builtin")).unwrap();
+        let mut files = HashMap::new();
+        list(&folder, &mut files);
+        let mut loads = String::new();
+        for name in MODULES.into_iter().chain(MORE_MODULES) {
+            let file_name = format!("{name}.ko");
+            let Some(file) = files.get(OsStr::new(&file_name)) else {
+                assert!(built_in.contains(&file_name), "the kernel has no {name}");
+                continue;
+            };
+            let module = std::fs::read(file).unwrap();
+            archive.add(&format!("mod/{file_name}"), 0o100_644, &module);
+            if MODULES.contains(&name) {
+                loads.push_str(&format!("insmod /mod/{file_name}\n"));
+            }
+        }
+        Self { archive, loads }
+    }
+}
+
+/// Adds the files below `folder` by their names.
+fn list(folder: &Path, files: &mut HashMap<OsString, PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        match entry.file_type().unwrap().is_dir() {
+            true => list(&entry.path(), files),
+            false => drop(files.insert(entry.file_name(), entry.path())),
+        }
+    }
+}
+
 /// A setting without which nothing here can run.
 pub(crate) fn env(name: &str) -> String {
     std::env::var(name)
         .unwrap_or_else(|_| panic!("set {name}; see the head of this test's main.rs"))
 }
 
-fn find(folder: &Path, name: &str) -> Option<PathBuf> {
-    for entry in std::fs::read_dir(folder).ok()? {
-        let path = entry.ok()?.path();
-        if path.is_dir() {
-            if let Some(found) = find(&path, name) {
-                return Some(found);
-            }
-        } else if path.file_name()? == name {
-            return Some(path);
-        }
-    }
-    None
+/// A program that busybox lacks, built when a guest first needs it.
+struct Program {
+    name: &'static str,
+    source: &'static str,
+    binary: OnceLock<Vec<u8>>,
 }
 
-/// Programs that busybox lacks, built once.
-fn programs() -> &'static [(&'static str, Vec<u8>)] {
-    static PROGRAMS: OnceLock<Vec<(&'static str, Vec<u8>)>> = OnceLock::new();
-    PROGRAMS.get_or_init(|| {
-        [
-            ("vsock-peer", include_str!("vsock_peer.c")),
-            ("port-write", include_str!("port_write.c")),
-        ]
-        .map(|(name, source)| (name, build(source)))
-        .into()
-    })
+impl Program {
+    const fn new(name: &'static str, source: &'static str) -> Self {
+        Self {
+            name,
+            source,
+            binary: OnceLock::new(),
+        }
+    }
+
+    fn binary(&self) -> &[u8] {
+        self.binary.get_or_init(|| build(self.source))
+    }
 }
+
+static PROGRAMS: [Program; 2] = [
+    Program::new("vsock-peer", include_str!("vsock_peer.c")),
+    Program::new("port-write", include_str!("port_write.c")),
+];
 
 fn build(text: &str) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
@@ -118,7 +151,7 @@ fn build(text: &str) -> Vec<u8> {
 }
 
 /// A cpio archive in the `newc` format, which kernels unpack.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Archive {
     bytes: Vec<u8>,
     entries: u32,

@@ -9,7 +9,7 @@ use vmm_core::{Exit, Vm, VmConfig};
 use super::initramfs::{env, with_script};
 
 /// Emulated machines are slow; what takes longer than this hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A console that can be read and waited for.
 #[derive(Clone, Default)]
