@@ -32,7 +32,7 @@ pub use map::{BLOCK_BYTES, Header as MapHeader, MapError, open_sector, seal_sect
 use overlay::Overlay;
 use recording::Recording;
 pub(crate) use stack::{Base, Stack};
-use target::IntoSlice;
+use target::{IntoSlice, all_put};
 pub use target::{ReadInto, WriteFrom};
 pub use trouble::RemoteTrouble;
 use trouble::TroubleLog;
@@ -114,6 +114,7 @@ impl WritableDisk {
         self.check(offset, len as u64)?;
         let stack = self.stack.load();
         let result = stack.read_into(&self.store.source, target, offset, len);
+        let result = result.and_then(|()| all_put(target));
         if result.is_ok() {
             self.record(&stack, offset..offset + len as u64);
         }
@@ -122,7 +123,8 @@ impl WritableDisk {
             Err(_) if !Arc::ptr_eq(&stack, &self.stack.load()) => {
                 target.restart();
                 let stack = self.stack.load();
-                stack.read_into(&self.store.source, target, offset, len)
+                let again = stack.read_into(&self.store.source, target, offset, len);
+                again.and_then(|()| all_put(target))
             }
             result => result,
         })

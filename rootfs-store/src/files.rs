@@ -1,7 +1,8 @@
 //! Every change to a store's folder goes through here, where a test can see it, refuse it, or end the world after it.
 //!
 //! Invariant: nothing else in this crate creates, writes, syncs, renames or removes what lies below a store's root.
-//! (What lies elsewhere does not count: exported disks, and spools, which have no name. Nor do modes and times, what
+//! (A disk's writes may be done by the [`WriteFrom`] that they come from, on the open file.
+//! What lies elsewhere does not count: exported disks, and spools, which have no name. Nor do modes and times, what
 //! is left in `staging` when a staged file or folder is dropped, and syncs of a blob that come before the one that it
 //! needs.)
 
@@ -252,7 +253,13 @@ impl StoreFile {
         len: usize,
     ) -> io::Result<()> {
         if self.files.watch.is_none() {
-            return source.write_to_file(&self.file, offset, len);
+            let before = source.remaining();
+            source.write_to_file(&self.file, offset, len)?;
+            // What is taken for written may be named so for good.
+            return match source.remaining().checked_add(len) == Some(before) {
+                true => Ok(()),
+                false => Err(io::ErrorKind::WriteZero.into()),
+            };
         }
         let mut bytes = vec![0; len];
         source.take(&mut bytes)?;

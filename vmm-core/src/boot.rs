@@ -72,7 +72,9 @@ pub(crate) fn load(
             .map(BootEntry::Pvh)
             .ok_or_else(|| wrong(KernelError::NoPvhEntry))?,
     };
-    image.place(memory, low_ram_end).map_err(wrong)?;
+    image
+        .place(memory, low_ram_end, config.kernel.placement())
+        .map_err(wrong)?;
     let reach = image
         .setup_header
         .map_or(INITRD_LIMIT, |header| u64::from(header.initrd_addr_max));

@@ -19,7 +19,7 @@ pub const MAX_VCPUS: u8 = 32;
 pub const MIN_MEMORY_MIB: u32 = 16;
 /// The memory of a VM for which none is asked for, in MiB: enough for a distribution's kernel and a shell.
 const DEFAULT_MEMORY_MIB: u32 = 256;
-/// The most drives that a VM can have; vsock, balloon and entropy take the other three device slots.
+/// The most drives that a VM can have; vsock, balloon, entropy and network devices share the slots with them.
 pub const MAX_DRIVES: usize = MAX_VIRTIO_DEVICES - 3;
 /// The most drives, network devices, vsock and balloon together; entropy takes the other device slot.
 pub(crate) const MAX_OPTIONAL_DEVICES: usize = MAX_VIRTIO_DEVICES - 1;

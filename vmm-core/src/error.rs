@@ -190,7 +190,7 @@ pub enum BalloonError {
     #[error("this VM has no balloon: start it with `balloon` set in its configuration")]
     NoBalloon,
     /// The guest does not have so much.
-    #[error("{asked_mib} MiB asked for from a guest that has {memory_mib}")]
+    #[error("{asked_mib} MiB asked for from a guest that has {memory_mib}: ask for at most that")]
     TooLarge {
         /// How much was asked for.
         asked_mib: u32,
@@ -223,7 +223,8 @@ pub enum RunError {
     },
     /// One of the VM's threads ended on its own.
     #[error(
-        "the thread {name} of the VM died; a panic in a block backend, a console writer or `on_event` does that"
+        "the thread {name} of the VM died; a panic in a block or network backend, a console writer or \
+         `on_event` does that"
     )]
     ThreadDied {
         /// The thread's name.

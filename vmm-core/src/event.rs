@@ -8,7 +8,8 @@ use std::time::Duration;
 /// Something that happened to a VM, for [`VmConfig::on_event`](crate::VmConfig::on_event).
 ///
 /// A guest can't flood its owner: it makes each of these happen once at most, but for
-/// [`IoError`](Self::IoError), which comes at most once a second for each drive.
+/// [`Crashed`](Self::Crashed), once for each kind, and [`IoError`](Self::IoError), at most once a second for
+/// each drive.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {

@@ -20,7 +20,7 @@ use linux_loader::loader;
 
 use crate::error::StartError;
 
-pub(crate) use image::KernelImage;
+pub(crate) use image::{KernelImage, Placement};
 
 /// The largest kernel, packed or unpacked, that is read into the host's memory.
 pub(crate) const MAX_KERNEL_BYTES: usize = 512 << 20;
@@ -100,7 +100,8 @@ pub enum KernelError {
 /// A kernel that has been read, checked and unpacked: made once, it starts any number of VMs.
 ///
 /// VMs share the pages that they don't change, so that more VMs of one `Kernel` take less memory than the same number
-/// with a kernel each. Clones are the same kernel. The file is not looked at again; one that is replaced on disk needs a
+/// with a kernel each. Guests can then tell by timing which pages of the kernel others use; where that matters, start
+/// them by the file's path. Clones are the same kernel. The file is not looked at again; one that is replaced on disk needs a
 /// new `Kernel`.
 #[derive(Clone, Debug)]
 pub struct Kernel {
@@ -165,6 +166,14 @@ pub enum KernelSource {
 }
 
 impl KernelSource {
+    /// What becomes of the kernel's pages in a guest.
+    pub(crate) fn placement(&self) -> Placement {
+        match self {
+            Self::Path(_) => Placement::Copied,
+            Self::Open(_) => Placement::Shared,
+        }
+    }
+
     /// The kernel, read now if it was not before.
     pub(crate) fn open(&self) -> Result<Kernel, StartError> {
         match self {

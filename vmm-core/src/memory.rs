@@ -8,10 +8,10 @@
 mod give_back;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek};
 use std::os::fd::AsRawFd;
 
-use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
 pub(crate) use give_back::give_back;
 
@@ -51,6 +51,21 @@ pub(crate) fn map(mib: u32) -> Result<Memory, StartError> {
         })
 }
 
+/// Copies the first `length` bytes of `file` to `address`.
+pub(crate) fn copy(
+    memory: &Memory,
+    address: GuestAddress,
+    file: &File,
+    length: u64,
+) -> io::Result<()> {
+    let length = usize::try_from(length).map_err(io::Error::other)?;
+    let mut file = file.try_clone()?;
+    file.rewind()?;
+    memory
+        .read_exact_volatile_from(address, &mut file, length)
+        .map_err(io::Error::other)
+}
+
 /// Gives the guest the first `length` bytes of `file` at `address`, both multiples of a page: pages that it only reads
 /// stay the file's, and those that it writes become its own.
 pub(crate) fn map_private(
@@ -77,7 +92,12 @@ pub(crate) fn map_private(
         )
     };
     match mapped {
-        libc::MAP_FAILED => Err(io::Error::last_os_error()),
+        libc::MAP_FAILED => {
+            let error = io::Error::last_os_error();
+            // The range may be unmapped now, and another thread's soon: it must never be unmapped once more.
+            std::mem::forget(memory.clone());
+            Err(error)
+        }
         _ => Ok(()),
     }
 }

@@ -84,8 +84,8 @@ pub struct Vm {
 }
 
 impl Vm {
-    /// Builds a VM and starts it. It takes as long as copying the kernel and initrd into memory; the
-    /// guest boots in the background.
+    /// Builds a VM and starts it. It takes as long as copying the initrd into memory, and, for a kernel that
+    /// was not opened before, reading, unpacking and copying that; the guest boots in the background.
     ///
     /// # Errors
     /// [`StartError`] if the configuration, the kernel or the host won't do. Nothing is left behind.
@@ -159,15 +159,17 @@ impl Vm {
     /// device touches guest memory; or the run is ending, which any thread may bring about meanwhile. It
     /// waits for calls to backends, the console and `on_event` that are under way, and takes some
     /// milliseconds otherwise. Does nothing if the VM is paused, or has ended. Any thread may call it, but
-    /// not `on_event`.
+    /// none of this VM's callbacks (backends, console, `on_event`): these it would wait for.
     ///
-    /// The guest's KVM clock stands still, and its watchdog with it, so that its timers and soft-lockup
-    /// detection notice nothing; its time of day is then late by the time that it was paused.
+    /// The guest's KVM clock stands still, and its watchdog with it, so that timers and soft-lockup detection of
+    /// guests that go by it notice nothing; their time of day is then late by the time that they were paused. The
+    /// processor's TSC goes on: guests that go by that see the time pass all at once.
     pub fn pause(&self) {
         self.control.pause();
     }
 
-    /// Lets a paused guest go on. Does nothing if the VM is not paused, or has ended.
+    /// Lets a paused guest go on. Does nothing if the VM is not paused, or has ended. As for [`pause`](Self::pause),
+    /// not for this VM's callbacks.
     pub fn resume(&self) {
         self.control.resume();
     }

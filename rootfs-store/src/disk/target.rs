@@ -4,9 +4,11 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use super::DiskError;
+
 /// A buffer that a read fills from its start to its end, for instance the memory of a guest.
 ///
-/// Calls that put more than what remains must fail.
+/// Calls that put more than what remains must fail, and so must those that put less than what they are for.
 pub trait ReadInto {
     /// Bytes that are still to be put.
     fn remaining(&self) -> usize;
@@ -36,7 +38,7 @@ pub trait ReadInto {
 /// A buffer that a write takes from its start to its end, for instance the memory of a guest, which may go on
 /// changing it.
 ///
-/// Calls that take more than what remains must fail.
+/// Calls that take more than what remains must fail, and so must those that take less than what they are for.
 pub trait WriteFrom {
     /// Bytes that are still to be taken.
     fn remaining(&self) -> usize;
@@ -52,6 +54,16 @@ pub trait WriteFrom {
     /// # Errors
     /// Any; the write then fails.
     fn write_to_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<()>;
+}
+
+/// Fails unless a read has filled `target`.
+pub(super) fn all_put(target: &dyn ReadInto) -> Result<(), DiskError> {
+    match target.remaining() {
+        0 => Ok(()),
+        _ => Err(DiskError::Target {
+            source: io::ErrorKind::UnexpectedEof.into(),
+        }),
+    }
 }
 
 /// A plain buffer.

@@ -19,6 +19,9 @@ const PAGE_REPORTING: u32 = 5;
 const QUEUE_SIZES: &[u16] = &[128, 128, 128];
 /// The most page numbers in one request; Linux sends 256.
 const MAX_PAGES: usize = 4096;
+/// How many runs of pages are given back in a turn, before the thread looks whether it should pause or stop; the
+/// request that passes this is finished.
+const MAX_RUNS_A_TURN: usize = 256;
 /// Page numbers that are looked at together.
 const BATCH: usize = 256;
 const NUMBER_BYTES: usize = 4;
@@ -59,37 +62,59 @@ impl Handler for BalloonDevice {
         let [inflate, deflate, report] = queues else {
             return Ok(());
         };
-        inflate.drain(|memory, chain| {
-            take_numbered(memory, chain);
-            Verdict::Used(0)
-        })?;
         // Pages come back by being touched.
         deflate.drain(|_, _| Verdict::Used(0))?;
-        report.drain(|memory, chain| {
-            for (start, length) in chain.writable.ranges() {
-                memory::give_back(memory, start, u64::from(length));
-            }
-            Verdict::Used(0)
-        })
+        drain_in_turns(inflate, take_numbered)?;
+        drain_in_turns(report, take_reported)
     }
 }
 
-/// Gives back the pages whose numbers are in the request.
-fn take_numbered(memory: &Memory, chain: &Chain) {
+/// Takes requests until `take` has given back enough runs of pages for a turn.
+fn drain_in_turns(
+    queue: &mut ServedQueue,
+    take: impl Fn(&Memory, &Chain) -> usize,
+) -> Result<(), QueueError> {
+    let mut runs = 0;
+    queue.drain(|memory, chain| {
+        if runs >= MAX_RUNS_A_TURN {
+            return Verdict::Later;
+        }
+        runs += take(memory, chain);
+        Verdict::Used(0)
+    })?;
+    if runs >= MAX_RUNS_A_TURN {
+        queue.kick_itself();
+    }
+    Ok(())
+}
+
+/// Gives back the pages that are the request's buffers; returns how many buffers.
+fn take_reported(memory: &Memory, chain: &Chain) -> usize {
+    let mut runs = 0;
+    for (start, length) in chain.writable.ranges() {
+        memory::give_back(memory, start, u64::from(length));
+        runs += 1;
+    }
+    runs
+}
+
+/// Gives back the pages whose numbers are in the request; returns how many runs they make.
+fn take_numbered(memory: &Memory, chain: &Chain) -> usize {
+    let mut runs = 0;
     let count = usize::try_from(chain.readable.len()).map_or(0, |bytes| bytes / NUMBER_BYTES);
     if count > MAX_PAGES {
         tracing::debug!(
             count,
             "refused to inflate a balloon by so many pages at once"
         );
-        return;
+        return runs;
     }
     for first in (0..count).step_by(BATCH) {
         let mut bytes = [0; BATCH * NUMBER_BYTES];
         let bytes = &mut bytes[..BATCH.min(count - first) * NUMBER_BYTES];
         let at = (first * NUMBER_BYTES) as u64;
         if chain.readable.read(memory, at, bytes).is_err() {
-            return;
+            return runs;
         }
         let (numbers, _) = bytes.as_chunks::<NUMBER_BYTES>();
         let mut numbers: Vec<u32> = numbers.iter().map(|n| u32::from_le_bytes(*n)).collect();
@@ -98,6 +123,8 @@ fn take_numbered(memory: &Memory, chain: &Chain) {
         for run in numbers.chunk_by(|page, next| page.checked_add(1) == Some(*next)) {
             let start = GuestAddress(u64::from(run[0]) * PAGE_BYTES);
             memory::give_back(memory, start, run.len() as u64 * PAGE_BYTES);
+            runs += 1;
         }
     }
+    runs
 }

@@ -15,6 +15,7 @@ use super::{
     BlockBackend, ErrorReports, MAX_TRANSFER_BYTES, ReadTarget, SECTOR_BYTES, WriteSource,
 };
 use crate::config::{Drive, MAX_SERIAL_BYTES, MAX_VCPUS};
+use crate::event::DiskOperation;
 use crate::memory::Memory;
 use crate::rate::RateGate;
 use crate::virtio::{
@@ -130,8 +131,7 @@ impl Block {
             Ok(Ok(written)) => (blk::VIRTIO_BLK_S_OK, written),
             Ok(Err((error, operation))) => {
                 if !self.is_stopping() {
-                    let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
-                    reports.report(operation, error, Instant::now());
+                    self.report(operation, error);
                 }
                 (blk::VIRTIO_BLK_S_IOERR, 0)
             }
@@ -143,9 +143,19 @@ impl Block {
         };
         let at = chain.writable.len() - 1;
         match chain.writable.write(memory, at, &status.to_le_bytes()[..1]) {
-            // A chain of more than 4 GiB is refused by the queue, so the length fits.
+            // The queue cuts chains off at 4 GiB, so the length fits.
             Ok(()) => Verdict::Used(u32::try_from(written + 1).unwrap_or(u32::MAX)),
             Err(_) => Verdict::Used(0),
+        }
+    }
+
+    fn report(&self, operation: DiskOperation, error: io::Error) {
+        let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        let report = reports.report(operation, error, Instant::now());
+        drop(reports);
+        // Without the lock: the owner may take its time, and the drive's other queues have work.
+        if let Some(report) = report {
+            report.tell();
         }
     }
 

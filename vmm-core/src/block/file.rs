@@ -103,7 +103,8 @@ impl FileBackend {
                 Ok(()) => return Ok(true),
                 Err(error) => match error.raw_os_error() {
                     Some(libc::EINTR) => {}
-                    Some(libc::EOPNOTSUPP | libc::ENOSYS) => return Ok(false),
+                    // The range lies in the file; devices with larger sectors don't take parts of one.
+                    Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL) => return Ok(false),
                     _ => return Err(error),
                 },
             }

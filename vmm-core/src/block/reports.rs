@@ -27,22 +27,43 @@ impl ErrorReports {
         }
     }
 
-    /// Reports that the backend failed `operation` at `now`, or counts it.
-    pub(super) fn report(&mut self, operation: DiskOperation, error: io::Error, now: Instant) {
+    /// The report that the backend failed `operation` at `now`; `None` if it comes too early, and is counted.
+    pub(super) fn report(
+        &mut self,
+        operation: DiskOperation,
+        error: io::Error,
+        now: Instant,
+    ) -> Option<Report> {
         let is_early = |last| now.saturating_duration_since(last) < INTERVAL;
         if self.last.is_some_and(is_early) {
             self.unreported += 1;
-            return;
+            return None;
         }
         self.last = Some(now);
         let (drive, unreported) = (self.drive, std::mem::take(&mut self.unreported));
         tracing::warn!(%error, drive, ?operation, unreported, "a disk request failed");
-        self.events.tell(Event::IoError {
-            drive,
-            operation,
-            error: Arc::new(error),
-            unreported,
-        });
+        Some(Report {
+            events: self.events.clone(),
+            event: Event::IoError {
+                drive,
+                operation,
+                error: Arc::new(error),
+                unreported,
+            },
+        })
+    }
+}
+
+/// An event that its owner has still to be told.
+#[must_use]
+pub(super) struct Report {
+    events: Events,
+    event: Event,
+}
+
+impl Report {
+    pub(super) fn tell(self) {
+        self.events.tell(self.event);
     }
 }
 

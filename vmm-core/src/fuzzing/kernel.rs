@@ -2,7 +2,7 @@
 
 use vm_memory::{Bytes, GuestAddress};
 
-use crate::kernel::{KernelError, KernelImage};
+use crate::kernel::{KernelError, KernelImage, Placement};
 use crate::memory::{self, Memory};
 
 /// A kernel in guest memory.
@@ -25,7 +25,7 @@ pub struct Loaded {
 pub fn load_kernel(file: &[u8], memory_mib: u32) -> Result<Loaded, KernelError> {
     let image = KernelImage::parse(file)?;
     let memory = memory::map(memory_mib).expect("the host has memory");
-    image.place(&memory, u64::from(memory_mib) << 20)?;
+    image.place(&memory, u64::from(memory_mib) << 20, Placement::Copied)?;
     Ok(Loaded {
         entry: image.entry,
         end: image.end,

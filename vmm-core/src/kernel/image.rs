@@ -80,8 +80,14 @@ impl KernelImage {
         })
     }
 
-    /// Puts the kernel into memory whose lowest piece ends at `low_ram_end`.
-    pub(crate) fn place(&self, memory: &Memory, low_ram_end: u64) -> Result<(), KernelError> {
+    /// Puts the kernel into memory whose lowest piece ends at `low_ram_end`: as pages that it shares with other
+    /// guests, or as a copy, which is less memory where there are none.
+    pub(crate) fn place(
+        &self,
+        memory: &Memory,
+        low_ram_end: u64,
+        pages: Placement,
+    ) -> Result<(), KernelError> {
         let end = self.end.max(self.start + self.length);
         if end > low_ram_end {
             return Err(KernelError::DoesNotFit {
@@ -89,9 +95,22 @@ impl KernelImage {
                 memory_mib: low_ram_end >> 20,
             });
         }
-        memory::map_private(memory, GuestAddress(self.start), &self.pages, self.length)
-            .map_err(pages_error("mapped into the guest"))
+        let start = GuestAddress(self.start);
+        let placed = match pages {
+            Placement::Shared => memory::map_private(memory, start, &self.pages, self.length),
+            Placement::Copied => memory::copy(memory, start, &self.pages, self.length),
+        };
+        placed.map_err(pages_error("given to the guest"))
     }
+}
+
+/// What becomes of a kernel's pages in a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Placement {
+    /// Those that the guest doesn't change stay the kernel's.
+    Shared,
+    /// All are the guest's own.
+    Copied,
 }
 
 /// No part of a kernel may go below this.

@@ -75,7 +75,7 @@ fn memory() -> Memory {
 fn load(file: Vec<u8>) -> (KernelImage, Memory) {
     let memory = memory();
     let image = KernelImage::parse(&file).unwrap();
-    image.place(&memory, 32 << 20).unwrap();
+    image.place(&memory, 32 << 20, Placement::Copied).unwrap();
     (image, memory)
 }
 
@@ -229,12 +229,12 @@ fn guests_share_a_kernel_and_change_only_their_own() {
     let image = KernelImage::parse(&elf(b"the code", 0x3000)).unwrap();
     let (one, other) = (memory(), memory());
     for memory in [&one, &other] {
-        image.place(memory, 32 << 20).unwrap();
+        image.place(memory, 32 << 20, Placement::Shared).unwrap();
     }
     one.write_slice(b"patched!", GuestAddress(CODE)).unwrap();
     assert_eq!(code_in(&other, 8), b"the code");
     let third = memory();
-    image.place(&third, 32 << 20).unwrap();
+    image.place(&third, 32 << 20, Placement::Shared).unwrap();
     assert_eq!(code_in(&third, 8), b"the code");
 }
 
@@ -268,7 +268,10 @@ fn the_pvh_entry_point_is_found_among_the_notes() {
 #[test]
 fn a_kernel_larger_than_memory_says_how_much_it_needs() {
     let image = KernelImage::parse(&elf(b"x", 100 << 20)).unwrap();
-    let error = image.place(&memory(), 32 << 20).err().unwrap();
+    let error = image
+        .place(&memory(), 32 << 20, Placement::Shared)
+        .err()
+        .unwrap();
     assert!(error.to_string().contains("116 MiB"), "{error}");
 }
 
@@ -282,7 +285,7 @@ proptest! {
         let at = at % file.len();
         file[at] = value;
         if let Ok(image) = KernelImage::parse(&file) {
-            let _refused_or_not = image.place(&memory(), 32 << 20);
+            let _refused_or_not = image.place(&memory(), 32 << 20, Placement::Shared);
         }
     }
 }

@@ -111,9 +111,14 @@ impl SerialPort {
         self.release(guard);
     }
 
-    /// The VM has ended: flushes the console and lets go of it; who waits to write is told.
-    pub(crate) fn close(&self) {
+    /// The VM is ending: who waits to write is told.
+    pub(crate) fn close_input(&self) {
         self.input.close();
+    }
+
+    /// The VM has ended: flushes the console and lets go of it.
+    pub(crate) fn close(&self) {
+        self.close_input();
         let registers = self.lock().take();
         drop(registers);
     }

@@ -5,7 +5,8 @@ use std::os::fd::AsFd;
 
 use super::OffloadHeader;
 
-/// The other side of a guest's network device. Called by one thread, the device's.
+/// The other side of a guest's network device. Called by one thread at a time: the one that starts the VM, then
+/// the device's.
 ///
 /// Its descriptor ([`AsFd`]) is always the same one. It is readable while [`receive`](Self::receive) has
 /// something to say, a frame or an error, and writable while [`send`](Self::send) and [`flush`](Self::flush)

@@ -245,6 +245,7 @@ impl Handler for NetDevice {
             }
             Event::Source(_) => (!self.send_wish.is_empty(), !self.receive_wish.is_empty()),
         };
+        let was_connected = self.connected;
         if sends {
             self.transmit(transmit)?;
         }
@@ -252,6 +253,10 @@ impl Handler for NetDevice {
             self.receive(receive)?;
         }
         self.watch();
+        if was_connected && !self.connected {
+            // Frames that wait for the network would wait for ever: this drops them.
+            self.transmit(transmit)?;
+        }
         Ok(())
     }
 }

@@ -88,6 +88,8 @@ pub(super) fn start(mut config: VmConfig) -> Result<Vm, StartError> {
         workers,
         memory,
     };
+    // The guest begins when nothing can fail any more.
+    parts.control.gate.close();
     match failed.map_or_else(|| start_vcpus(&parts, vcpus), Err) {
         Ok(()) => supervise(
             parts,
@@ -121,6 +123,7 @@ fn supervise(
             if hand_over.send(parts).is_err() {
                 tracing::error!("a VM's supervisor ended before it began");
             }
+            control.gate.open();
             Ok(Vm {
                 outcome,
                 control,

@@ -75,23 +75,42 @@ impl Control {
         let Some(running) = guard.as_mut().filter(|running| running.paused.is_none()) else {
             return;
         };
-        self.gate.close();
-        if !self.wait_for_vcpus(&running.vcpus) {
-            self.gate.open();
-            return;
-        }
-        let transports = running.machine.transports();
-        let pausing: Vec<_> = transports.iter().map(|t| t.worker().pause()).collect();
-        let workers = pausing.into_iter().map(|worker| worker.wait()).collect();
+        // Before anything stands still: a guest that can't serve its watchdog must not be reset for that.
         if let Some(watchdog) = running.machine.watchdog() {
             watchdog.pause(Instant::now());
+        }
+        self.gate.close();
+        running.paused = self.stand_still(running);
+        if running.paused.is_none() {
+            self.go_on(running);
+        }
+    }
+
+    /// Waits until vCPUs and devices do nothing; `None` if the run ends instead.
+    fn stand_still(&self, running: &Running) -> Option<Paused> {
+        if !self.wait_for_vcpus(&running.vcpus) {
+            return None;
         }
         let clock = running.vm.get_clock();
         if let Err(error) = &clock {
             tracing::debug!(%error, "a paused guest's clock goes on");
         }
-        let clock = clock.ok();
-        running.paused = Some(Paused { workers, clock });
+        let transports = running.machine.transports();
+        let pausing: Vec<_> = transports.iter().map(|t| t.worker().pause()).collect();
+        let is_over = || self.stopping.load(Ordering::SeqCst);
+        let workers = pausing.into_iter().map(|worker| worker.wait(is_over));
+        Some(Paused {
+            workers: workers.collect::<Option<_>>()?,
+            clock: clock.ok(),
+        })
+    }
+
+    /// Lets watchdog and vCPUs go on.
+    fn go_on(&self, running: &Running) {
+        if let Some(watchdog) = running.machine.watchdog() {
+            watchdog.resume(Instant::now());
+        }
+        self.gate.open();
     }
 
     pub(super) fn resume(&self) {
@@ -113,10 +132,7 @@ impl Control {
             }
         }
         drop(paused.workers);
-        if let Some(watchdog) = running.machine.watchdog() {
-            watchdog.resume(Instant::now());
-        }
-        self.gate.open();
+        self.go_on(running);
     }
 
     /// The run is over: frees what is paused, and hands over what is to be taken apart; `None` if that was

@@ -1,6 +1,6 @@
 //! The thread that outlives a VM's other threads and takes the VM apart.
 //!
-//! Order: vCPUs stop, then devices, then vsock's streams; the console and memory go last, and only then do
+//! Order: console input ends, since a vCPU may wait in a callback that writes it; vCPUs stop, then devices, then vsock's streams; the console and memory go last, and only then do
 //! waiters hear of the end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -58,6 +58,7 @@ impl Parts {
 
     /// Stops everything; also for a VM that never got to run.
     pub(super) fn take_apart(self) {
+        self.serial.close_input();
         let vm = self.control.end().map(|running| {
             end_vcpus(running.vcpus);
             running.vm

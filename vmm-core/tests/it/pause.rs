@@ -1,12 +1,15 @@
 //! Pausing and going on.
 
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use vmm_core::{Exit, Vm, VmConfig};
+use vmm_core::{BOOT_MARK_PORT, BOOT_MARK_VALUE, Exit, Vm, VmConfig};
 
-use super::disk::{MemoryDisk, set_up, write_sector};
+use super::disk::{FailingDisk, MemoryDisk, set_up, write_sector};
 use super::guest::{Screen, config, elf, file, out, print, spin};
 use super::lifecycle::{TURN, assert_left, possessions};
 
@@ -19,6 +22,15 @@ fn chatter() -> Vec<u8> {
     let back = u8::try_from(code.len() + 2).unwrap();
     code.extend([0xeb, back.wrapping_neg()]);
     code
+}
+
+/// Sets the watchdog to one second.
+fn arm() -> Vec<u8> {
+    vec![
+        0x66, 0xba, 0x10, 0x06, // mov dx, 0x610
+        0x66, 0xb8, 0x0a, 0x00, // mov ax, 10
+        0x66, 0xef, // out dx, ax
+    ]
 }
 
 /// Sleeps until an interrupt comes, of which there is none.
@@ -189,13 +201,7 @@ fn pauses_and_ends_in_any_order_never_hang() {
 #[test]
 fn the_watchdog_does_not_count_a_pause() {
     let _turn = TURN.lock();
-    // One second, started.
-    let arm = vec![
-        0x66, 0xba, 0x10, 0x06, // mov dx, 0x610
-        0x66, 0xb8, 0x0a, 0x00, // mov ax, 10
-        0x66, 0xef, // out dx, ax
-    ];
-    let parts = [arm, out(0x612, 1), print("armed"), spin()];
+    let parts = [arm(), out(0x612, 1), print("armed"), spin()];
     let screen = Screen::default();
     let vm = start(&parts, &screen, |config| config.watchdog = true);
     while screen.text() != "armed" {
@@ -207,4 +213,65 @@ fn the_watchdog_does_not_count_a_pause() {
     let begun = Instant::now();
     assert!(matches!(vm.wait_timeout(SOON), Some(Exit::Reboot)));
     assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+/// Starts a guest whose first event makes `callback` use what `take` has of the VM, and stops it in the middle of that.
+fn stop_inside_a_callback<T: Clone + Send + Sync + 'static>(
+    parts: &[Vec<u8>],
+    take: impl Fn(&Vm) -> T,
+    callback: impl Fn(T) + Send + Sync + 'static,
+) {
+    let (entered, waiting) = channel();
+    let slot = Arc::new(OnceLock::<T>::new());
+    let inside = Arc::clone(&slot);
+    let vm = start(parts, &Screen::default(), |config| {
+        config.drives = vec![FailingDisk::drive()];
+        config.on_event = Some(Box::new(move |_| {
+            let it = inside.wait().clone();
+            let _nobody_waits = entered.send(());
+            callback(it);
+        }));
+    });
+    assert!(slot.set(take(&vm)).is_ok());
+    waiting.recv_timeout(SOON).unwrap();
+    thread::sleep(Duration::from_millis(30));
+    vm.stop();
+    assert!(matches!(vm.wait_timeout(SOON), Some(Exit::Stopped)));
+}
+
+#[test]
+fn callbacks_that_wait_for_their_own_vm_do_not_keep_it_from_stopping() {
+    let _turn = TURN.lock();
+    let booted = [out(BOOT_MARK_PORT, BOOT_MARK_VALUE), spin()];
+    stop_inside_a_callback(&booted, Vm::console_input, |mut input| {
+        let written = input.write_all(&[b'x'; 5000]);
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    });
+    let fails = [set_up(), write_sector(), spin()];
+    stop_inside_a_callback(&fails, Vm::handle, |vm| vm.pause());
+}
+
+#[test]
+fn a_pause_that_waits_for_a_slow_disk_is_not_held_against_the_guest() {
+    let _turn = TURN.lock();
+    let disk = MemoryDisk::new(true);
+    let screen = Screen::default();
+    let parts = [set_up(), write_sector(), arm(), out(0x612, 1), chatter()];
+    let vm = start(&parts, &screen, |config| {
+        config.watchdog = true;
+        config.drives = vec![MemoryDisk::drive_of(&disk)];
+    });
+    disk.wait_for_visitor();
+    wait_for_more(&screen);
+    thread::scope(|scope| {
+        let pausing = scope.spawn(|| vm.pause());
+        thread::sleep(Duration::from_millis(1500));
+        assert!(!pausing.is_finished(), "the disk is still being written");
+        disk.open();
+        pausing.join().unwrap();
+    });
+    assert!(
+        vm.wait_timeout(Duration::ZERO).is_none(),
+        "it was not reset"
+    );
 }

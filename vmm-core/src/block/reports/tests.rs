@@ -24,7 +24,9 @@ fn the_first_error_is_told_at_once_and_a_flood_of_them_once_a_second_with_its_si
     for at_ms in [0, 0, 1, 999, 1000, 1001, 5000] {
         let error = io::Error::other(format!("e{at_ms}"));
         let now = begin + Duration::from_millis(at_ms);
-        reports.report(DiskOperation::Write, error, now);
+        if let Some(report) = reports.report(DiskOperation::Write, error, now) {
+            report.tell();
+        }
     }
     let expected = ["2 Write e0 0", "2 Write e1000 3", "2 Write e5000 1"];
     assert_eq!(*told.lock().unwrap(), expected);

@@ -100,7 +100,8 @@ impl Buffer {
 /// longer than 4095 bytes.
 ///
 /// [`Write::write`] waits for room without end; it fails with [`BrokenPipe`](io::ErrorKind::BrokenPipe)
-/// once the VM has ended.
+/// once the VM is ending. In callbacks of the same VM use [`try_write`](Self::try_write): they hold up the guest that
+/// should make room.
 #[derive(Clone)]
 pub struct ConsoleInput {
     port: Arc<SerialPort>,

@@ -43,6 +43,8 @@ struct Log {
     sent: Vec<OffloadHeader>,
     /// What frames for the guest come with.
     next: OffloadHeader,
+    /// Whether receiving finds out that the network is gone.
+    gone: bool,
 }
 
 impl AsFd for Wire {
@@ -53,7 +55,11 @@ impl AsFd for Wire {
 
 impl NetBackend for Wire {
     fn receive(&mut self, frame: &mut [u8], offload: &mut OffloadHeader) -> io::Result<usize> {
-        *offload = self.log.lock().unwrap().next;
+        let log = self.log.lock().unwrap();
+        if log.gone {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        *offload = log.next;
         self.socket.recv(frame)
     }
 
@@ -416,6 +422,25 @@ fn a_full_network_holds_the_guest_up_until_there_is_room() {
     assert_eq!(bench.transmit.used(), [0]);
     assert_eq!(bench.sent(), None);
     assert_eq!(bench.counters.sent().dropped, 0);
+}
+
+#[test]
+fn frames_that_wait_are_dropped_when_receiving_finds_the_network_gone() {
+    let mut bench = Bench::new();
+    let mut sent = 0;
+    loop {
+        bench.send([0; 12], &frame(60));
+        if bench.transmit.used().is_empty() {
+            break;
+        }
+        sent += 1;
+    }
+    assert!(sent > 0, "a socket takes some frames");
+    bench.log.lock().unwrap().gone = true;
+    bench.receive.offer(&[(BUFFERS, 2000, true)]);
+    bench.serve(Event::Queue(0));
+    assert_eq!(bench.transmit.used(), [0]);
+    assert_eq!(bench.counters.sent().dropped, 1);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Which port an address was heard from.
 //!
-//! Invariant: no port has more than [`MAX_ADDRESSES`] entries, and only its own frames change them, so that a
-//! guest that makes addresses up takes no room from others.
+//! Invariant: no port has more than [`MAX_ADDRESSES`] entries, so that a guest that makes addresses up takes no
+//! room from others. An address is where it was heard last: a guest that uses another's gets its frames until
+//! that one is heard again.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};

@@ -1,6 +1,10 @@
 //! A device's threads that are told to do nothing for a while.
 
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+/// How often a wait looks whether the run is over.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A device that may still be at its last requests.
 #[derive(Debug)]
@@ -19,10 +23,14 @@ impl PausingLane {
         Self { wait, go_on }
     }
 
-    fn wait(self) -> Sender<()> {
-        // An error means that the thread is gone, which is as quiet.
-        let _thread_is_gone = self.wait.recv();
-        self.go_on
+    fn wait(self, is_over: impl Fn() -> bool) -> Option<Sender<()>> {
+        while let Err(RecvTimeoutError::Timeout) = self.wait.recv_timeout(LOOK_INTERVAL) {
+            if is_over() {
+                return None;
+            }
+        }
+        // If the thread is gone, it is as quiet.
+        Some(self.go_on)
     }
 }
 
@@ -33,11 +41,11 @@ impl FromIterator<PausingLane> for PausingWorker {
 }
 
 impl PausingWorker {
-    /// Waits until the device does nothing.
-    pub(crate) fn wait(self) -> PausedWorker {
-        PausedWorker {
-            _go_on: self.0.into_iter().map(PausingLane::wait).collect(),
-        }
+    /// Waits until the device does nothing; `None` if `is_over` says meanwhile that nobody needs that any more.
+    pub(crate) fn wait(self, is_over: impl Fn() -> bool) -> Option<PausedWorker> {
+        let lanes = self.0.into_iter();
+        let go_on = lanes.map(|lane| lane.wait(&is_over)).collect::<Option<_>>();
+        go_on.map(|go_on| PausedWorker { _go_on: go_on })
     }
 }
 
