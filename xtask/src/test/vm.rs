@@ -25,7 +25,7 @@ const TARGET: &str = "nested";
 const MEMORY_MIB: &str = "6144";
 /// A machine that stands still is cut off after this; a batch takes a fraction even on a slow host, and its tests have
 /// deadlines of their own.
-const TIMEOUT_S: &str = "600";
+const TIMEOUT_S: &str = "900";
 /// How many tests of a batch run at a time: several guests wait for something else than the CPU most of the time.
 const THREADS: &str = "3";
 /// How many tests a batch has at the most where its machine is emulated: twice what runs at a time, so that a slow
