@@ -639,7 +639,7 @@ impl Listing {
 
 impl ReadInto for Listing {
     fn remaining(&self) -> usize {
-        DISK
+        DISK - self.came.iter().map(|(_, count)| count).sum::<usize>()
     }
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.take("bytes", bytes.len())
