@@ -1,8 +1,8 @@
 //! The virtio balloon device (virtio 1.2, section 5.5): memory that the guest gives back to the host.
 //!
 //! Two ways: the guest fills the balloon with as many pages as the host asks for, and it reports pages that
-//! are free anyway. Either way the pages go to the host at once, and come back as zeroes when the guest
-//! touches them.
+//! are free anyway. Either way the pages go to the host at once, and others come when the guest touches them:
+//! zeroes, or, where a shared kernel lay at first, what is in its file.
 //!
 //! Invariant: what the guest says changes whole pages of its own RAM, and nothing else.
 

@@ -85,11 +85,13 @@ pub const BOOT_MARK_PORT: u16 = 0x604;
 pub const BOOT_MARK_VALUE: u8 = 1;
 /// Where a guest's kernel tells of its crash, the port that QEMU's pvpanic device has.
 pub(crate) const PANIC_PORT: u16 = 0x505;
-/// The watchdog's count, two bytes.
+/// The watchdog's count, two bytes: what it counts from when written, what is left when read.
 pub(crate) const WATCHDOG_COUNT_PORT: u16 = 0x610;
 /// The watchdog's control register.
 pub(crate) const WATCHDOG_CONTROL_PORT: u16 = 0x612;
 /// A write here starts the watchdog's count again.
 pub(crate) const WATCHDOG_KICK_PORT: u16 = 0x613;
+/// What the watchdog counts from, two bytes, to be read.
+pub(crate) const WATCHDOG_SETTING_PORT: u16 = 0x614;
 /// Sleep type that `\_S5` names: power off.
 pub(crate) const SLEEP_TYPE_S5: u8 = 5;

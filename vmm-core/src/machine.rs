@@ -23,7 +23,7 @@ use crate::event::Events;
 use crate::layout::{
     BOOT_MARK_PORT, KEYBOARD_COMMAND_PORT, KEYBOARD_DATA_PORT, KEYBOARD_RESET, PANIC_PORT,
     RESET_PORT, RESET_VALUE, SERIAL_PORT, SERIAL_PORTS, SLEEP_CONTROL_PORT, SLEEP_STATUS_PORT,
-    SLEEP_TYPE_S5, VIRTIO_MMIO, VIRTIO_MMIO_STRIDE, WATCHDOG_COUNT_PORT, WATCHDOG_KICK_PORT,
+    SLEEP_TYPE_S5, VIRTIO_MMIO, VIRTIO_MMIO_STRIDE, WATCHDOG_COUNT_PORT, WATCHDOG_SETTING_PORT,
 };
 use crate::virtio::MmioTransport;
 
@@ -150,7 +150,7 @@ fn is_keyboard(port: u16) -> bool {
 }
 
 fn is_watchdog(port: u16) -> bool {
-    (WATCHDOG_COUNT_PORT..=WATCHDOG_KICK_PORT).contains(&port)
+    (WATCHDOG_COUNT_PORT..=WATCHDOG_SETTING_PORT).contains(&port)
 }
 
 /// The offset of `port` in the `count` ports from `first` on.

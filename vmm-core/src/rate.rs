@@ -50,7 +50,8 @@ pub enum RateLimitError {
 }
 
 /// Limits that can be changed while devices run under them. Clones are the same limiter: devices that have
-/// clones of one share what it lets pass.
+/// clones of one share what it lets pass, in no order, and a large request of one is a wait for all. So guests
+/// that don't trust each other should have limiters of their own.
 ///
 /// ```
 /// use vmm_core::{RateLimit, RateLimiter, RateLimits};

@@ -143,7 +143,7 @@ impl Block {
         };
         let at = chain.writable.len() - 1;
         match chain.writable.write(memory, at, &status.to_le_bytes()[..1]) {
-            // The queue cuts chains off at 4 GiB, so the length fits.
+            // Chains of more than 4 GiB are refused, so the length fits.
             Ok(()) => Verdict::Used(u32::try_from(written + 1).unwrap_or(u32::MAX)),
             Err(_) => Verdict::Used(0),
         }

@@ -103,6 +103,11 @@ impl Bench {
 
     /// Sends a chain of `(address, length, writable)`; returns the used length.
     fn send(&mut self, parts: &[(u64, u32, bool)]) -> u32 {
+        self.send_until(parts, false)
+    }
+
+    /// As `send`, of a chain whose last descriptor leads out of the table if `goes_on`.
+    fn send_until(&mut self, parts: &[(u64, u32, bool)], goes_on: bool) -> u32 {
         let memory = self.memory.clone();
         memory.write_slice(&[0; 0x1000], GuestAddress(0)).unwrap();
         let ring = MockSplitQueue::new(&memory, 16);
@@ -118,6 +123,14 @@ impl Bench {
             })
             .collect();
         ring.add_desc_chains(&descriptors, 0).unwrap();
+        if goes_on {
+            let last = u16::try_from(parts.len() - 1).unwrap();
+            let table = ring.desc_table();
+            let end = Descriptor::from(table.load(last).unwrap());
+            let flags = end.flags() | u16::try_from(VRING_DESC_F_NEXT).unwrap();
+            let end = Descriptor::new(end.addr().0, end.len(), flags, 99);
+            table.store(last, RawDescriptor::from(end)).unwrap();
+        }
         let interrupt = Interrupt::new().unwrap();
         let mut queues = [ServedQueue::new(
             ring.create_queue().unwrap(),
@@ -527,11 +540,14 @@ fn a_reset_forgets_what_waits() {
 fn malformed_chains_come_back_unserved() {
     let mut bench = Bench::new(false);
     bench.header(blk::VIRTIO_BLK_T_IN, 0);
-    // No status; write before read; outside of memory; wrapping; a header that is cut off; nothing.
+    // No status; write before read; outside of memory; wrapping; out of the table; a header that is cut off; nothing.
     assert_eq!(bench.send(&[(HEADER, 16, false)]), 0);
     assert_eq!(bench.send(&[(STATUS, 1, true), (HEADER, 16, false)]), 0);
     assert_eq!(bench.send(&[(HEADER, 16, false), (16 << 20, 513, true)]), 0);
     assert_eq!(bench.send(&[(HEADER, 16, false), (u64::MAX, 513, true)]), 0);
+    let whole = [(HEADER, 16, false), (DATA, 512, true), (STATUS, 1, true)];
+    assert_eq!(bench.send_until(&whole, true), 0);
+    assert_eq!(bench.send_until(&whole, false), 513);
     assert_eq!(bench.send(&[(HEADER, 15, false), (STATUS, 1, true)]), 1);
     assert_eq!(bench.status(), blk::VIRTIO_BLK_S_IOERR);
     assert_eq!(bench.request(99, 0, 0, false), blk::VIRTIO_BLK_S_UNSUPP);

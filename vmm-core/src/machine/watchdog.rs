@@ -1,13 +1,15 @@
 //! A watchdog that the guest finds in the ACPI table WDAT: it resets the machine unless it is kicked in time.
 //!
-//! Three registers: the count (16 bits: what to count from when written, what is left when read), control
-//! (running or not), and kick. Invariant: there is a deadline if and only if it runs.
+//! Four registers: the count (16 bits: what to count from when written, what is left when read), control
+//! (running or not), kick, and what it counts from (16 bits, to be read). Invariant: there is a deadline if and only if it runs.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::layout::{WATCHDOG_CONTROL_PORT, WATCHDOG_COUNT_PORT, WATCHDOG_KICK_PORT};
+use crate::layout::{
+    WATCHDOG_CONTROL_PORT, WATCHDOG_COUNT_PORT, WATCHDOG_KICK_PORT, WATCHDOG_SETTING_PORT,
+};
 
 /// What one count stands for.
 pub(crate) const WATCHDOG_PERIOD_MS: u32 = 100;
@@ -76,6 +78,7 @@ impl Watchdog {
             (WATCHDOG_COUNT_PORT, [low, high]) => {
                 [*low, *high] = state.count_left(now).to_le_bytes();
             }
+            (WATCHDOG_SETTING_PORT, [low, high]) => [*low, *high] = state.count.to_le_bytes(),
             (WATCHDOG_CONTROL_PORT, [data]) => *data = u8::from(state.deadline.is_some()),
             _ => {}
         }

@@ -2,15 +2,15 @@
 
 #![expect(unsafe_code, reason = "madvise has no safe interface")]
 
-use libc::{MADV_DONTNEED, MADV_REMOVE};
+use libc::MADV_DONTNEED;
 use vm_memory::{
     GuestAddress, GuestMemoryBackend, GuestMemoryRegion, GuestRegionMmap, MemoryRegionAddress,
 };
 
 use super::{Memory, PAGE_BYTES};
 
-/// Gives back the whole pages of RAM among the `length` bytes at `start`: they read as zeroes afterwards, or, where the
-/// kernel lay at first, as the kernel's file.
+/// Gives back the whole pages of RAM among the `length` bytes at `start`: they read as zeroes afterwards, or, where a
+/// shared kernel lay at first, as the kernel's file.
 /// What is no RAM, or no whole page, stays as it is, and so does what the host won't take.
 pub(crate) fn give_back(memory: &Memory, start: GuestAddress, length: u64) {
     let Some(end) = start.0.checked_add(length) else {
@@ -36,17 +36,11 @@ fn advise(region: &GuestRegionMmap<()>, offset: u64, length: u64) {
     let Ok(slice) = region.get_slice(MemoryRegionAddress(offset as u64), length) else {
         return;
     };
-    // Pages of a file that is shared would stay in the file.
-    let advice = if region.file_offset().is_some() {
-        MADV_REMOVE
-    } else {
-        MADV_DONTNEED
-    };
     let address = slice.ptr_guard_mut().as_ptr().cast();
     // SAFETY: the slice is memory of a mapping that `region` keeps, and all Rust code uses that as volatile
     // memory only, which other writers may change at any time: that it becomes zero is one more such
     // change.
-    let result = unsafe { libc::madvise(address, length, advice) };
+    let result = unsafe { libc::madvise(address, length, MADV_DONTNEED) };
     if result != 0 {
         tracing::debug!(error = %std::io::Error::last_os_error(), "a guest's pages were not given back");
     }

@@ -1,4 +1,4 @@
-use vm_memory::{Bytes, FileOffset};
+use vm_memory::Bytes;
 
 use super::*;
 
@@ -47,21 +47,4 @@ fn what_is_given_back_is_ram_on_both_sides_of_the_hole_and_nothing_past_the_end(
         give_back(&memory, GuestAddress(start), length);
     }
     assert_eq!(full(), [1; 5]);
-}
-
-#[test]
-fn pages_of_a_shared_file_leave_the_file() {
-    use std::os::unix::fs::MetadataExt;
-    let file = tempfile::tempfile_in("/dev/shm").unwrap();
-    file.set_len(1 << 20).unwrap();
-    let shared = file.try_clone().unwrap();
-    let ranges = [(GuestAddress(0), 1 << 20, Some(FileOffset::new(shared, 0)))];
-    let memory = Memory::from_ranges_with_files(ranges).unwrap();
-    memory.write_slice(&[1; 0x8000], GuestAddress(0)).unwrap();
-    let used = || file.metadata().unwrap().blocks() * 512;
-    assert_eq!(used(), 0x8000);
-    give_back(&memory, GuestAddress(0x1000), 0x2000);
-    assert_eq!(used(), 0x6000);
-    assert_eq!(memory.read_obj::<u8>(GuestAddress(0x2fff)).unwrap(), 0);
-    assert_eq!(memory.read_obj::<u8>(GuestAddress(0x3000)).unwrap(), 1);
 }

@@ -26,7 +26,8 @@ pub struct Net {
     /// device's place among the VM's.
     pub mac: Option<[u8; 6]>,
     /// The MTU that the guest is told to use, [`MIN_MTU`] to [`MAX_MTU`] bytes. If `None`, as at first, it is
-    /// not told anything, and uses 1500. Longer frames are dropped.
+    /// not told anything, and uses 1500. Longer frames are dropped, unless they are to be cut into packets that
+    /// keep to it.
     pub mtu: Option<u16>,
     /// Limits on what the guest receives; none at first. What is over them waits at the backend.
     pub receive_limiter: RateLimiter,

@@ -14,7 +14,9 @@ use super::config::DEFAULT_MTU;
 use super::receive::{ReceiveEnd, Receiver};
 use super::transmit::{SendEnd, Transmitter};
 use super::watch::Watch;
-use super::{FRAME_OVERHEAD_BYTES, MAX_FRAME_BYTES, Net, NetBackend, NetCounters, Offloads};
+use super::{
+    FRAME_OVERHEAD_BYTES, MAX_FRAME_BYTES, Net, NetBackend, NetCounters, OffloadHeader, Offloads,
+};
 use crate::rate::RateGate;
 use crate::virtio::{COMMON_FEATURES, DeviceInfo, Event, Handler, QueueError, ServedQueue};
 
@@ -97,6 +99,8 @@ fn accepted(features: u64, bits: OffloadBits) -> Offloads {
 pub(super) struct Rules {
     /// What may be left to the receiver.
     pub(super) offloads: Offloads,
+    /// The longest frame that is not to be cut, and the longest packet of those that are.
+    mtu: u16,
     /// The longest frame.
     pub(super) max_bytes: usize,
     /// Whether a frame may fill several buffers of the driver's.
@@ -108,12 +112,21 @@ impl Rules {
         let offloads = accepted(features, bits);
         Self {
             offloads,
+            mtu,
             max_bytes: if offloads.tso4 || offloads.tso6 {
                 MAX_FRAME_BYTES
             } else {
                 usize::from(mtu) + FRAME_OVERHEAD_BYTES
             },
             mergeable: features & 1 << net::VIRTIO_NET_F_MRG_RXBUF != 0,
+        }
+    }
+
+    /// Whether a frame of `length` bytes keeps to the MTU: as it is, or once it is cut.
+    pub(super) fn allow(&self, length: usize, header: &OffloadHeader) -> bool {
+        match header.segment_bytes() {
+            Some(bytes) => bytes <= self.mtu,
+            None => length <= usize::from(self.mtu) + FRAME_OVERHEAD_BYTES,
         }
     }
 }

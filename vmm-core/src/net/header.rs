@@ -120,6 +120,11 @@ impl OffloadHeader {
         Some(checked)
     }
 
+    /// How much of the frame's data goes into each packet, if it is to be cut into some.
+    pub(super) fn segment_bytes(&self) -> Option<u16> {
+        (self.gso_type != GSO_NONE).then_some(self.gso_size)
+    }
+
     /// Without what only a device may say.
     pub(super) fn without_device_bits(self) -> Self {
         Self {

@@ -100,14 +100,17 @@ impl Receiver {
             dropped("shorter than its header");
         } else if length > self.rules.max_bytes {
             dropped("longer than the guest takes");
-        } else if let Some(header) = header.checked(length, self.rules.offloads) {
+        } else if let Some(header) = header
+            .checked(length, self.rules.offloads)
+            .filter(|header| self.rules.allow(length, header))
+        {
             self.waiting = Some(Waiting {
                 length,
                 header,
                 admitted: false,
             });
         } else {
-            dropped("needs work that the guest does not do");
+            dropped("needs work that the guest does not do, or passes its MTU");
         }
         Ok(())
     }

@@ -11,6 +11,8 @@ use crate::memory::Memory;
 use crate::rate::RateGate;
 use crate::virtio::{Chain, QueueError, ServedQueue, Verdict};
 
+const OVER_MTU: &str = "longer than the MTU allows";
+
 /// Why no more frames are sent for now.
 pub(super) enum SendEnd {
     /// The guest has none.
@@ -128,7 +130,7 @@ fn read<'a>(
         return Err("shorter than its header");
     }
     if length > rules.max_bytes {
-        return Err("longer than the MTU allows");
+        return Err(OVER_MTU);
     }
     let mut header = [0; HEADER_BYTES];
     let frame = &mut target[..length];
@@ -141,5 +143,8 @@ fn read<'a>(
         .without_device_bits()
         .checked(length, rules.offloads)
         .ok_or("malformed, or needs work that was not negotiated")?;
+    if !rules.allow(length, &header) {
+        return Err(OVER_MTU);
+    }
     Ok((frame, header))
 }

@@ -94,8 +94,8 @@ impl Bucket {
         self.filled_at = self.filled_at.max(now);
     }
 
-    /// How long until there is a whole token, which is all that a request waits for: whoever shares a bucket
-    /// can keep it nearly empty for ever, but not a request from passing.
+    /// How long until there is a whole token, which is all that a request waits for: one that is larger than the
+    /// burst passes, too. Who shares a bucket takes what is there in no order.
     fn wait(&self) -> Duration {
         let missing = u128::try_from(TOKEN - self.level).unwrap_or(0);
         let nanos = missing.div_ceil(u128::from(self.limit.per_second));

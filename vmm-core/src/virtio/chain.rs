@@ -17,6 +17,8 @@ pub(crate) const MAX_DESCRIPTORS: usize = 1024;
 pub(crate) enum ChainError {
     #[error("a descriptor chain has more than {MAX_DESCRIPTORS} descriptors")]
     TooLong,
+    #[error("a descriptor chain leads out of its table, passes 4 GiB, or never ends")]
+    CutOff,
     #[error("a descriptor for reading follows one for writing")]
     BadOrder,
     #[error("a descriptor of {length} bytes at {address:#x} is not in guest memory")]
@@ -51,7 +53,9 @@ impl Chain {
     {
         let mut collected = Self::default();
         let memory = chain.memory().clone();
+        let mut goes_on = false;
         for (index, descriptor) in chain.enumerate() {
+            goes_on = descriptor.has_next();
             if index == MAX_DESCRIPTORS {
                 return Err(ChainError::TooLong);
             }
@@ -71,7 +75,11 @@ impl Chain {
             }
             segments.push(address, length);
         }
-        Ok(collected)
+        // The iterator ends without a word where it can't follow.
+        match goes_on {
+            true => Err(ChainError::CutOff),
+            false => Ok(collected),
+        }
     }
 }
 

@@ -24,7 +24,7 @@ use crate::vcpu::Gate;
 use crate::virtio::PausedWorker;
 
 /// How long to wait before a vCPU that is still in guest mode is kicked again.
-const KICK_INTERVAL: Duration = Duration::from_millis(1);
+pub(super) const KICK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// What the embedder's handles share with the supervisor.
 pub(super) struct Control {

@@ -6,18 +6,15 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::control::Control;
+use super::control::{Control, KICK_INTERVAL};
 use super::{Exit, Outcome};
 use crate::event::{Event, Events};
 use crate::machine::{Machine, PowerButton, SerialPort};
 use crate::memory::Memory;
 use crate::thread::kick;
 use crate::vsock::Shared;
-
-/// How long to wait before a vCPU that has not stopped is kicked again.
-const KICK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// All that a running VM consists of.
 pub(super) struct Parts {

@@ -6,7 +6,9 @@ use acpi_tables::sdt::Sdt;
 use acpi_tables::{Aml, gas};
 
 use super::{OEM_ID, OEM_REVISION, OEM_TABLE};
-use crate::layout::{WATCHDOG_CONTROL_PORT, WATCHDOG_COUNT_PORT, WATCHDOG_KICK_PORT};
+use crate::layout::{
+    WATCHDOG_CONTROL_PORT, WATCHDOG_COUNT_PORT, WATCHDOG_KICK_PORT, WATCHDOG_SETTING_PORT,
+};
 use crate::machine::{WATCHDOG_PERIOD_MS, WATCHDOG_RUNNING};
 
 const REVISION: u8 = 1;
@@ -59,7 +61,7 @@ const ENTRY_COUNT: u32 = 8;
 const ENTRIES: [Entry; ENTRY_COUNT as usize] = [
     entry(KICK, WRITE_VALUE, WATCHDOG_KICK_PORT, 1),
     entry(GET_CURRENT_COUNT, READ_COUNT, WATCHDOG_COUNT_PORT, 0),
-    entry(GET_COUNT, READ_COUNT, WATCHDOG_COUNT_PORT, 0),
+    entry(GET_COUNT, READ_COUNT, WATCHDOG_SETTING_PORT, 0),
     entry(SET_COUNT, WRITE_COUNT, WATCHDOG_COUNT_PORT, 0),
     entry(
         GET_RUNNING,
@@ -79,7 +81,7 @@ const ENTRIES: [Entry; ENTRY_COUNT as usize] = [
 
 impl Entry {
     fn bytes(&self) -> Vec<u8> {
-        let is_count = self.port == WATCHDOG_COUNT_PORT;
+        let is_count = [WATCHDOG_COUNT_PORT, WATCHDOG_SETTING_PORT].contains(&self.port);
         let (bits, access, mask) = if is_count {
             (16, AccessSize::WordAccess, COUNT_MASK)
         } else {

@@ -108,3 +108,18 @@ fn a_pause_takes_no_time() {
     watchdog.resume(now + ms(200_000));
     assert_eq!(watchdog.deadline(), Some(now + ms(150_000)));
 }
+
+#[test]
+fn what_is_set_and_what_is_left_are_told_apart() {
+    let (watchdog, _) = watchdog();
+    let now = Instant::now();
+    watchdog.write(WATCHDOG_COUNT_PORT, &20u16.to_le_bytes(), now);
+    set(&watchdog, WATCHDOG_CONTROL_PORT, WATCHDOG_RUNNING, now);
+    let read = |port| {
+        let mut bytes = [0; 2];
+        watchdog.read(port, &mut bytes, now + ms(500));
+        u16::from_le_bytes(bytes)
+    };
+    assert_eq!(read(WATCHDOG_COUNT_PORT), 15);
+    assert_eq!(read(WATCHDOG_SETTING_PORT), 20);
+}

@@ -501,8 +501,10 @@ fn only_what_was_negotiated_is_left_to_the_guest() {
         assert_eq!(bench.log.lock().unwrap().used_offloads, [used]);
         bench.receive.offer(&[(BUFFERS, 5000, true)]);
         bench.serve(Event::Queue(0));
-        // The network says that the checksum is right.
-        let valid = OffloadHeader::from_bytes([2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        // The network says that the checksum is right, and leaves the cut into packets of 1000 bytes.
+        let (cut, size) = if wide { (4, 1000u16) } else { (0, 0) };
+        let [low, high] = size.to_le_bytes();
+        let valid = OffloadHeader::from_bytes([2, cut, 0, 0, low, high, 0, 0, 0, 0, 0, 0]);
         bench.log.lock().unwrap().next = valid;
         bench.peer.send(&frame(4000)).unwrap();
         bench.peer.send(&frame(60)).unwrap();
@@ -511,6 +513,23 @@ fn only_what_was_negotiated_is_left_to_the_guest() {
         assert_eq!(bench.receive.used(), [length]);
         assert_eq!(bench.bytes(BUFFERS, 1), [2 * u8::from(checksum)]);
     }
+}
+
+#[test]
+fn frames_keep_to_the_mtu_whatever_is_left_to_the_network() {
+    let mut bench = Bench::with(u64::MAX, ALL_OFFLOADS, |net| net.mtu = Some(1000));
+    let cut_into = |size: u16| {
+        let [low, high] = size.to_le_bytes();
+        [1, 4, 54, 0, low, high, 34, 0, 16, 0, 0, 0]
+    };
+    bench.send([0; 12], &frame(1018));
+    bench.send(cut_into(1000), &frame(9000));
+    assert_eq!(bench.sent().map(|sent| sent.len()), Some(1018));
+    assert_eq!(bench.sent().map(|sent| sent.len()), Some(9000));
+    bench.send([0; 12], &frame(1019));
+    bench.send(cut_into(1001), &frame(9000));
+    assert_eq!(bench.sent(), None);
+    assert_eq!(bench.counters.sent().dropped, 2);
 }
 
 #[test]
