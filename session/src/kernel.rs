@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Repr};
 
+mod opened;
+
+pub(crate) use opened::OpenKernels;
+
 /// The folder of a store that holds an unpacked kernel package.
 const STORE_FOLDER: &str = "kernel";
 
@@ -12,6 +16,8 @@ const STORE_FOLDER: &str = "kernel";
 const IMAGE_PREFIX: &str = "vmlinuz-";
 
 /// A kernel image, and the folder of its modules if it has any.
+///
+/// Sessions of one store that run at the same time read a kernel once and share the pages of it that they don't change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kernel {
     image: PathBuf,

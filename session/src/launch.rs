@@ -195,13 +195,15 @@ fn boot(
     let record = holding.record();
     let kernel = Kernel::recorded(record.kernel.clone(), record.modules.clone());
     let initramfs = initramfs::build(&kernel)?;
+    let opened = store.kernels().open(kernel.image())?;
     let config = guest_config(store, holding)?;
     let console = holding.folder().console()?;
     let disk = holding.open_disk()?;
     let background = Background::begin(store.inner(), &holding.record().snapshot, settings.fill);
     let started = Arc::clone(&disk);
     let spec = Spec {
-        kernel,
+        kernel: opened,
+        has_modules: kernel.modules().is_some(),
         initramfs,
         vcpus: holding.record().vcpus,
         memory_mib: holding.record().memory_mib,

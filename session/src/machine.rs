@@ -19,7 +19,6 @@ use crate::console::Console;
 use crate::control::{self, Timed};
 use crate::disk::RootDisk;
 use crate::error::{Error, Repr, one_line};
-use crate::kernel::Kernel;
 
 /// The guest's address; it means something to its own VM alone.
 const CID: u32 = 3;
@@ -42,7 +41,8 @@ const NO_MODULES: &str = "; it was given no kernel modules: name their folder if
 /// A machine to be booted.
 #[derive(Debug)]
 pub(crate) struct Spec {
-    pub(crate) kernel: Kernel,
+    pub(crate) kernel: Arc<vmm_core::Kernel>,
+    pub(crate) has_modules: bool,
     pub(crate) initramfs: Vec<u8>,
     pub(crate) vcpus: u8,
     pub(crate) memory_mib: u32,
@@ -72,6 +72,8 @@ pub(crate) struct Machine {
     control: VsockStream,
     console: Console,
     disk: Arc<RootDisk>,
+    /// Kept for sessions that start while this one runs.
+    _kernel: Arc<vmm_core::Kernel>,
 }
 
 /// The end of a machine, for those who don't own it.
@@ -105,11 +107,10 @@ impl Machine {
     /// Boots a guest until its agent takes commands.
     pub(crate) fn boot(spec: Spec) -> Result<(Self, BootTimes), Error> {
         let console = Console::new(spec.console);
-        let has_modules = spec.kernel.modules().is_some();
         let begun = Instant::now();
         let mut root = Drive::new(Arc::clone(&spec.disk) as Arc<dyn BlockBackend>);
         root.serial = ROOT_SERIAL.to_owned();
-        let mut config = VmConfig::new(spec.kernel.image());
+        let mut config = VmConfig::new(vmm_core::Kernel::clone(&spec.kernel));
         config.initrd = Some(spec.initramfs);
         config.command_line = format!("{RECOMMENDED_COMMAND_LINE} {NO_GETTY}");
         config.vcpus = spec.vcpus;
@@ -122,7 +123,7 @@ impl Machine {
         let boot = Boot {
             vm: &vm,
             console: &console,
-            has_modules,
+            has_modules: spec.has_modules,
             begun,
             patience: spec.deadline,
         };
@@ -141,6 +142,7 @@ impl Machine {
                 control,
                 console,
                 disk: spec.disk,
+                _kernel: spec.kernel,
             },
             times,
         ))

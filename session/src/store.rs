@@ -8,10 +8,12 @@ mod registry;
 mod sessions;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rootfs_store::{NamedSnapshot, SnapshotDigest, StoreError, StoreOptions};
 
 use crate::error::{Error, Repr};
+use crate::kernel::OpenKernels;
 
 pub use chore::Chore;
 pub use export::Export;
@@ -28,6 +30,7 @@ const RESERVED: &str = "sessions/";
 #[derive(Debug, Clone)]
 pub struct Store {
     inner: rootfs_store::Store,
+    kernels: Arc<OpenKernels>,
 }
 
 impl Store {
@@ -47,7 +50,10 @@ impl Store {
     pub fn open_with(dir: impl AsRef<Path>, options: StoreOptions) -> Result<Self, Error> {
         let inner = rootfs_store::Store::open_with(dir, options)?;
         sessions::sweep(&inner);
-        Ok(Self { inner })
+        Ok(Self {
+            inner,
+            kernels: Arc::default(),
+        })
     }
 
     /// The folder.
@@ -144,6 +150,10 @@ impl Store {
 
     pub(crate) fn inner(&self) -> &rootfs_store::Store {
         &self.inner
+    }
+
+    pub(crate) fn kernels(&self) -> &OpenKernels {
+        &self.kernels
     }
 }
 

@@ -1,4 +1,4 @@
-//! Measurements: the store beside other tools and at each size of chunks, and starts from a registry.
+//! Measurements: the store beside other tools and at each size of chunks, starts from a registry, machines beside QEMU's.
 
 use std::fs;
 use std::path::PathBuf;
@@ -21,6 +21,7 @@ mod plot;
 mod statistics;
 mod steps;
 mod table;
+mod vm;
 
 /// What to measure.
 #[derive(Debug, clap::Subcommand)]
@@ -31,6 +32,8 @@ pub(crate) enum Bench {
     ChunkSize(chunk_size::Args),
     /// Starts sessions from a registry by each way there is, and writes a table to target/bench.
     Lazy(lazy::Args),
+    /// Runs machines of ours and of QEMU's `microvm` with the same guest, and writes a table and a plot to target/bench.
+    Vm(vm::Args),
     /// Prints the images that the others measure with, after making them if need be.
     Images,
 }
@@ -47,6 +50,10 @@ pub(crate) enum BenchError {
     Report { line: String, printed: String },
     #[error("the image in {folder} has too few files that can be changed")]
     FewFiles { folder: PathBuf },
+    #[error("{path} holds no kernel packed by lz4, as Debian's are")]
+    Payload { path: PathBuf },
+    #[error("the kernel has no module {name}")]
+    NoModule { name: &'static str },
     #[error("could not read the times of other processes")]
     Usage(#[source] nix::Error),
     #[error(transparent)]
@@ -73,6 +80,7 @@ pub(crate) fn main(bench: &Bench) -> Result<(), BenchError> {
         Bench::Compare(args) => compare::main(args),
         Bench::ChunkSize(args) => chunk_size::main(args),
         Bench::Lazy(args) => lazy::main(args),
+        Bench::Vm(args) => vm::main(args),
         Bench::Images => image::print(),
     }
 }

@@ -63,6 +63,26 @@ pub(crate) fn ensure_kernel() -> Result<KernelPaths, KernelError> {
     find(&root)
 }
 
+/// The file of a module, wherever in the folder of modules it is.
+pub(crate) fn module(folder: &Path, name: &str) -> Option<PathBuf> {
+    for entry in fs::read_dir(folder).ok()?.flatten() {
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            if let Some(found) = module(&path, name) {
+                return Some(found);
+            }
+        } else if entry
+            .file_name()
+            .to_str()
+            .and_then(|file| file.strip_suffix(".ko"))
+            == Some(name)
+        {
+            return Some(path);
+        }
+    }
+    None
+}
+
 /// The folder's name in the cache.
 fn entry() -> String {
     format!("kernel-{SERIES}x-v{RECIPE}")

@@ -29,6 +29,8 @@ mod machine;
 mod share;
 mod tsc;
 
+pub(crate) use cpio::Archive;
+
 /// The status for a command that took too long, as coreutils' `timeout` has it.
 const STATUS_TIMEOUT: u8 = 124;
 /// The status for everything else that kept the command from ending by itself.

@@ -173,10 +173,15 @@ impl Measure {
 /// # Errors
 /// [`BenchError::Cargo`] if it does not build.
 pub(super) fn build(name: &'static str) -> Result<PathBuf, BenchError> {
-    let built = cargo::build(
-        "build",
-        &["--release", "--package", "benches", "--bin", name],
-    )?;
+    build_of("benches", name)
+}
+
+/// Builds a program of `package` for release.
+///
+/// # Errors
+/// [`BenchError::Cargo`] if it does not build.
+pub(super) fn build_of(package: &str, name: &'static str) -> Result<PathBuf, BenchError> {
+    let built = cargo::build("build", &["--release", "--package", package, "--bin", name])?;
     let mut programs = built.into_iter().map(|built| built.executable);
     programs
         .find(|program| program.file_stem() == Some(OsStr::new(name)))

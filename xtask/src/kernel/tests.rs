@@ -22,3 +22,13 @@ fn folder_without_modules_is_incomplete() {
     fs::create_dir_all(root.path().join("lib/modules/6.1.0")).unwrap();
     assert!(find(root.path()).is_ok());
 }
+
+#[test]
+fn modules_are_found_below_the_folder() {
+    let root = tempfile::tempdir().unwrap();
+    let deep = root.path().join("kernel/drivers");
+    fs::create_dir_all(&deep).unwrap();
+    fs::write(deep.join("tun.ko"), "").unwrap();
+    assert_eq!(module(root.path(), "tun"), Some(deep.join("tun.ko")));
+    assert_eq!(module(root.path(), "tap"), None);
+}

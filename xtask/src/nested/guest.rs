@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::NestedError;
 use super::cpio::Archive;
 use crate::file_error::file_error;
-use crate::kernel::KernelPaths;
+use crate::kernel::{self, KernelPaths};
 
 /// Where the machine's own disk is mounted, and what `TMPDIR` says.
 pub(super) const SCRATCH: &str = "/scratch";
@@ -57,8 +57,8 @@ pub(super) fn initramfs(
         archive.folder(folder);
     }
     archive.file("bin/busybox", &read(Path::new(BUSYBOX))?);
-    for (number, module) in MODULES.iter().enumerate() {
-        if let Some(path) = find(&kernel.modules_dir, &format!("{module}.ko")) {
+    for (number, module) in MODULES.into_iter().enumerate() {
+        if let Some(path) = kernel::module(&kernel.modules_dir, module) {
             archive.file(&format!("mod/{number:02}.ko"), &read(&path)?);
         }
     }
@@ -128,22 +128,6 @@ fn is_identifier(name: &OsStr) -> bool {
         && bytes
             .iter()
             .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
-}
-
-/// Finds a module by its file name, wherever in the tree it is.
-fn find(folder: &Path, name: &str) -> Option<PathBuf> {
-    for entry in fs::read_dir(folder).ok()?.flatten() {
-        let path = entry.path();
-        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        if is_folder {
-            if let Some(found) = find(&path, name) {
-                return Some(found);
-            }
-        } else if entry.file_name() == name {
-            return Some(path);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -31,13 +31,3 @@ fn environment_arrives_except_names_that_a_shell_refuses() {
     assert!(!text.contains("BASH_FUNC") && !text.contains("1A="));
     assert!(text.ends_with("cd '/tmp' || exit 126\nexec 'true'\n"));
 }
-
-#[test]
-fn modules_are_found_below_the_folder() {
-    let root = tempfile::tempdir().unwrap();
-    let deep = root.path().join("kernel/drivers");
-    fs::create_dir_all(&deep).unwrap();
-    fs::write(deep.join("tun.ko"), "").unwrap();
-    assert_eq!(find(root.path(), "tun.ko"), Some(deep.join("tun.ko")));
-    assert_eq!(find(root.path(), "tap.ko"), None);
-}

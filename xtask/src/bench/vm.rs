@@ -1,0 +1,152 @@
+//! Machines of ours beside QEMU's `microvm`: starts, commands, disks, networks and memory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::measure::Report;
+use super::plot::{Bar, bars};
+use super::table::digits;
+use super::{BenchError, keep, measure};
+use crate::command;
+use crate::file_error::file_error;
+use crate::kernel;
+use crate::nested;
+use crate::packages;
+
+mod figures;
+mod guest;
+
+use figures::{Figure, Figures};
+
+const PROGRAM: &str = "vm-benches";
+const TABLE: &str = "vm.md";
+const PLOT: &str = "vm-ratios.svg";
+/// Debian packages that it takes.
+const PACKAGES: [&str; 5] = [
+    "qemu-system-x86",
+    "lz4",
+    "busybox-static",
+    "iproute2",
+    "libc6-dev",
+];
+/// The whole run.
+const TIMEOUT_S: &str = "3000";
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Keeps the table and the plot in benches/results too.
+    #[arg(long)]
+    save: bool,
+    /// Only these: boot, commands, block, net.
+    #[arg(long, value_name = "WORK", conflicts_with = "save")]
+    only: Vec<String>,
+}
+
+/// Measures, and prints the table.
+pub(super) fn main(args: &Args) -> Result<(), BenchError> {
+    packages::ensure(&PACKAGES)?;
+    let figures = Figures::new(run(args)?)?;
+    let text = document(&figures);
+    keep(TABLE, &text, args.save)?;
+    keep(PLOT, &plot(&figures), args.save)?;
+    println!("\n{text}");
+    Ok(())
+}
+
+/// Runs the program in an emulated machine whose clock counts instructions.
+fn run(args: &Args) -> Result<Vec<Report>, BenchError> {
+    let program = measure::build_of(PROGRAM, PROGRAM)?;
+    let files = tempfile::tempdir().map_err(file_error("create", Path::new("a folder")))?;
+    let kernel = kernel::ensure_kernel()?;
+    let vmlinux = guest::vmlinux(&kernel.vmlinuz, files.path())?;
+    let init = guest::build()?;
+    let write = |name: &str, bytes: &[u8]| -> Result<PathBuf, BenchError> {
+        let path = files.path().join(name);
+        fs::write(&path, bytes).map_err(file_error("write", &path))?;
+        Ok(path)
+    };
+    let tiny = write("tiny", &guest::tiny_initrd(&init)?)?;
+    let whole = write("whole", &guest::initrd(&init, &kernel.modules_dir)?)?;
+    let host = guest::host_modules(&kernel.modules_dir)?;
+
+    let mut start = Command::new(&program);
+    start.arg("start").arg("--kernel").arg(&vmlinux);
+    start.arg("--initrd").arg(&whole);
+    let mut nested = nested::command();
+    nested.args(["--root", "--icount", "--memory-mib", "4096"]);
+    nested.args(["--timeout-s", TIMEOUT_S, "--"]);
+    // The modules of the machine itself come first, then the program.
+    nested.args(["sh", "-c", guest::LOAD_AND_RUN, "sh"]);
+    nested.arg(host.join(" "));
+    nested.arg(program).arg("compare");
+    nested.arg("--kernel").arg(vmlinux);
+    nested.arg("--tiny-initrd").arg(tiny);
+    nested.arg("--initrd").arg(whole);
+    nested.args(args.only.iter().map(|work| format!("--only={work}")));
+    let mut reports = reports(nested)?;
+    if args.only.is_empty() {
+        reports.extend(self::reports(start)?);
+    }
+    Ok(reports)
+}
+
+/// What a command prints, a report a line.
+fn reports(mut command: Command) -> Result<Vec<Report>, BenchError> {
+    let printed = command::run_piping_stdout(command.stderr(Stdio::inherit()))?;
+    let text = String::from_utf8_lossy(&printed);
+    text.lines()
+        .map(|line| Report::parse(&command, line.as_bytes()))
+        .collect()
+}
+
+fn plot(figures: &Figures) -> String {
+    let compared: Vec<_> = figures
+        .compared()
+        .map(|figure| Bar {
+            label: figure.work.to_owned(),
+            value: figure.ratio,
+            mark: figure.least,
+        })
+        .collect();
+    bars("How many times better than QEMU's microvm", "×", &compared)
+}
+
+fn document(figures: &Figures) -> String {
+    let mut rows = String::new();
+    for figure in figures.compared() {
+        rows += &row(&figure);
+    }
+    format!(
+        "# Machines beside QEMU's microvm\n\nMade by `cargo xtask bench vm --save`: the same stock Debian 6.1 kernel (an \
+         ELF), initrd and disk, one vCPU and 256 MiB, in an emulated machine whose clock counts instructions; so compare \
+         the figures with each other only. QEMU is Debian 12's 7.2.\n\n\
+         | work | ours | QEMU | so ours is | must be | met |\n|---|---|---|---|---|---|\n{rows}\n\
+         ![ratios]({PLOT})\n\n\
+         ## Where our start goes\n\n{}\n\
+         - To the first line of user space, and to the end: from the start of the monitor's process, with an initrd of one \
+         program that reboots at once.\n\
+         - To the first answer: over vsock, with an initrd that loads drivers.\n\
+         - Disks are files in the page cache of the host; QEMU's disk uses io_uring in a thread of its own. Requests of the \
+         guest are direct; at random places they have 4 KiB.\n\
+         - TCP between guest and host over a TAP interface, without vhost.\n\
+         - Memory: resident besides the guest's memory, with pages that several processes have shared out.\n",
+        figures.parts()
+    )
+}
+
+fn row(figure: &Figure) -> String {
+    let (bound, met) = match figure.least {
+        Some(least) if figure.ratio >= least => (format!("≥ {}×", digits(least)), "yes"),
+        Some(least) => (format!("≥ {}×", digits(least)), "**no**"),
+        None => (String::new(), ""),
+    };
+    format!(
+        "| {} | {} | {} | {}× as good | {bound} | {met} |\n",
+        figure.work,
+        figure.ours,
+        figure.theirs,
+        digits(figure.ratio)
+    )
+}

@@ -1,0 +1,222 @@
+//! The figures of both monitors, by what they mean.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::super::BenchError;
+use super::super::measure::Report;
+use super::super::table::{digits, mebibytes, seconds};
+
+/// What a figure is, and so which is the better one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Seconds,
+    BytesPerSecond,
+    PerSecond,
+    Mebibytes,
+    Times,
+}
+
+/// What is compared: the figure's name, the words for it, its unit, and how many times better ours has to be.
+const COMPARED: [(&str, &str, Unit, Option<f64>); 18] = [
+    (
+        "boot-to-user-s",
+        "start to the first line of user space",
+        Unit::Seconds,
+        None,
+    ),
+    (
+        "boot-process-s",
+        "start to the end of a guest that reboots at once",
+        Unit::Seconds,
+        None,
+    ),
+    (
+        "boot-to-answer-s",
+        "start to the first answer",
+        Unit::Seconds,
+        None,
+    ),
+    (
+        "ping-s",
+        "round trip of a byte over vsock",
+        Unit::Seconds,
+        None,
+    ),
+    ("exec-s", "round trip of a command", Unit::Seconds, None),
+    (
+        "vm-exits",
+        "exits to KVM until the first answer",
+        Unit::Times,
+        None,
+    ),
+    (
+        "sequential-read-bytes-per-s",
+        "disk, reads in order",
+        Unit::BytesPerSecond,
+        Some(1.0),
+    ),
+    (
+        "sequential-write-bytes-per-s",
+        "disk, writes in order",
+        Unit::BytesPerSecond,
+        Some(1.0),
+    ),
+    (
+        "random-read-1-per-s",
+        "disk, random reads, one at a time",
+        Unit::PerSecond,
+        Some(1.0),
+    ),
+    (
+        "random-read-8-per-s",
+        "disk, random reads, eight at a time",
+        Unit::PerSecond,
+        Some(1.0),
+    ),
+    (
+        "random-write-1-per-s",
+        "disk, random writes, one at a time",
+        Unit::PerSecond,
+        Some(1.0),
+    ),
+    (
+        "random-write-8-per-s",
+        "disk, random writes, eight at a time",
+        Unit::PerSecond,
+        Some(1.0),
+    ),
+    (
+        "net-send-bytes-per-s",
+        "network, guest to host",
+        Unit::BytesPerSecond,
+        None,
+    ),
+    (
+        "net-receive-bytes-per-s",
+        "network, host to guest",
+        Unit::BytesPerSecond,
+        None,
+    ),
+    (
+        "net-echo-s",
+        "network, a byte to the host and back",
+        Unit::Seconds,
+        None,
+    ),
+    (
+        "memory-first-vm-mib",
+        "memory of a process with one machine",
+        Unit::Mebibytes,
+        None,
+    ),
+    (
+        "memory-next-vm-mib",
+        "memory of a further machine",
+        Unit::Mebibytes,
+        None,
+    ),
+    (
+        "vm-io_exits",
+        "exits for ports until the first answer",
+        Unit::Times,
+        None,
+    ),
+];
+
+/// Parts of our start, which the peer has no figures of.
+const PARTS: [(&str, &str); 5] = [
+    (
+        "open-kernel-s",
+        "read the kernel and lay it out, once for all machines",
+    ),
+    ("start-s", "`Vm::start`"),
+    ("run-s", "`Vm::start` and the guest, to its end"),
+    (
+        "native-start-s",
+        "`Vm::start` on this machine itself, with vsock: the middle of 41",
+    ),
+    ("native-stop-s", "`Vm::stop` and the drop there"),
+];
+
+/// All figures of a run.
+#[derive(Debug)]
+pub(super) struct Figures {
+    ours: BTreeMap<String, f64>,
+    theirs: BTreeMap<String, f64>,
+}
+
+/// A figure of both.
+#[derive(Debug)]
+pub(super) struct Figure {
+    pub(super) work: &'static str,
+    pub(super) ours: String,
+    pub(super) theirs: String,
+    /// How many times better ours is.
+    pub(super) ratio: f64,
+    pub(super) least: Option<f64>,
+}
+
+impl Figures {
+    /// Sorts the reports of the program.
+    ///
+    /// # Errors
+    /// [`BenchError::Report`] if one is not what it prints.
+    pub(super) fn new(reports: Vec<Report>) -> Result<Self, BenchError> {
+        let (mut ours, mut theirs) = (BTreeMap::new(), BTreeMap::new());
+        for report in reports {
+            let of = match report.text("/vmm")?.as_str() {
+                "ours" => &mut ours,
+                _ => &mut theirs,
+            };
+            of.insert(report.text("/name")?, report.number("/value")?);
+        }
+        Ok(Self { ours, theirs })
+    }
+
+    /// What was measured of both.
+    pub(super) fn compared(&self) -> impl Iterator<Item = Figure> {
+        COMPARED.iter().filter_map(|(name, work, unit, least)| {
+            let (ours, theirs) = (*self.ours.get(*name)?, *self.theirs.get(*name)?);
+            Some(Figure {
+                work,
+                ours: unit.show(ours),
+                theirs: unit.show(theirs),
+                ratio: unit.times_better(ours, theirs),
+                least: *least,
+            })
+        })
+    }
+
+    /// The parts of our start, as a list.
+    pub(super) fn parts(&self) -> String {
+        let mut text = String::new();
+        for (name, words) in PARTS {
+            if let Some(value) = self.ours.get(name) {
+                // Writing to a string does not fail.
+                let _ = writeln!(text, "- {words}: {}", seconds(*value));
+            }
+        }
+        text
+    }
+}
+
+impl Unit {
+    fn show(self, value: f64) -> String {
+        match self {
+            Self::Seconds if value < 1e-3 => format!("{} µs", digits(value * 1e6)),
+            Self::Seconds => seconds(value),
+            Self::BytesPerSecond => format!("{} MiB/s", mebibytes(value)),
+            Self::PerSecond => format!("{}/s", digits(value)),
+            Self::Mebibytes => format!("{} MiB", digits(value)),
+            Self::Times => digits(value),
+        }
+    }
+
+    fn times_better(self, ours: f64, theirs: f64) -> f64 {
+        match self {
+            Self::BytesPerSecond | Self::PerSecond => ours / theirs,
+            Self::Seconds | Self::Mebibytes | Self::Times => theirs / ours,
+        }
+    }
+}
