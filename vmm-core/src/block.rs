@@ -1,6 +1,7 @@
 //! The virtio block device (virtio 1.2, section 5.2) and the disks behind it.
 
 mod backend;
+mod counters;
 mod device;
 mod file;
 mod reports;
@@ -8,6 +9,7 @@ mod request;
 mod transfer;
 
 pub use backend::BlockBackend;
+pub(crate) use counters::DiskCounters;
 pub(crate) use device::{Block, info};
 pub use file::{FileBackend, FileBackendError};
 pub(crate) use reports::ErrorReports;

@@ -50,6 +50,9 @@
 //! # Ok::<(), vmm_core::NetError>(())
 //! ```
 //!
+//! [`Vm::metrics`] tells what a VM has done: exits, page faults, requests, bytes, failures, for each vCPU, queue and
+//! drive.
+//!
 //! # What it does to its process
 //!
 //! - Threads: one a vCPU, one a device (a drive has one for each queue), one supervisor for each VM. All are
@@ -79,6 +82,7 @@ mod kernel;
 mod layout;
 mod machine;
 mod memory;
+mod metrics;
 mod net;
 mod rate;
 mod rng;
@@ -100,6 +104,7 @@ pub use event::{CrashKind, DiskOperation, Event};
 pub use kernel::{Kernel, KernelError, KernelSource};
 pub use layout::{BOOT_MARK_PORT, BOOT_MARK_VALUE};
 pub use machine::ConsoleInput;
+pub use metrics::{DeviceMetrics, DiskMetrics, KvmMetrics, Metrics, QueueMetrics, VcpuMetrics};
 pub use net::{
     FrameStream, MAX_FRAME_BYTES, MAX_MTU, MIN_MTU, Net, NetBackend, NetCounters, NetError,
     NetTraffic, OffloadHeader, Offloads, Switch, SwitchPort, Tap,

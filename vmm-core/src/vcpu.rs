@@ -1,10 +1,12 @@
 //! Virtual processors.
 
+mod counters;
 mod cpuid;
 mod gate;
 mod registers;
 mod run;
 
+pub(crate) use counters::ExitCounters;
 pub(crate) use cpuid::CpuidTemplate;
 pub(crate) use gate::Gate;
 pub(crate) use run::{RunContext, Stop, run};

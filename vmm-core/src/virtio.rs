@@ -1,12 +1,14 @@
 //! What all virtio devices share: descriptor chains, queues, the mmio transport, worker threads.
 
 mod chain;
+mod counters;
 mod interrupt;
 mod mmio;
 mod queue;
 mod worker;
 
 pub(crate) use chain::{Chain, ChainError, Segments};
+pub(crate) use counters::{InterruptCounters, QueueCounters};
 pub(crate) use interrupt::Interrupt;
 pub(crate) use mmio::MmioTransport;
 pub(crate) use queue::{QueueError, ServedQueue, Verdict};

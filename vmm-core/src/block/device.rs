@@ -12,7 +12,8 @@ use virtio_bindings::bindings::virtio_blk as blk;
 
 use super::request::{HEADER_BYTES, MAX_RANGE_SECTORS, MAX_RANGES, Request, RequestError};
 use super::{
-    BlockBackend, ErrorReports, MAX_TRANSFER_BYTES, ReadTarget, SECTOR_BYTES, WriteSource,
+    BlockBackend, DiskCounters, ErrorReports, MAX_TRANSFER_BYTES, ReadTarget, SECTOR_BYTES,
+    WriteSource,
 };
 use crate::config::{Drive, MAX_SERIAL_BYTES, MAX_VCPUS};
 use crate::event::DiskOperation;
@@ -87,6 +88,7 @@ pub(crate) struct Block {
     driver_flushes: bool,
     gate: RateGate,
     reports: Arc<Mutex<ErrorReports>>,
+    counters: Arc<DiskCounters>,
 }
 
 impl Block {
@@ -103,12 +105,18 @@ impl Block {
             driver_flushes: false,
             gate: RateGate::new(&drive.limiter)?,
             reports: Arc::default(),
+            counters: Arc::default(),
         })
     }
 
     /// The same device, which reports what fails.
     pub(crate) fn reporting_to(self, reports: Arc<Mutex<ErrorReports>>) -> Self {
         Self { reports, ..self }
+    }
+
+    /// The same device, which counts in `counters`.
+    pub(crate) fn counting_in(self, counters: Arc<DiskCounters>) -> Self {
+        Self { counters, ..self }
     }
 
     /// Serves one request and writes its status, unless its turn has not come.
@@ -125,6 +133,10 @@ impl Block {
         }
         let executed = parsed.map(|request| {
             let result = self.execute(memory, chain, &request);
+            match &result {
+                Ok(_) => self.counters.done(request.operation(), bytes),
+                Err(_) => self.counters.failed(),
+            }
             result.map_err(|error| (error, request.operation()))
         });
         let (status, written) = match executed {
@@ -135,8 +147,12 @@ impl Block {
                 }
                 (blk::VIRTIO_BLK_S_IOERR, 0)
             }
-            Err(RequestError::NoStatus) => return Verdict::Used(0),
+            Err(RequestError::NoStatus) => {
+                self.counters.refused();
+                return Verdict::Used(0);
+            }
             Err(error) => {
+                self.counters.refused();
                 tracing::debug!(%error, "refused a disk request");
                 (error.status(), 0)
             }

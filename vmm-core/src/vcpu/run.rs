@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use kvm_ioctls::{VcpuExit, VcpuFd};
 
-use super::Gate;
+use super::{ExitCounters, Gate};
 use crate::error::RunError;
 use crate::machine::{Machine, PowerEvent};
 use crate::memory::Memory;
@@ -18,6 +18,7 @@ pub(crate) struct RunContext {
     /// Set when the run is over, before the thread is kicked.
     pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) exits: Arc<ExitCounters>,
     /// KVM maps this memory into the guest, so it must stay mapped here while the vCPU can run.
     pub(crate) _memory: Memory,
 }
@@ -50,7 +51,9 @@ pub(crate) fn run(mut vcpu: VcpuFd, context: &RunContext) -> Stop {
 /// Runs the vCPU until it leaves guest mode, and handles the reason.
 fn step(vcpu: &mut VcpuFd, context: &RunContext) -> Option<Stop> {
     let machine = &context.machine;
-    let reason = match vcpu.run() {
+    let exit = vcpu.run();
+    context.exits.count(&exit);
+    let reason = match exit {
         Ok(VcpuExit::IoOut(port, data)) => {
             return machine.port_out(port, data).map(Stop::Power);
         }

@@ -10,6 +10,8 @@ use virtio_bindings::bindings::virtio_config::{
 use virtio_bindings::bindings::virtio_mmio::{VIRTIO_MMIO_INT_CONFIG, VIRTIO_MMIO_INT_VRING};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
+use super::InterruptCounters;
+
 /// A device's interrupt line with the two registers that say why it is raised. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Interrupt {
@@ -23,6 +25,7 @@ struct Shared {
     /// The Status register: here, because a device can set a bit of it.
     status: AtomicU32,
     line: EventFd,
+    counters: Arc<InterruptCounters>,
 }
 
 impl Interrupt {
@@ -32,6 +35,7 @@ impl Interrupt {
                 pending: AtomicU32::new(0),
                 status: AtomicU32::new(0),
                 line: EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?,
+                counters: Arc::default(),
             }),
         })
     }
@@ -39,6 +43,11 @@ impl Interrupt {
     /// The eventfd to connect with an interrupt line of the guest.
     pub(crate) fn line(&self) -> &EventFd {
         &self.shared.line
+    }
+
+    /// What counts how often it is raised.
+    pub(crate) fn counters(&self) -> &Arc<InterruptCounters> {
+        &self.shared.counters
     }
 
     /// Tells the driver that buffers were used.
@@ -58,6 +67,7 @@ impl Interrupt {
         self.shared
             .status
             .fetch_or(VIRTIO_CONFIG_S_NEEDS_RESET, Ordering::SeqCst);
+        self.shared.counters.resets_needed.one();
         self.raise(VIRTIO_MMIO_INT_CONFIG);
     }
 
@@ -90,6 +100,7 @@ impl Interrupt {
 
     fn raise(&self, reason: u32) {
         self.shared.pending.fetch_or(reason, Ordering::SeqCst);
+        self.shared.counters.raised.one();
         // A full counter means that an interrupt is on its way already.
         let _already_raised = self.shared.line.write(1);
     }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use virtio_queue::{Error as RingError, Queue, QueueOwnedT, QueueT};
+use virtio_queue::{DescriptorChain, Error as RingError, Queue, QueueOwnedT, QueueT};
 use vm_memory::{Address, Bytes, GuestAddress, GuestMemory, Permissions};
 use vmm_sys_util::eventfd::EventFd;
 
-use super::{Chain, Interrupt};
+use super::{Chain, Interrupt, QueueCounters};
 use crate::memory::Memory;
 
 /// Sizes of the parts of a queue (virtio 1.2, section 2.7).
@@ -41,6 +41,7 @@ pub(crate) struct ServedQueue {
     memory: Memory,
     interrupt: Interrupt,
     kick: Arc<EventFd>,
+    counters: Arc<QueueCounters>,
 }
 
 impl ServedQueue {
@@ -56,7 +57,13 @@ impl ServedQueue {
             memory,
             interrupt,
             kick,
+            counters: Arc::default(),
         }
+    }
+
+    /// The same queue, which counts in `counters`.
+    pub(super) fn counting_in(self, counters: Arc<QueueCounters>) -> Self {
+        Self { counters, ..self }
     }
 
     /// Whether the queue's rings lie in memory. A queue that the driver left out is fine.
@@ -106,15 +113,17 @@ impl ServedQueue {
                 if head >= self.queue.size() {
                     return Err(RingError::InvalidDescriptorIndex.into());
                 }
-                let verdict = match Chain::collect(chain) {
-                    Ok(chain) => serve(&self.memory, &chain),
-                    Err(error) => {
-                        tracing::debug!(%error, "refused a descriptor chain");
-                        Verdict::Used(0)
-                    }
+                let chain = self.checked(chain);
+                let verdict = match &chain {
+                    Some(chain) => serve(&self.memory, chain),
+                    None => Verdict::Used(0),
                 };
                 match verdict {
-                    Verdict::Used(bytes) => self.finish(head, bytes)?,
+                    Verdict::Used(bytes) => {
+                        self.counters
+                            .done(chain.map_or(0, |chain| chain.readable.len()), bytes);
+                        self.finish(head, bytes)?;
+                    }
                     Verdict::Later => {
                         self.queue.go_to_previous_position();
                         return Ok(());
@@ -146,11 +155,7 @@ impl ServedQueue {
                 if head >= self.queue.size() {
                     return Err(RingError::InvalidDescriptorIndex.into());
                 }
-                let chain = Chain::collect(chain).unwrap_or_else(|error| {
-                    tracing::debug!(%error, "refused a descriptor chain");
-                    Chain::default()
-                });
-                return Ok(Some((head, chain)));
+                return Ok(Some((head, self.checked(chain).unwrap_or_default())));
             }
             if !self.queue.enable_notification(&self.memory)? {
                 return Ok(None);
@@ -173,6 +178,9 @@ impl ServedQueue {
         let Some(((last, bytes), others)) = used.split_last() else {
             return Ok(());
         };
+        for (_, bytes) in used {
+            self.counters.done(0, *bytes);
+        }
         let mut next = self.queue.next_used();
         for (head, bytes) in others {
             let slot = usize::from(next % self.queue.size());
@@ -209,8 +217,21 @@ impl ServedQueue {
 
     /// Makes the queue's next turn come after that of other events.
     pub(crate) fn kick_itself(&self) {
+        self.counters.notified_itself();
         // A full counter is a kick, too.
         let _kicked_already = self.kick.write(1);
+    }
+
+    /// The chain, or `None` if it is refused.
+    fn checked(&self, chain: DescriptorChain<&Memory>) -> Option<Chain> {
+        match Chain::collect(chain) {
+            Ok(chain) => Some(chain),
+            Err(error) => {
+                tracing::debug!(%error, "refused a descriptor chain");
+                self.counters.refused();
+                None
+            }
+        }
     }
 
     fn finish(&mut self, head: u16, bytes: u32) -> Result<(), QueueError> {

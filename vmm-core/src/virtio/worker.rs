@@ -18,7 +18,7 @@ use virtio_queue::Queue;
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
-use super::{Handler, Interrupt, ServedQueue};
+use super::{Handler, Interrupt, QueueCounters, ServedQueue};
 use crate::error::RunError;
 use crate::memory::Memory;
 use crate::thread::{Role, spawn};
@@ -61,6 +61,7 @@ const MAX_EVENTS: usize = 16;
 pub(crate) struct Worker {
     lanes: Vec<Lane>,
     kicks: Vec<Arc<EventFd>>,
+    counters: Vec<Arc<QueueCounters>>,
 }
 
 /// The end of one thread.
@@ -79,6 +80,7 @@ impl Worker {
         Ok(Self {
             lanes: Vec::new(),
             kicks: kicks.collect::<io::Result<_>>()?,
+            counters: (0..queues).map(|_| Arc::default()).collect(),
         })
     }
 
@@ -105,6 +107,7 @@ impl Worker {
             commands: received,
             wake: lane.wake.try_clone()?,
             kicks: self.kicks[first..first + queues].to_vec(),
+            counters: self.counters[first..first + queues].to_vec(),
             queues: Vec::new(),
             handler,
             memory,
@@ -132,6 +135,11 @@ impl Worker {
     /// The eventfds by which the driver kicks the queues.
     pub(crate) fn kicks(&self) -> &[Arc<EventFd>] {
         &self.kicks
+    }
+
+    /// What counts for each queue.
+    pub(crate) fn counters(&self) -> &[Arc<QueueCounters>] {
+        &self.counters
     }
 
     /// Hands the queues to the device.
@@ -210,6 +218,7 @@ struct Body {
     commands: Receiver<Command>,
     wake: EventFd,
     kicks: Vec<Arc<EventFd>>,
+    counters: Vec<Arc<QueueCounters>>,
     /// Empty while the device is idle.
     queues: Vec<ServedQueue>,
     handler: Box<dyn Handler>,
@@ -258,7 +267,7 @@ impl Body {
                     }
                     token => {
                         let index = place(token, FIRST_QUEUE_TOKEN);
-                        let _count = self.kicks[index].read();
+                        self.counters[index].notified(self.kicks[index].read().unwrap_or(0));
                         self.serve(Event::Queue(index));
                     }
                 }
@@ -287,11 +296,13 @@ impl Body {
     }
 
     fn activate(&mut self, queues: Vec<Queue>, features: u64) {
-        let serve = |(queue, kick): (Queue, &Arc<EventFd>)| {
+        let serve = |(index, queue)| {
             let (memory, interrupt) = (self.memory.clone(), self.interrupt.clone());
+            let kick: &Arc<EventFd> = &self.kicks[index];
             ServedQueue::new(queue, memory, interrupt, Arc::clone(kick))
+                .counting_in(Arc::clone(&self.counters[index]))
         };
-        let served: Vec<_> = queues.into_iter().zip(&self.kicks).map(serve).collect();
+        let served: Vec<_> = queues.into_iter().enumerate().map(serve).collect();
         if !served.iter().all(ServedQueue::is_sane) {
             tracing::debug!("a virtio driver set up its queues outside of memory");
             self.interrupt.needs_reset();

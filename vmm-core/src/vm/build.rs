@@ -19,6 +19,7 @@ use crate::error::{RunError, StartError};
 use crate::event::Events;
 use crate::machine::{BootTime, Machine, SerialPort, Watchdog};
 use crate::memory;
+use crate::metrics::{KvmStats, Meter, VcpuMeter};
 use crate::thread::{Role, spawn};
 use crate::vcpu::{self, CpuidTemplate, RunContext, Stop};
 use crate::vsock::Shared;
@@ -62,9 +63,13 @@ pub(super) fn start(mut config: VmConfig) -> Result<Vm, StartError> {
         let outcome = Arc::clone(&outcome);
         Watchdog::new(Box::new(move || outcome.rearm()))
     });
+    let vcpu_meters = vcpus
+        .iter()
+        .map(|vcpu| VcpuMeter::new(KvmStats::of_vcpu(vcpu)))
+        .collect();
     // From here on threads exist, and an error has to take apart what there is.
-    let mut workers = Vec::new();
-    let transports = start_devices(&vm, &memory, &outcome, devices, &mut workers);
+    let (mut workers, mut meters) = (Vec::new(), Vec::new());
+    let transports = start_devices(&vm, &memory, &outcome, devices, &mut workers, &mut meters);
     let (transports, failed) = match transports {
         Ok(transports) => (transports, None),
         Err((transports, error)) => (transports, Some(error)),
@@ -86,6 +91,7 @@ pub(super) fn start(mut config: VmConfig) -> Result<Vm, StartError> {
         events,
         vsock,
         workers,
+        meter: Arc::new(Meter::new(started, vcpu_meters, meters)),
         memory,
     };
     // The guest begins when nothing can fail any more.
@@ -109,7 +115,7 @@ fn supervise(
     balloon: Option<(SharedBalloon, u32)>,
 ) -> Result<Vm, StartError> {
     let (outcome, control) = (Arc::clone(&parts.outcome), Arc::clone(&parts.control));
-    let vsock = parts.vsock.clone();
+    let (vsock, meter) = (parts.vsock.clone(), Arc::clone(&parts.meter));
     let (serial, power_button) = (Arc::clone(&parts.serial), Arc::clone(&parts.power_button));
     // The parts go over a channel, so that they are still here if there is no thread to take them.
     let (hand_over, take_over) = mpsc::channel::<Parts>();
@@ -132,6 +138,7 @@ fn supervise(
                 boot_time,
                 balloon,
                 vsock,
+                meter,
                 supervisor: Some(thread),
             })
         }
@@ -143,12 +150,13 @@ fn supervise(
 }
 
 fn start_vcpus(parts: &Parts, vcpus: Vec<VcpuFd>) -> Result<(), StartError> {
-    for (id, vcpu) in (0..).zip(vcpus) {
+    for ((id, vcpu), meter) in (0..).zip(vcpus).zip(parts.meter.vcpus()) {
         let context = RunContext {
             id,
             machine: Arc::clone(&parts.machine),
             stopping: Arc::clone(&parts.control.stopping),
             gate: Arc::clone(&parts.control.gate),
+            exits: Arc::clone(&meter.exits),
             _memory: parts.memory.clone(),
         };
         let outcome = Arc::clone(&parts.outcome);

@@ -13,7 +13,7 @@ use super::build::host;
 use super::kvm::kvm_error;
 use super::{Exit, Outcome};
 use crate::balloon::{self, BalloonDevice, SharedBalloon};
-use crate::block::{self, Block, ErrorReports};
+use crate::block::{self, Block, DiskCounters, ErrorReports};
 use crate::config::VmConfig;
 use crate::error::{RunError, StartError};
 use crate::event::Events;
@@ -22,6 +22,7 @@ use crate::layout::{
 };
 use crate::machine::PowerButton;
 use crate::memory::Memory;
+use crate::metrics::DeviceMeter;
 use crate::net::{self, NetDevice};
 use crate::rng;
 use crate::virtio::{DeviceInfo, Handler, Interrupt, LiveConfig, MmioTransport, Worker};
@@ -32,6 +33,7 @@ pub(super) struct Device {
     name: String,
     info: DeviceInfo,
     handler: Handlers,
+    counters: Option<Arc<DiskCounters>>,
 }
 
 /// What serves a device's queues.
@@ -62,9 +64,12 @@ pub(super) fn devices(
     let mut devices = Vec::new();
     for (index, drive) in config.drives.iter().enumerate() {
         let reports = Arc::new(Mutex::new(ErrorReports::new(index, events.clone())));
+        let counters = Arc::<DiskCounters>::default();
         let block = |_| -> io::Result<Box<dyn Handler>> {
-            let block = Block::new(drive, Arc::clone(stopping))?;
-            Ok(Box::new(block.reporting_to(Arc::clone(&reports))))
+            let block = Block::new(drive, Arc::clone(stopping))?
+                .reporting_to(Arc::clone(&reports))
+                .counting_in(Arc::clone(&counters));
+            Ok(Box::new(block))
         };
         devices.push(Device {
             name: format!("vm-block{index}"),
@@ -74,6 +79,7 @@ pub(super) fn devices(
                 .collect::<io::Result<_>>()
                 .map(Handlers::ForEach)
                 .map_err(host("make the descriptors of a drive's limits"))?,
+            counters: Some(counters),
         });
     }
     for (index, net) in config.nets.drain(..).enumerate() {
@@ -83,6 +89,7 @@ pub(super) fn devices(
             handler: NetDevice::new(net)
                 .map(|device| Handlers::ForAll(Box::new(device)))
                 .map_err(|source| net_error(index, source))?,
+            counters: None,
         });
     }
     if let (Some(shared), Some(cid)) = (vsock, config.vsock_cid) {
@@ -90,6 +97,7 @@ pub(super) fn devices(
             name: "vm-vsock".to_owned(),
             info: vsock::info(cid),
             handler: Handlers::ForAll(Box::new(VsockDevice::new(Arc::clone(shared)))),
+            counters: None,
         });
     }
     if let Some(balloon) = balloon {
@@ -97,12 +105,14 @@ pub(super) fn devices(
             name: "vm-balloon".to_owned(),
             info: balloon::info(),
             handler: Handlers::ForAll(Box::new(BalloonDevice::new(Arc::clone(balloon)))),
+            counters: None,
         });
     }
     devices.push(Device {
         name: "vm-rng".to_owned(),
         info: rng::info(),
         handler: Handlers::ForAll(Box::new(rng::Entropy)),
+        counters: None,
     });
     Ok(devices)
 }
@@ -123,10 +133,12 @@ pub(super) fn start_devices(
     outcome: &Arc<Outcome>,
     devices: Vec<Device>,
     threads: &mut Vec<JoinHandle<()>>,
+    meters: &mut Vec<DeviceMeter>,
 ) -> Result<Vec<MmioTransport>, (Vec<MmioTransport>, StartError)> {
     let mut transports = Vec::new();
     for (device, gsi) in devices.into_iter().zip(VIRTIO_FIRST_GSI..) {
         let base = VIRTIO_MMIO + transports.len() as u64 * VIRTIO_MMIO_STRIDE;
+        let (name, disk) = (device.name.clone(), device.counters.clone());
         let (transport, started) = match start_device(memory, outcome, device, threads) {
             Ok(started) => started,
             Err(source) => return Err((transports, host("make a device's descriptors")(source))),
@@ -134,6 +146,12 @@ pub(super) fn start_devices(
         let wired = started
             .map_err(host("start a device's thread"))
             .and_then(|()| wire(vm, &transport, base, gsi));
+        meters.push(DeviceMeter {
+            name,
+            queues: transport.worker().counters().to_vec(),
+            interrupts: Arc::clone(transport.interrupt().counters()),
+            disk,
+        });
         transports.push(transport);
         if let Err(error) = wired {
             return Err((transports, error));

@@ -13,6 +13,7 @@ use super::{Exit, Outcome};
 use crate::event::{Event, Events};
 use crate::machine::{Machine, PowerButton, SerialPort};
 use crate::memory::Memory;
+use crate::metrics::Meter;
 use crate::thread::kick;
 use crate::vsock::Shared;
 
@@ -26,6 +27,7 @@ pub(super) struct Parts {
     pub(super) events: Events,
     pub(super) vsock: Option<Arc<Shared>>,
     pub(super) workers: Vec<JoinHandle<()>>,
+    pub(super) meter: Arc<Meter>,
     pub(super) memory: Memory,
 }
 
@@ -60,6 +62,7 @@ impl Parts {
             end_vcpus(running.vcpus);
             running.vm
         });
+        self.meter.finish();
         for transport in self.machine.transports() {
             transport.worker().stop();
         }

@@ -10,4 +10,5 @@ mod events;
 mod guest;
 mod lifecycle;
 mod limits;
+mod metrics;
 mod pause;
