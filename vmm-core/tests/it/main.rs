@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod balloon;
+mod churn;
 mod console;
 mod disk;
 mod events;
