@@ -24,6 +24,7 @@ use crate::machine::PowerButton;
 use crate::memory::Memory;
 use crate::net::{self, NetDevice};
 use crate::rng;
+use crate::seccomp::{Filters, HostCalls};
 use crate::virtio::{DeviceInfo, Handler, Interrupt, LiveConfig, MmioTransport, Worker};
 use crate::vsock::{self, Shared, VsockDevice};
 
@@ -32,6 +33,7 @@ pub(super) struct Device {
     name: String,
     info: DeviceInfo,
     handler: Handlers,
+    calls: HostCalls,
 }
 
 /// What serves a device's queues.
@@ -74,12 +76,14 @@ pub(super) fn devices(
                 .collect::<io::Result<_>>()
                 .map(Handlers::ForEach)
                 .map_err(host("make the descriptors of a drive's limits"))?,
+            calls: drive.backend.host_calls(),
         });
     }
     for (index, net) in config.nets.drain(..).enumerate() {
         devices.push(Device {
             name: format!("vm-net{index}"),
             info: net::info(&net, index),
+            calls: net.backend.host_calls(),
             handler: NetDevice::new(net)
                 .map(|device| Handlers::ForAll(Box::new(device)))
                 .map_err(|source| net_error(index, source))?,
@@ -90,6 +94,7 @@ pub(super) fn devices(
             name: "vm-vsock".to_owned(),
             info: vsock::info(cid),
             handler: Handlers::ForAll(Box::new(VsockDevice::new(Arc::clone(shared)))),
+            calls: HostCalls::Descriptors,
         });
     }
     if let Some(balloon) = balloon {
@@ -97,12 +102,14 @@ pub(super) fn devices(
             name: "vm-balloon".to_owned(),
             info: balloon::info(),
             handler: Handlers::ForAll(Box::new(BalloonDevice::new(Arc::clone(balloon)))),
+            calls: HostCalls::Descriptors,
         });
     }
     devices.push(Device {
         name: "vm-rng".to_owned(),
         info: rng::info(),
         handler: Handlers::ForAll(Box::new(rng::Entropy)),
+        calls: HostCalls::Descriptors,
     });
     Ok(devices)
 }
@@ -122,12 +129,13 @@ pub(super) fn start_devices(
     memory: &Memory,
     outcome: &Arc<Outcome>,
     devices: Vec<Device>,
+    filters: &Filters,
     threads: &mut Vec<JoinHandle<()>>,
 ) -> Result<Vec<MmioTransport>, (Vec<MmioTransport>, StartError)> {
     let mut transports = Vec::new();
     for (device, gsi) in devices.into_iter().zip(VIRTIO_FIRST_GSI..) {
         let base = VIRTIO_MMIO + transports.len() as u64 * VIRTIO_MMIO_STRIDE;
-        let (transport, started) = match start_device(memory, outcome, device, threads) {
+        let (transport, started) = match start_device(memory, outcome, device, filters, threads) {
             Ok(started) => started,
             Err(source) => return Err((transports, host("make a device's descriptors")(source))),
         };
@@ -148,6 +156,7 @@ fn start_device(
     memory: &Memory,
     outcome: &Arc<Outcome>,
     device: Device,
+    filters: &Filters,
     threads: &mut Vec<JoinHandle<()>>,
 ) -> io::Result<(MmioTransport, io::Result<()>)> {
     let interrupt = Interrupt::new()?;
@@ -166,7 +175,8 @@ fn start_device(
         .try_for_each(|(name, queues, handler)| {
             let (memory, interrupt) = (memory.clone(), interrupt.clone());
             let report = reporter(outcome);
-            threads.push(worker.add_thread(name, queues, handler, memory, interrupt, report)?);
+            let thread = filters.device(name, device.calls);
+            threads.push(worker.add_thread(thread, queues, handler, memory, interrupt, report)?);
             Ok(())
         });
     let transport = MmioTransport::new(device.info, interrupt, worker).with_live_config(live);

@@ -11,3 +11,4 @@ mod guest;
 mod lifecycle;
 mod limits;
 mod pause;
+mod seccomp;
