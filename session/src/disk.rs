@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rootfs_store::{BootProfile, DiskError, ReadInto, RemoteTrouble, WritableDisk, WriteFrom};
-use vmm_core::{BlockBackend, ReadTarget, WriteSource};
+use vmm_core::{BlockBackend, HostCalls, ReadTarget, WriteSource};
 
 use crate::error::one_line;
 use crate::event::Events;
@@ -36,6 +36,8 @@ pub(crate) struct RootDisk {
     reach: Reach,
     /// Who is told of outages.
     events: Arc<Events>,
+    /// Whether a part of the disk is in a registry, which reads then fetch it from.
+    reaches_out: bool,
 }
 
 /// The first change that the host could not make.
@@ -54,6 +56,7 @@ impl RootDisk {
             ready: OnceLock::new(),
             reach: Reach::default(),
             events: Arc::default(),
+            reaches_out: false,
         }
     }
 
@@ -90,6 +93,14 @@ impl RootDisk {
     /// The same, with who is told of outages.
     pub(crate) fn telling(self, events: Arc<Events>) -> Self {
         Self { events, ..self }
+    }
+
+    /// The same, which may have to ask a registry for what is read, or not.
+    pub(crate) fn reaching_out(self, reaches_out: bool) -> Self {
+        Self {
+            reaches_out,
+            ..self
+        }
     }
 
     /// What could not be read so far because of a registry.
@@ -165,6 +176,13 @@ impl BlockBackend for RootDisk {
     fn write_zeroes(&self, offset: u64, len: u64) -> io::Result<()> {
         let cleared = self.disk.write_zeroes(offset, len);
         self.changed("clear a part of", first_block(offset, len), cleared)
+    }
+
+    fn host_calls(&self) -> HostCalls {
+        match self.reaches_out {
+            true => HostCalls::Any,
+            false => HostCalls::Files,
+        }
     }
 }
 

@@ -111,7 +111,11 @@ impl Holding {
             }
             RecordState::Open => RootDisk::new(self.store.open_disk(id)?),
         };
-        let disk = Arc::new(disk.telling(Arc::clone(&self.events)));
+        let elsewhere = self.store.elsewhere(&disk.writable().base());
+        // Whoever can't tell must expect it.
+        let is_here = elsewhere.is_ok_and(|packs| packs.is_empty());
+        let disk = disk.telling(Arc::clone(&self.events));
+        let disk = Arc::new(disk.reaching_out(!is_here));
         self.disk = Some(Arc::clone(&disk));
         self.folder.set_state(&mut self.record, RecordState::Open)?;
         self.lease = None;

@@ -12,6 +12,7 @@ use crate::kernel::KernelSource;
 use crate::layout::MAX_VIRTIO_DEVICES;
 use crate::net::Net;
 use crate::rate::RateLimiter;
+use crate::seccomp::Seccomp;
 
 /// The most vCPUs that a VM can have.
 pub const MAX_VCPUS: u8 = 32;
@@ -69,6 +70,9 @@ pub struct VmConfig {
     /// meanwhile. A panic in it ends this VM, with [`RunError::ThreadDied`](crate::RunError::ThreadDied) if
     /// there is no other reason yet.
     pub on_event: Option<Box<dyn Fn(Event) + Send + Sync>>,
+    /// What becomes of a system call that a vCPU's or a device's thread has no use for;
+    /// [`Refuse`](Seccomp::Refuse) at first. This also binds the backends, the console and `on_event`.
+    pub seccomp: Seccomp,
 }
 
 impl fmt::Debug for VmConfig {
@@ -85,6 +89,7 @@ impl fmt::Debug for VmConfig {
             .field("vsock_cid", &self.vsock_cid)
             .field("balloon", &self.balloon)
             .field("watchdog", &self.watchdog)
+            .field("seccomp", &self.seccomp)
             .finish_non_exhaustive()
     }
 }
@@ -139,6 +144,7 @@ impl VmConfig {
             watchdog: false,
             console: Box::new(io::sink()),
             on_event: None,
+            seccomp: Seccomp::default(),
         }
     }
 

@@ -170,6 +170,17 @@ pub enum StartError {
         /// The VM's vCPUs.
         vcpus: u8,
     },
+    /// The host would not filter the system calls of a thread.
+    #[error(
+        "could not filter the system calls of the thread {thread}: the host's kernel needs CONFIG_SECCOMP_FILTER, and \
+         what confines this process must allow seccomp(2); or set `seccomp` to `Off`"
+    )]
+    Seccomp {
+        /// The thread's name.
+        thread: String,
+        /// The host's answer.
+        source: io::Error,
+    },
     /// The host is out of threads or descriptors.
     #[error(
         "could not {action}: check the process's limits on descriptors and threads (ulimit -n, -u)"

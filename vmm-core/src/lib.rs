@@ -61,6 +61,8 @@
 //! - One signal: [`kick_signal`], a real-time signal that takes vCPU threads out of `KVM_RUN`. Its
 //!   handler, which does nothing, is installed once for the process when the first VM starts. That
 //!   is the only process-wide state.
+//! - System calls: vCPU and device threads make those that they need, and others are refused to them, also
+//!   in the embedder's callbacks ([`Seccomp`]).
 //! - Nothing here calls `exit`, changes the working directory, or forks.
 //!
 //! # Limits
@@ -86,6 +88,7 @@ mod metrics;
 mod net;
 mod rate;
 mod rng;
+mod seccomp;
 mod thread;
 mod vcpu;
 mod virtio;
@@ -110,6 +113,7 @@ pub use net::{
     NetTraffic, OffloadHeader, Offloads, Switch, SwitchPort, Tap,
 };
 pub use rate::{RateLimit, RateLimitError, RateLimiter, RateLimits};
+pub use seccomp::{HostCalls, Seccomp};
 pub use thread::kick_signal;
 pub use vm::{Exit, Vm, VmHandle};
 pub use vsock::{HOST_CID, VsockHost, VsockListener, VsockStream};

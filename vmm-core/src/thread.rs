@@ -17,6 +17,8 @@ use std::thread::{Builder, JoinHandle};
 use libc::{c_int, c_void, siginfo_t, sigset_t};
 use vmm_sys_util::signal::{SIGRTMIN, register_signal_handler};
 
+use crate::seccomp::ThreadFilter;
+
 /// Distance of the kick signal from `SIGRTMIN`, past those that C libraries and runtimes like to take.
 const KICK_OFFSET: c_int = 7;
 
@@ -45,18 +47,42 @@ pub(crate) enum Role {
     Other,
 }
 
-/// Starts a named thread of a VM.
+/// A thread of a VM that is to be started.
+pub(crate) struct NewThread {
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    /// What it puts on before anything else.
+    pub(crate) filter: Option<ThreadFilter>,
+}
+
+impl NewThread {
+    /// One that is no vCPU, and may make all system calls.
+    pub(crate) fn unfiltered(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            role: Role::Other,
+            filter: None,
+        }
+    }
+}
+
+/// Starts a thread of a VM. Its body is dropped if its filter can't be put on.
 ///
 /// The thread inherits its signal mask from this one, which has it for that moment: so there is no time in
 /// which the new thread could take a signal of the embedder's.
 pub(crate) fn spawn(
-    name: String,
-    role: Role,
+    thread: NewThread,
     body: impl FnOnce() + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     install_handler()?;
+    let NewThread { name, role, filter } = thread;
     let before = set_mask(&mask_of(role));
-    let thread = Builder::new().name(name).spawn(body);
+    let builder = Builder::new().name(name.clone());
+    let thread = builder.spawn(move || {
+        if filter.is_none_or(|filter| filter.put_on(&name)) {
+            body();
+        }
+    });
     set_mask(&before);
     thread
 }

@@ -6,8 +6,9 @@ use testbed::{Front, Options, Registry};
 
 use super::*;
 use crate::event::Event;
+use crate::holding::Holding;
 use crate::store::Store;
-use crate::testing::store_with_image;
+use crate::testing::{record, store_with_image};
 use crate::{Registries, RegistryOptions};
 
 fn open(dir: &std::path::Path, front: &Front) -> Store {
@@ -19,6 +20,21 @@ fn open(dir: &std::path::Path, front: &Front) -> Store {
         ..StoreOptions::default()
     };
     Store::open_with(dir, options).unwrap()
+}
+
+#[test]
+fn disk_in_a_registry_needs_more_than_files() {
+    let registry = Registry::start(&Options::default()).unwrap();
+    let front = Front::start(registry.host()).unwrap();
+    let (folder, store, image) = store_with_image();
+    let name = format!("{}/labs/disk:v1", front.host());
+    let pusher = open(store.dir(), &front);
+    pusher.push(image, name.clone()).start().wait().unwrap();
+    let lazy = open(&folder.path().join("lazy"), &front);
+    lazy.pull_lazily(name, Some("disk")).start().wait().unwrap();
+    let mut holding = Holding::create(lazy.inner(), record("a", image)).unwrap();
+    let disk = holding.open_disk().unwrap();
+    assert_eq!(disk.host_calls(), HostCalls::Any);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use std::io;
 
 use rootfs_store::{SnapshotDigest, StoreError};
-use vmm_core::{BlockBackend, ReadTarget, WriteSource};
+use vmm_core::{BlockBackend, HostCalls, ReadTarget, WriteSource};
 
 use super::*;
 use crate::ErrorKind;
@@ -69,6 +69,13 @@ fn a_new_session_is_at_rest_until_its_disk_is_open() {
     holding.open_disk().unwrap();
     assert_eq!(holding.folder().record().unwrap().state, RecordState::Open);
     assert!(holding.folder().record().unwrap().created > 0);
+}
+
+#[test]
+fn a_disk_that_is_all_here_needs_files_alone() {
+    let bed = Bed::new();
+    let disk = bed.create("a").unwrap().open_disk().unwrap();
+    assert_eq!(disk.host_calls(), HostCalls::Files);
 }
 
 #[test]

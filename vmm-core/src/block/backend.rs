@@ -3,6 +3,7 @@
 use std::io;
 
 use super::{ReadTarget, WriteSource};
+use crate::seccomp::HostCalls;
 
 /// A disk: bytes `0..size`, read and written at any offset.
 ///
@@ -63,4 +64,10 @@ pub trait BlockBackend: Send + Sync {
     /// # Errors
     /// Any, as for [`write_at`](Self::write_at).
     fn write_zeroes(&self, offset: u64, len: u64) -> io::Result<()>;
+
+    /// What the calls above, and dropping the backend, do with the host: anything else is
+    /// [refused](crate::Seccomp) to the drive's threads. Asked once, when the VM starts.
+    fn host_calls(&self) -> HostCalls {
+        HostCalls::Files
+    }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use super::OffloadHeader;
+use crate::seccomp::HostCalls;
 
 /// The other side of a guest's network device. Called by one thread at a time: the one that starts the VM, then
 /// the device's.
@@ -54,6 +55,12 @@ pub trait NetBackend: AsFd + Send {
     /// An address for a guest's side that has none, which is nobody else's in this network.
     fn suggested_mac(&self) -> Option<[u8; 6]> {
         None
+    }
+
+    /// What `receive`, `send`, `flush`, `use_offloads` and dropping the backend do with the host: anything else is
+    /// [refused](crate::Seccomp) to the device's thread. Asked once, when the VM starts.
+    fn host_calls(&self) -> HostCalls {
+        HostCalls::Descriptors
     }
 }
 

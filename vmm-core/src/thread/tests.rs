@@ -13,7 +13,9 @@ fn blocked() -> u64 {
 fn threads_take_the_kick_alone_and_leave_the_callers_mask_as_it_was() {
     let before = blocked();
     for (role, takes_kick) in [(Role::Vcpu, true), (Role::Other, false)] {
-        let thread = spawn("vm-test".into(), role, move || {
+        let mut thread = NewThread::unfiltered("vm-test");
+        thread.role = role;
+        let thread = spawn(thread, move || {
             let is_blocked = |signal: i32| blocked() >> (signal - 1) & 1 == 1;
             assert_eq!(is_blocked(kick_signal()), !takes_kick);
             assert!(is_blocked(libc::SIGTERM));

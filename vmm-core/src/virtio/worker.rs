@@ -21,7 +21,7 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 use super::{Handler, Interrupt, QueueCounters, ServedQueue};
 use crate::error::RunError;
 use crate::memory::Memory;
-use crate::thread::{Role, spawn};
+use crate::thread::{NewThread, spawn};
 
 /// Why a device is asked to work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ impl Worker {
     /// knows of. `report` is called once, if the thread ends without being told to.
     pub(crate) fn add_thread(
         &mut self,
-        name: String,
+        thread: NewThread,
         queues: usize,
         handler: Box<dyn Handler>,
         memory: Memory,
@@ -116,9 +116,9 @@ impl Worker {
         body.watch()?;
         let mut guard = DeathGuard {
             report: Some(report),
-            name: name.clone(),
+            name: thread.name.clone(),
         };
-        let thread = spawn(name, Role::Other, move || {
+        let thread = spawn(thread, move || {
             let ended = body.run();
             match (ended, guard.report.take()) {
                 (Err(source), Some(report)) => report(RunError::Device {

@@ -20,7 +20,8 @@ use crate::event::Events;
 use crate::machine::{BootTime, Machine, SerialPort, Watchdog};
 use crate::memory;
 use crate::metrics::{KvmStats, Meter, VcpuMeter};
-use crate::thread::{Role, spawn};
+use crate::seccomp::Filters;
+use crate::thread::{NewThread, spawn};
 use crate::vcpu::{self, CpuidTemplate, RunContext, Stop};
 use crate::vsock::Shared;
 
@@ -69,7 +70,16 @@ pub(super) fn start(mut config: VmConfig) -> Result<Vm, StartError> {
         .collect();
     // From here on threads exist, and an error has to take apart what there is.
     let (mut workers, mut meters) = (Vec::new(), Vec::new());
-    let transports = start_devices(&vm, &memory, &outcome, devices, &mut workers, &mut meters);
+    let filters = Filters::new(config.seccomp);
+    let transports = start_devices(
+        &vm,
+        &memory,
+        &outcome,
+        devices,
+        &filters,
+        &mut workers,
+        &mut meters,
+    );
     let (transports, failed) = match transports {
         Ok(transports) => (transports, None),
         Err((transports, error)) => (transports, Some(error)),
@@ -96,7 +106,8 @@ pub(super) fn start(mut config: VmConfig) -> Result<Vm, StartError> {
     };
     // The guest begins when nothing can fail any more.
     parts.control.gate.close();
-    match failed.map_or_else(|| start_vcpus(&parts, vcpus), Err) {
+    let started = failed.map_or_else(|| start_vcpus(&parts, vcpus, &filters), Err);
+    match started.and_then(|()| filters.wait()) {
         Ok(()) => supervise(
             parts,
             boot_time,
@@ -119,7 +130,7 @@ fn supervise(
     let (serial, power_button) = (Arc::clone(&parts.serial), Arc::clone(&parts.power_button));
     // The parts go over a channel, so that they are still here if there is no thread to take them.
     let (hand_over, take_over) = mpsc::channel::<Parts>();
-    let thread = spawn("vm-supervisor".to_owned(), Role::Other, move || {
+    let thread = spawn(NewThread::unfiltered("vm-supervisor"), move || {
         if let Ok(parts) = take_over.recv() {
             parts.supervise();
         }
@@ -149,7 +160,7 @@ fn supervise(
     }
 }
 
-fn start_vcpus(parts: &Parts, vcpus: Vec<VcpuFd>) -> Result<(), StartError> {
+fn start_vcpus(parts: &Parts, vcpus: Vec<VcpuFd>, filters: &Filters) -> Result<(), StartError> {
     for ((id, vcpu), meter) in (0..).zip(vcpus).zip(parts.meter.vcpus()) {
         let context = RunContext {
             id,
@@ -161,9 +172,9 @@ fn start_vcpus(parts: &Parts, vcpus: Vec<VcpuFd>) -> Result<(), StartError> {
         };
         let outcome = Arc::clone(&parts.outcome);
         let events = parts.events.clone();
-        let name = format!("vm-vcpu{id}");
-        let guard_name = name.clone();
-        let thread = spawn(name, Role::Vcpu, move || {
+        let new = filters.vcpu(format!("vm-vcpu{id}"));
+        let guard_name = new.name.clone();
+        let thread = spawn(new, move || {
             let mut guard = VcpuGuard {
                 outcome,
                 unwound: Some(guard_name),

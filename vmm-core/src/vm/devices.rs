@@ -25,6 +25,7 @@ use crate::memory::Memory;
 use crate::metrics::DeviceMeter;
 use crate::net::{self, NetDevice};
 use crate::rng;
+use crate::seccomp::{Filters, HostCalls};
 use crate::virtio::{DeviceInfo, Handler, Interrupt, LiveConfig, MmioTransport, Worker};
 use crate::vsock::{self, Shared, VsockDevice};
 
@@ -34,6 +35,7 @@ pub(super) struct Device {
     info: DeviceInfo,
     handler: Handlers,
     counters: Option<Arc<DiskCounters>>,
+    calls: HostCalls,
 }
 
 /// What serves a device's queues.
@@ -80,12 +82,14 @@ pub(super) fn devices(
                 .map(Handlers::ForEach)
                 .map_err(host("make the descriptors of a drive's limits"))?,
             counters: Some(counters),
+            calls: drive.backend.host_calls(),
         });
     }
     for (index, net) in config.nets.drain(..).enumerate() {
         devices.push(Device {
             name: format!("vm-net{index}"),
             info: net::info(&net, index),
+            calls: net.backend.host_calls(),
             handler: NetDevice::new(net)
                 .map(|device| Handlers::ForAll(Box::new(device)))
                 .map_err(|source| net_error(index, source))?,
@@ -98,6 +102,7 @@ pub(super) fn devices(
             info: vsock::info(cid),
             handler: Handlers::ForAll(Box::new(VsockDevice::new(Arc::clone(shared)))),
             counters: None,
+            calls: HostCalls::Descriptors,
         });
     }
     if let Some(balloon) = balloon {
@@ -106,6 +111,7 @@ pub(super) fn devices(
             info: balloon::info(),
             handler: Handlers::ForAll(Box::new(BalloonDevice::new(Arc::clone(balloon)))),
             counters: None,
+            calls: HostCalls::Descriptors,
         });
     }
     devices.push(Device {
@@ -113,6 +119,7 @@ pub(super) fn devices(
         info: rng::info(),
         handler: Handlers::ForAll(Box::new(rng::Entropy)),
         counters: None,
+        calls: HostCalls::Descriptors,
     });
     Ok(devices)
 }
@@ -132,6 +139,7 @@ pub(super) fn start_devices(
     memory: &Memory,
     outcome: &Arc<Outcome>,
     devices: Vec<Device>,
+    filters: &Filters,
     threads: &mut Vec<JoinHandle<()>>,
     meters: &mut Vec<DeviceMeter>,
 ) -> Result<Vec<MmioTransport>, (Vec<MmioTransport>, StartError)> {
@@ -139,7 +147,7 @@ pub(super) fn start_devices(
     for (device, gsi) in devices.into_iter().zip(VIRTIO_FIRST_GSI..) {
         let base = VIRTIO_MMIO + transports.len() as u64 * VIRTIO_MMIO_STRIDE;
         let (name, disk) = (device.name.clone(), device.counters.clone());
-        let (transport, started) = match start_device(memory, outcome, device, threads) {
+        let (transport, started) = match start_device(memory, outcome, device, filters, threads) {
             Ok(started) => started,
             Err(source) => return Err((transports, host("make a device's descriptors")(source))),
         };
@@ -166,6 +174,7 @@ fn start_device(
     memory: &Memory,
     outcome: &Arc<Outcome>,
     device: Device,
+    filters: &Filters,
     threads: &mut Vec<JoinHandle<()>>,
 ) -> io::Result<(MmioTransport, io::Result<()>)> {
     let interrupt = Interrupt::new()?;
@@ -184,7 +193,8 @@ fn start_device(
         .try_for_each(|(name, queues, handler)| {
             let (memory, interrupt) = (memory.clone(), interrupt.clone());
             let report = reporter(outcome);
-            threads.push(worker.add_thread(name, queues, handler, memory, interrupt, report)?);
+            let thread = filters.device(name, device.calls);
+            threads.push(worker.add_thread(thread, queues, handler, memory, interrupt, report)?);
             Ok(())
         });
     let transport = MmioTransport::new(device.info, interrupt, worker).with_live_config(live);

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use vmm_core::{Exit, Vm, VmConfig};
+use vmm_core::{Exit, Seccomp, Vm, VmConfig};
 
 use super::initramfs::{env, with_script};
 
@@ -52,11 +52,12 @@ impl Write for Screen {
     }
 }
 
-/// A machine that runs `script` after its boot.
+/// A machine that runs `script` after its boot. Were a system call missing from the lists, it would kill the tests.
 pub(crate) fn config(script: &str, screen: &Screen) -> VmConfig {
     let mut config = VmConfig::new(&env("VM_TEST_KERNEL"));
     config.initrd = Some(with_script(script));
     config.console = Box::new(screen.clone());
+    config.seccomp = Seccomp::Kill;
     config
 }
 

@@ -10,6 +10,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::*;
 use crate::memory::Memory;
+use crate::thread::NewThread;
 use crate::virtio::{COMMON_FEATURES, Event, Handler, QueueError, ServedQueue, Verdict};
 
 const SOON: Duration = Duration::from_secs(5);
@@ -62,7 +63,7 @@ impl Bench {
         let mut worker = Worker::new(1).unwrap();
         let thread = worker
             .add_thread(
-                "vm-test".into(),
+                NewThread::unfiltered("vm-test"),
                 1,
                 Box::new(teller),
                 memory.clone(),

@@ -59,7 +59,7 @@ impl Bench {
             let interrupt = Interrupt::new().unwrap();
             let report = |error| panic!("{error}");
             let thread = worker.add_thread(
-                name.into(),
+                NewThread::unfiltered(name),
                 queues,
                 handler,
                 memory.clone(),

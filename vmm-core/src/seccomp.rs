@@ -1,0 +1,152 @@
+//! Which system calls the threads of a VM may make.
+//!
+//! What each kind of thread may call is listed in the files of `seccomp/`, with the reason for each;
+//! `build.rs` compiles them. A thread puts its filter on before it does anything else, and can't take it off.
+
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use seccompiler::{apply_filter, sock_filter};
+
+use crate::error::StartError;
+use crate::thread::{NewThread, Role};
+
+/// What becomes of a system call that a VM's thread has no use for.
+///
+/// vCPU and device threads make few system calls, and those are listed (`vmm-core/src/seccomp/*.json`). A
+/// guest that took over such a thread can't open files or sockets, run programs, or make memory executable by
+/// itself. What runs on these threads of the embedder's is held to the same:
+///
+/// | runs there | may |
+/// |---|---|
+/// | [`VmConfig::console`](crate::VmConfig::console), [`VmConfig::on_event`](crate::VmConfig::on_event), `tracing`'s subscribers | read, write, sync, wait for and close what is open, also sockets that are connected; lock, wake, sleep, ask for the time; allocate |
+/// | a [`NetBackend`](crate::NetBackend) | that, and receive, wait for several descriptors, set timers |
+/// | a [`BlockBackend`](crate::BlockBackend) | that, and everything that is done with files and folders |
+/// | any of these | not: start threads or programs, make or connect sockets, make memory executable |
+///
+/// Backends can ask for [less or more](HostCalls). What a console or a callback must not do itself, a thread
+/// of the embedder's can do for it, over a channel. The supervisor, on which
+/// [`Event::WatchdogExpired`](crate::Event::WatchdogExpired) is told and consoles are flushed, has no filter.
+///
+/// The threads get the kernel's `no_new_privs`, too, and whatever they start inherits both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Seccomp {
+    /// The call fails with `EPERM`, and the thread goes on: the process belongs to the embedder, and so do
+    /// its other VMs.
+    #[default]
+    Refuse,
+    /// The kernel kills the whole process with `SIGSYS`. For processes that have one VM, and for tests that
+    /// are to notice a call that is missing from the lists. A panic that prints a backtrace is such a call,
+    /// as it opens files.
+    Kill,
+    /// All calls are allowed.
+    Off,
+}
+
+/// What a backend does with its host, on the device's threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HostCalls {
+    /// It uses descriptors that are open, as network backends do: reads, writes, sockets, timers.
+    Descriptors,
+    /// It also opens, makes, resizes, syncs, renames and removes files and folders, and reads and writes them
+    /// at offsets.
+    Files,
+    /// There is no telling: its device's threads get no filter. For backends that connect to other hosts,
+    /// start threads, or use `io_uring`, while they serve a request.
+    Any,
+}
+
+/// A filter that answers calls that are not listed in one way or the other.
+struct Program {
+    refuse: &'static [sock_filter],
+    kill: &'static [sock_filter],
+}
+
+include!(concat!(env!("OUT_DIR"), "/seccomp_programs.rs"));
+
+impl Program {
+    fn by(&self, setting: Seccomp) -> Option<&'static [sock_filter]> {
+        match setting {
+            Seccomp::Refuse => Some(self.refuse),
+            Seccomp::Kill => Some(self.kill),
+            Seccomp::Off => None,
+        }
+    }
+}
+
+/// The filters of one VM's threads, and what came of putting them on.
+pub(crate) struct Filters {
+    setting: Seccomp,
+    report: Sender<StartError>,
+    failures: Receiver<StartError>,
+}
+
+impl Filters {
+    pub(crate) fn new(setting: Seccomp) -> Self {
+        let (report, failures) = channel();
+        Self {
+            setting,
+            report,
+            failures,
+        }
+    }
+
+    /// A vCPU's thread to be started.
+    pub(crate) fn vcpu(&self, name: String) -> NewThread {
+        self.thread(name, Role::Vcpu, Some(&VCPU))
+    }
+
+    /// The thread of a device to be started whose backend makes these calls.
+    pub(crate) fn device(&self, name: String, calls: HostCalls) -> NewThread {
+        let program = match calls {
+            HostCalls::Descriptors => Some(&DESCRIPTORS),
+            HostCalls::Files => Some(&FILES),
+            HostCalls::Any => None,
+        };
+        self.thread(name, Role::Other, program)
+    }
+
+    fn thread(&self, name: String, role: Role, program: Option<&Program>) -> NewThread {
+        let program = program.and_then(|program| program.by(self.setting));
+        let filter = program.map(|program| ThreadFilter {
+            program,
+            report: self.report.clone(),
+        });
+        NewThread { name, role, filter }
+    }
+
+    /// Waits until each thread that was made here has its filter, or is gone.
+    ///
+    /// # Errors
+    /// [`StartError::Seccomp`] if one did not get it.
+    pub(crate) fn wait(self) -> Result<(), StartError> {
+        drop(self.report);
+        self.failures.recv().map_or(Ok(()), Err)
+    }
+}
+
+/// A filter that its thread has to put on.
+pub(crate) struct ThreadFilter {
+    program: &'static [sock_filter],
+    /// Hung up when the filter is on.
+    report: Sender<StartError>,
+}
+
+impl ThreadFilter {
+    /// Puts the filter on the calling thread, for good; returns whether that worked. If not, the thread has
+    /// nothing to do.
+    pub(crate) fn put_on(self, thread: &str) -> bool {
+        let Err(error) = apply_filter(self.program) else {
+            return true;
+        };
+        let source = match error {
+            seccompiler::Error::Prctl(source) | seccompiler::Error::Seccomp(source) => source,
+            other => io::Error::other(other),
+        };
+        let thread = thread.to_owned();
+        let _nobody_waits = self.report.send(StartError::Seccomp { thread, source });
+        false
+    }
+}

@@ -1,0 +1,133 @@
+//! Calls of the host that a thread may be allowed to make, or not.
+
+#![expect(
+    unsafe_code,
+    reason = "some of the calls that are to fail have no safe interface"
+)]
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// What was opened before there was a filter.
+pub(super) struct Place {
+    folder: TempDir,
+    sockets: [UnixStream; 2],
+}
+
+impl Place {
+    pub(super) fn new() -> Self {
+        Self {
+            folder: TempDir::new().unwrap(),
+            sockets: UnixStream::pair().unwrap().into(),
+        }
+    }
+}
+
+/// A probe's name, and the number of the error that it ended with.
+pub(super) type Answer = (&'static str, Option<i32>);
+pub(super) type Probe = (&'static str, fn(&Place) -> io::Result<()>);
+
+/// What every thread may do.
+pub(super) const BENIGN: [Probe; 4] = [
+    ("write to an open socket and read it", |place| {
+        let [one, other] = &place.sockets;
+        (&mut &*one).write_all(b"?")?;
+        (&mut &*other).read_exact(&mut [0])
+    }),
+    ("sleep", |_| {
+        thread::sleep(Duration::from_millis(1));
+        Ok(())
+    }),
+    ("allocate", |_| {
+        let mut large = vec![1u8; 1 << 20];
+        large.resize(64 << 20, 1);
+        assert_eq!(large.last(), Some(&1));
+        Ok(())
+    }),
+    ("ask for randomness", |_| {
+        let set: HashSet<u8> = [1].into();
+        assert!(set.contains(&1));
+        Ok(())
+    }),
+];
+
+/// What backends with files may do, too.
+pub(super) const FILES: [Probe; 2] = [
+    ("make, write, sync, resize and rename a file", |place| {
+        let (new, old) = (
+            place.folder.path().join("new"),
+            place.folder.path().join("old"),
+        );
+        let mut file = File::create(&new)?;
+        file.write_all(b"text")?;
+        file.set_len(1 << 20)?;
+        file.sync_all()?;
+        file.lock()?;
+        fs::rename(&new, &old)?;
+        fs::remove_file(&old)
+    }),
+    ("make and look at a folder", |place| {
+        let inner = place.folder.path().join("inner");
+        fs::create_dir(&inner)?;
+        assert!(inner.metadata()?.is_dir());
+        assert_eq!(fs::read_dir(place.folder.path())?.count(), 1);
+        fs::remove_dir(inner)
+    }),
+];
+
+/// What only threads without a filter may do.
+pub(super) const OUTWARD: [Probe; 2] = [
+    ("make a socket", |_| UnixStream::pair().map(drop)),
+    ("start a thread", |_| {
+        let thread = thread::Builder::new().spawn(|| {})?;
+        thread.join().map_err(|_| io::ErrorKind::Other.into())
+    }),
+];
+
+/// What guests would like to do.
+pub(super) const HARMFUL: [Probe; 4] = [
+    ("become another program", |_| {
+        let none = [std::ptr::null()];
+        // SAFETY: the path and the two empty lists end as they should, and live for the call.
+        unsafe { libc::execve(c"/nonexistent".as_ptr(), none.as_ptr(), none.as_ptr()) };
+        let error = io::Error::last_os_error();
+        check(error.kind() == io::ErrorKind::NotFound)
+    }),
+    ("start another program", |_| {
+        Command::new("/bin/true").status().map(drop)
+    }),
+    ("signal a process", |_| {
+        // SAFETY: the call takes no pointers, and signal 0 is none.
+        let answer = unsafe { libc::kill(std::process::id().cast_signed(), 0) };
+        check(answer == 0)
+    }),
+    ("make memory executable", |_| {
+        let protection = libc::PROT_READ | libc::PROT_EXEC;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: a mapping at an address of the kernel's choice replaces nothing.
+        let mapped = unsafe { libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0) };
+        check(mapped != libc::MAP_FAILED)
+    }),
+];
+
+fn check(worked: bool) -> io::Result<()> {
+    worked.then_some(()).ok_or_else(io::Error::last_os_error)
+}
+
+/// Tries everything on the calling thread.
+pub(super) fn answers(place: &Place) -> Vec<Answer> {
+    let all = [&BENIGN[..], &FILES, &OUTWARD, &HARMFUL].concat();
+    let answer = |(name, probe): Probe| (name, probe(place).err().map(errno));
+    all.into_iter().map(answer).collect()
+}
+
+fn errno(error: io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(i32::MAX)
+}
