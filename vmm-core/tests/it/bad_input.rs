@@ -60,7 +60,7 @@ fn a_truncated_kernel_is_refused() {
 
 #[test]
 fn what_does_not_fit_in_memory_is_refused() {
-    let (_dir, path) = file(&elf(&[spin(), vec![0; 1 << 20]]));
+    let (_dir, path) = file(&elf(&[spin(), vec![0; 15 << 20]]));
     let error = start(&path, |config| config.memory_mib = 16);
     let StartError::Kernel { source, .. } = error else {
         panic!("{error}");
