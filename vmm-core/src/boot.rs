@@ -123,16 +123,17 @@ fn load_initrd(
         initrd_bytes: length,
         memory_mib: config.memory_mib,
     };
-    let start = room
-        .end
-        .checked_sub(length)
-        .map(|start| start & !(INITRD_ALIGN - 1))
-        .filter(|start| *start >= room.start)
-        .ok_or_else(does_not_fit)?;
+    let start = initrd_start(&room, length).ok_or_else(does_not_fit)?;
     memory
         .write_slice(initrd, GuestAddress(start))
         .map_err(|_| does_not_fit())?;
     Ok(Some((start, length)))
+}
+
+/// The highest place in `room` for an initrd of `length` bytes.
+fn initrd_start(room: &Range<u64>, length: u64) -> Option<u64> {
+    let start = room.end.checked_sub(length)? & !(INITRD_ALIGN - 1);
+    (start >= room.start).then_some(start)
 }
 
 /// A value that the callers' checks keep below 4 GiB.

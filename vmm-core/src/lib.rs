@@ -80,6 +80,8 @@ mod event;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(any(test, feature = "fuzzing"))]
+mod hostile;
 mod kernel;
 mod layout;
 mod machine;

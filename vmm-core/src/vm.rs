@@ -1,11 +1,16 @@
 //! A VM's life: start, run, one reason to end, and the taking apart.
 
+#[cfg(any(test, feature = "fuzzing"))]
+mod bare;
 mod build;
 mod control;
 mod devices;
 mod kvm;
 mod outcome;
 mod supervise;
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use bare::BareVm;
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+mod addresses;
+
 use super::command_line::{CommandLineError, check};
 use super::*;
 use crate::config::MAX_VCPUS;

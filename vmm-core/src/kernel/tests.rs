@@ -1,3 +1,5 @@
+mod addresses;
+
 use proptest::prelude::*;
 
 use vm_memory::{Bytes, GuestAddress};

@@ -1,3 +1,5 @@
+mod addresses;
+
 use std::io::{self, Write};
 use std::sync::Mutex;
 

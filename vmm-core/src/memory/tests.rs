@@ -1,3 +1,5 @@
+mod addresses;
+
 use vm_memory::Bytes;
 
 use super::*;

@@ -180,3 +180,6 @@ impl Segments {
         if left == 0 { Ok(()) } else { Err(out_of_range) }
     }
 }
+
+#[cfg(test)]
+mod tests;

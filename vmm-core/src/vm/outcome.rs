@@ -45,6 +45,13 @@ impl Outcome {
         event.filter(|_| is_first)
     }
 
+    /// The reason to end, if there is one.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn reason(&self) -> Option<Exit> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.exit.clone()
+    }
+
     /// Waits until there is a reason to end, `deadline` is past, or there may be another deadline; returns
     /// whether there is a reason.
     pub(super) fn wait_for_end(&self, deadline: Option<Instant>) -> bool {

@@ -1,3 +1,5 @@
+mod addresses;
+
 use virtio_queue::desc::RawDescriptor;
 use virtio_queue::desc::split::Descriptor;
 use vm_memory::Bytes;
