@@ -68,7 +68,7 @@ fn what_does_not_fit_in_memory_is_refused() {
     assert!(matches!(source, KernelError::DoesNotFit { .. }));
 
     let (_dir, path) = file(&elf(&[spin()]));
-    let error = start(&path, |config| config.initrd = Some(vec![0; 48 << 20]));
+    let error = start(&path, |config| config.initrd = Some(vec![0; 63 << 20]));
     assert!(matches!(error, StartError::InitrdTooLarge { .. }));
 }
 
