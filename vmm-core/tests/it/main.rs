@@ -10,5 +10,6 @@ mod events;
 mod guest;
 mod lifecycle;
 mod limits;
+mod memory;
 mod pause;
 mod seccomp;

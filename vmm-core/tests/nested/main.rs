@@ -13,6 +13,7 @@ mod disk;
 mod events;
 mod initramfs;
 mod machine;
+mod memory;
 mod network;
 mod pause;
 mod power;
