@@ -10,6 +10,7 @@ use crate::error::StartError;
 use crate::event::Event;
 use crate::kernel::KernelSource;
 use crate::layout::MAX_VIRTIO_DEVICES;
+use crate::memory::Pages;
 use crate::net::Net;
 use crate::rate::RateLimiter;
 use crate::seccomp::Seccomp;
@@ -45,6 +46,8 @@ pub struct VmConfig {
     pub vcpus: u8,
     /// Memory in MiB, at least [`MIN_MEMORY_MIB`]; 256 at first. Pages cost host memory once the guest touches them.
     pub memory_mib: u32,
+    /// What pages of the host's the memory is made of; [`Pages::Default`] at first.
+    pub pages: Pages,
     /// Disks, at most [`MAX_DRIVES`]; the guest sees the first as `/dev/vda`. None at first.
     pub drives: Vec<Drive>,
     /// Network devices; the guest sees the first as `eth0`. None at first.
@@ -84,6 +87,7 @@ impl fmt::Debug for VmConfig {
             .field("command_line", &self.command_line)
             .field("vcpus", &self.vcpus)
             .field("memory_mib", &self.memory_mib)
+            .field("pages", &self.pages)
             .field("drives", &self.drives)
             .field("nets", &self.nets)
             .field("vsock_cid", &self.vsock_cid)
@@ -137,6 +141,7 @@ impl VmConfig {
             command_line: RECOMMENDED_COMMAND_LINE.to_owned(),
             vcpus: 1,
             memory_mib: DEFAULT_MEMORY_MIB,
+            pages: Pages::default(),
             drives: Vec::new(),
             nets: Vec::new(),
             vsock_cid: None,
@@ -157,6 +162,10 @@ impl VmConfig {
             return Err(StartError::TooLittleMemory {
                 asked_mib: self.memory_mib,
             });
+        }
+        self.pages.check(self.memory_mib)?;
+        if self.balloon && self.pages.are_reserved() {
+            return Err(StartError::BalloonOfHugePages);
         }
         check_command_line(&self.command_line)?;
         if let Some(cid) = self.vsock_cid

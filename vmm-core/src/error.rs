@@ -86,6 +86,62 @@ pub enum StartError {
         /// What mapping it answered.
         source: io::Error,
     },
+    /// Memory that the processor's addresses don't reach.
+    #[error(
+        "{asked_mib} MiB of memory would end at address {end:#x}, but the guest's physical addresses have \
+         {address_bits} bits on this host: ask for less"
+    )]
+    MemoryOutOfReach {
+        /// How much was asked for.
+        asked_mib: u32,
+        /// Where it would end: there is a hole in it from 3 to 4 GiB.
+        end: u64,
+        /// Bits of a physical address.
+        address_bits: u8,
+    },
+    /// Memory that can't be made of such pages.
+    #[error(
+        "{asked_mib} MiB of memory asked for: with pages of {page_mib} MiB it must be a multiple of that"
+    )]
+    OddMemory {
+        /// How much was asked for.
+        asked_mib: u32,
+        /// The size of a page.
+        page_mib: u32,
+    },
+    /// The host has not set enough huge pages aside.
+    #[error(
+        "{asked_mib} MiB of memory take {needed} pages of {page_mib} MiB, and the host has {} free: raise {}, \
+         which for pages of the default size is also /proc/sys/vm/nr_hugepages",
+        free.map_or("none".to_owned(), |free| free.to_string()),
+        setting.display()
+    )]
+    HugePages {
+        /// How much was asked for.
+        asked_mib: u32,
+        /// The size of a page.
+        page_mib: u32,
+        /// How many pages that is.
+        needed: u32,
+        /// How many of them the host has free and has promised to nobody; `None` if it has no such pages.
+        free: Option<u64>,
+        /// The file that says how many the host sets aside.
+        setting: PathBuf,
+        /// What mapping them answered.
+        source: io::Error,
+    },
+    /// The host's kernel was built without transparent huge pages.
+    #[error("this host has no transparent huge pages: leave `pages` at its default")]
+    NoTransparentHugePages {
+        /// What asking for them answered.
+        source: io::Error,
+    },
+    /// A balloon in memory whose pages stay.
+    #[error(
+        "memory of huge pages that the host has set aside is never given back: leave out the balloon, or take \
+         transparent huge pages"
+    )]
+    BalloonOfHugePages,
     /// The command line can't be passed on.
     #[error(transparent)]
     CommandLine(#[from] CommandLineError),

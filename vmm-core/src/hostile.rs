@@ -16,8 +16,6 @@ mod shadow;
 
 use std::time::{Duration, Instant};
 
-use vm_memory::GuestAddress;
-
 use self::choices::Choices;
 use self::driver::Driver;
 use self::operations::Hostile;
@@ -25,7 +23,7 @@ use self::peer::Peer;
 use self::shadow::Shadow;
 use crate::config::VmConfig;
 use crate::layout::MMIO_GAP_END;
-use crate::memory::Memory;
+use crate::memory::{Memory, Pages, map_ranges};
 use crate::vm::BareVm;
 
 /// What a device may take for a turn, however busy the machine is.
@@ -113,16 +111,12 @@ pub(crate) fn attack(device: Device, bytes: &[u8]) {
 }
 
 fn memory() -> Memory {
-    let piece = |from: u64, to: u64| {
-        let length = usize::try_from(to - from).expect("pieces are small");
-        (GuestAddress(from), length)
-    };
-    Memory::from_ranges(&[
-        piece(0, BORDER),
-        piece(BORDER, LOW_END),
-        piece(MMIO_GAP_END, MMIO_GAP_END + HIGH_BYTES),
-    ])
-    .expect("the host has memory")
+    let pieces = [
+        (0, BORDER),
+        (BORDER, LOW_END - BORDER),
+        (MMIO_GAP_END, HIGH_BYTES),
+    ];
+    map_ranges(&pieces, Pages::Default).expect("the host has memory")
 }
 
 #[cfg(test)]

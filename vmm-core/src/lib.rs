@@ -27,7 +27,8 @@
 //! ([`BootProtocol`]), and finds its processors, its serial port and its virtio-mmio 1.2 devices
 //! (disks, network, vsock, balloon, entropy) in ACPI tables. A [`Kernel`] that is opened once starts any number
 //! of VMs, which share the pages that they don't change. The interrupt controllers and timers are
-//! KVM's. Guest memory starts at address 0, leaves a hole between 3 and 4 GiB, and goes on above it.
+//! KVM's. Guest memory starts at address 0, leaves a hole between 3 and 4 GiB, and goes on above it; it may be
+//! made of larger [`Pages`].
 //!
 //! A drive's bytes move between its backend and the guest's memory without a copy in between, if the backend
 //! has them in a file. Drives may have a queue for each vCPU, and [`RateLimiter`]s that can be changed at any
@@ -109,6 +110,7 @@ pub use event::{CrashKind, DiskOperation, Event};
 pub use kernel::{Kernel, KernelError, KernelSource};
 pub use layout::{BOOT_MARK_PORT, BOOT_MARK_VALUE};
 pub use machine::ConsoleInput;
+pub use memory::Pages;
 pub use metrics::{DeviceMetrics, DiskMetrics, KvmMetrics, Metrics, QueueMetrics, VcpuMetrics};
 pub use net::{
     FrameStream, MAX_FRAME_BYTES, MAX_MTU, MIN_MTU, Net, NetBackend, NetCounters, NetError,

@@ -1,4 +1,7 @@
 //! Guest memory: anonymous mappings around the device hole, and files mapped into them.
+//!
+//! Below the hole lie up to 3 GiB, and what is more lies above it, up to as many bits as the processor's physical
+//! addresses have. The host spends pages as the guest touches them, unless they are [set aside](Pages::Huge2M).
 
 #![expect(
     unsafe_code,
@@ -6,20 +9,24 @@
 )]
 
 mod give_back;
+mod mapping;
+mod pages;
 
 use std::fs::File;
 use std::io::{self, Seek};
 use std::os::fd::AsRawFd;
 
-use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestRegionCollection};
 
 pub(crate) use give_back::give_back;
+use mapping::Region;
+pub use pages::Pages;
 
 use crate::error::StartError;
 use crate::layout::{MMIO_GAP_END, MMIO_GAP_START};
 
 /// Guest memory of one VM. Clones share the mappings, which live as long as any clone.
-pub(crate) type Memory = GuestMemoryMmap<()>;
+pub(crate) type Memory = GuestRegionCollection<Region>;
 
 /// A page of the host's and of the guest's.
 pub(crate) const PAGE_BYTES: u64 = 4096;
@@ -34,21 +41,39 @@ pub(crate) fn ram_ranges(bytes: u64) -> Vec<(u64, u64)> {
     ranges
 }
 
-/// Maps zeroed memory for a VM of `mib` MiB; the host spends pages only as they are touched.
+/// Checks that `mib` MiB of memory can be reached by physical addresses of so many bits.
+pub(crate) fn check_reach(mib: u32, address_bits: u8) -> Result<(), StartError> {
+    let last = ram_ranges(u64::from(mib) << 20).pop();
+    let end = last.map_or(0, |(start, length)| start + length);
+    if end <= 1u64.checked_shl(address_bits.into()).unwrap_or(u64::MAX) {
+        return Ok(());
+    }
+    Err(StartError::MemoryOutOfReach {
+        asked_mib: mib,
+        end,
+        address_bits,
+    })
+}
+
+/// Maps zeroed memory of such pages for a VM of `mib` MiB.
+pub(crate) fn map_pages(mib: u32, pages: Pages) -> Result<Memory, StartError> {
+    map_ranges(&ram_ranges(u64::from(mib) << 20), pages)
+        .map_err(|source| pages.failure(mib, source))
+}
+
+/// Maps zeroed memory at each `(start, length)`.
+pub(crate) fn map_ranges(ranges: &[(u64, u64)], pages: Pages) -> io::Result<Memory> {
+    let regions = ranges
+        .iter()
+        .map(|(start, length)| Region::map(GuestAddress(*start), *length, pages))
+        .collect::<io::Result<Vec<_>>>()?;
+    Memory::from_regions(regions).map_err(io::Error::other)
+}
+
+/// Maps zeroed memory of ordinary pages.
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn map(mib: u32) -> Result<Memory, StartError> {
-    let ranges = ram_ranges(u64::from(mib) << 20)
-        .into_iter()
-        .map(|(start, length)| {
-            let length = usize::try_from(length).map_err(io::Error::other)?;
-            Ok((GuestAddress(start), length))
-        })
-        .collect::<Result<Vec<_>, io::Error>>();
-    ranges
-        .and_then(|ranges| Memory::from_ranges(&ranges).map_err(io::Error::other))
-        .map_err(|source| StartError::MapMemory {
-            asked_mib: mib,
-            source,
-        })
+    map_pages(mib, Pages::Default)
 }
 
 /// Copies the first `length` bytes of `file` to `address`.
@@ -67,13 +92,17 @@ pub(crate) fn copy(
 }
 
 /// Gives the guest the first `length` bytes of `file` at `address`, both multiples of a page: pages that it only reads
-/// stay the file's, and those that it writes become its own.
+/// stay the file's, and those that it writes become its own. Memory whose pages are larger takes a copy.
 pub(crate) fn map_private(
     memory: &Memory,
     address: GuestAddress,
     file: &File,
     length: u64,
 ) -> io::Result<()> {
+    let region = memory.find_region(address);
+    if region.is_some_and(|region| region.pages().are_reserved()) {
+        return copy(memory, address, file, length);
+    }
     let length = usize::try_from(length).map_err(io::Error::other)?;
     let target = memory
         .get_slice(address, length)

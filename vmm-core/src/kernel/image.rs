@@ -8,7 +8,7 @@ use std::io::{self, Cursor};
 use linux_loader::loader::bootparam::setup_header;
 use linux_loader::loader::{self, KernelLoader};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-use vm_memory::{FileOffset, GuestAddress};
+use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap};
 
 use super::bzimage::BzImage;
 use super::elf::ElfLayout;
@@ -119,7 +119,7 @@ const FLOOR: Option<GuestAddress> = Some(GuestAddress(HIGH_MEMORY_START));
 /// Pages that are being filled.
 struct Pages {
     file: File,
-    memory: Memory,
+    memory: GuestMemoryMmap,
     start: u64,
     length: u64,
 }
@@ -153,7 +153,7 @@ impl Pages {
     }
 }
 
-fn map(start: u64, length: u64) -> io::Result<(File, Memory)> {
+fn map(start: u64, length: u64) -> io::Result<(File, GuestMemoryMmap)> {
     let file = File::from(memfd_create(
         "vm-kernel",
         MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
@@ -165,7 +165,7 @@ fn map(start: u64, length: u64) -> io::Result<(File, Memory)> {
         length,
         Some(FileOffset::new(file.try_clone()?, 0)),
     );
-    let memory = Memory::from_ranges_with_files([range]).map_err(io::Error::other)?;
+    let memory = GuestMemoryMmap::from_ranges_with_files([range]).map_err(io::Error::other)?;
     Ok((file, memory))
 }
 

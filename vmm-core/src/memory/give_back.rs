@@ -3,11 +3,9 @@
 #![expect(unsafe_code, reason = "madvise has no safe interface")]
 
 use libc::MADV_DONTNEED;
-use vm_memory::{
-    GuestAddress, GuestMemoryBackend, GuestMemoryRegion, GuestRegionMmap, MemoryRegionAddress,
-};
+use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress};
 
-use super::{Memory, PAGE_BYTES};
+use super::{Memory, PAGE_BYTES, Region};
 
 /// Gives back the whole pages of RAM among the `length` bytes at `start`: they read as zeroes afterwards, or, where a
 /// shared kernel lay at first, as the kernel's file.
@@ -28,7 +26,7 @@ pub(crate) fn give_back(memory: &Memory, start: GuestAddress, length: u64) {
 }
 
 /// Gives back `length` bytes at `offset` of `region`, which are whole pages in it.
-fn advise(region: &GuestRegionMmap<()>, offset: u64, length: u64) {
+fn advise(region: &Region, offset: u64, length: u64) {
     let (Ok(offset), Ok(length)) = (usize::try_from(offset), usize::try_from(length)) else {
         return;
     };

@@ -1,6 +1,7 @@
 mod addresses;
 
-use vm_memory::Bytes;
+use proptest::prelude::*;
+use vm_memory::{Bytes, GuestMemoryRegion, MemoryRegionAddress};
 
 use super::*;
 
@@ -49,4 +50,95 @@ fn what_is_given_back_is_ram_on_both_sides_of_the_hole_and_nothing_past_the_end(
         give_back(&memory, GuestAddress(start), length);
     }
     assert_eq!(full(), [1; 5]);
+}
+
+proptest! {
+    #[test]
+    fn ram_is_all_there_in_order_and_out_of_the_hole(mib in 1u32..=1 << 20) {
+        let ranges = ram_ranges(u64::from(mib) << 20);
+        let sum: u64 = ranges.iter().map(|(_, length)| length).sum();
+        prop_assert_eq!(sum, u64::from(mib) << 20);
+        for (start, length) in &ranges {
+            prop_assert!(*length > 0);
+            prop_assert!(start + length <= MMIO_GAP_START || *start >= MMIO_GAP_END);
+        }
+        for pair in ranges.windows(2) {
+            prop_assert!(pair[0].0 + pair[0].1 <= pair[1].0);
+        }
+    }
+}
+
+#[test]
+fn memory_ends_where_addresses_do() {
+    assert!(
+        check_reach(u32::MAX, 52).is_err(),
+        "the hole moves the end up"
+    );
+    for (mib, bits, fits) in [
+        (3 << 10, 32, true),
+        ((3 << 10) + 1, 32, false),
+        (63 << 10, 36, true),
+        ((63 << 10) + 1, 36, false),
+        (u32::MAX, 63, true),
+        (u32::MAX, 64, true),
+    ] {
+        let reach = check_reach(mib, bits);
+        assert_eq!(reach.is_ok(), fits, "{mib} MiB, {bits} bits");
+    }
+    let error = check_reach(64 << 10, 36).unwrap_err().to_string();
+    assert!(error.contains("0x1040000000"), "{error}");
+    assert!(error.contains("36 bits"), "{error}");
+}
+
+/// What the kernel says of the mapping that begins where a region does.
+fn flags_of(region: &Region) -> String {
+    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let start = format!("{:x}-", region.host_address().addr());
+    let mapping = maps.split_once(&start).expect("it begins there").1;
+    let flags = mapping.split_once("VmFlags:").unwrap().1;
+    flags.lines().next().unwrap().to_owned()
+}
+
+#[test]
+fn each_piece_begins_at_a_multiple_of_a_large_page_and_may_ask_for_some() {
+    for pages in [Pages::Default, Pages::TransparentHuge] {
+        let memory = map_pages(3 << 10 | 17, pages).unwrap();
+        assert_eq!(memory.num_regions(), 2);
+        for region in memory.iter() {
+            assert!(region.host_address().addr().get().is_multiple_of(2 << 20));
+            let asks = flags_of(region).split(' ').any(|flag| flag == "hg");
+            assert_eq!(asks, pages == Pages::TransparentHuge);
+        }
+    }
+}
+
+#[test]
+fn memory_that_is_dropped_is_gone() {
+    let memory = map_pages(64, Pages::Default).unwrap();
+    let region = memory.iter().next().unwrap();
+    let start = format!("{:x}-", region.host_address().addr());
+    let is_mapped = || {
+        std::fs::read_to_string("/proc/self/maps")
+            .unwrap()
+            .contains(&start)
+    };
+    let clone = memory.clone();
+    drop(memory);
+    assert!(is_mapped());
+    clone.write_obj(7u8, GuestAddress((64 << 20) - 1)).unwrap();
+    drop(clone);
+    assert!(!is_mapped());
+}
+
+#[test]
+fn slices_of_a_piece_stay_in_it() {
+    let memory = map(1).unwrap();
+    let region = memory.iter().next().unwrap();
+    let get = |offset, count| region.get_slice(MemoryRegionAddress(offset), count).is_ok();
+    assert!(get(0, 1 << 20));
+    assert!(get(1 << 20, 0));
+    assert!(!get(0, (1 << 20) + 1));
+    assert!(!get(1, 1 << 20));
+    assert!(!get(u64::MAX, 1));
+    assert!(!get(1, usize::MAX));
 }

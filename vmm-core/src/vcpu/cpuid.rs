@@ -11,6 +11,8 @@ use crate::error::StartError;
 const TSC_DEADLINE: u32 = 1 << 24;
 const HYPERVISOR: u32 = 1 << 31;
 const HYPER_THREADING: u32 = 1 << 28;
+/// The leaf that says how long addresses are.
+const ADDRESS_SIZES: u32 = 0x8000_0008;
 /// Level types of the topology leaves 0xb and 0x1f.
 const LEVEL_THREAD: u32 = 1;
 const LEVEL_CORE: u32 = 2;
@@ -37,6 +39,14 @@ impl CpuidTemplate {
             }
         }
         Ok(Self(cpuid))
+    }
+
+    /// How many bits the guest's physical addresses have.
+    pub(crate) fn address_bits(&self) -> u8 {
+        let sizes = |entry: &&kvm_cpuid_entry2| entry.function == ADDRESS_SIZES;
+        let entry = self.0.as_slice().iter().find(sizes);
+        // What processors without that leaf have (Intel SDM volume 2, CPUID).
+        entry.map_or(36, |entry| entry.eax.to_le_bytes()[0])
     }
 
     /// The answers of vCPU `id` out of `count`.
@@ -78,7 +88,7 @@ fn set_topology(entry: &mut kvm_cpuid_entry2, id: u32, count: u32) {
             (entry.eax, entry.ebx) = (0, 0);
             (entry.ecx, entry.edx) = (index & 0xff, id);
         }
-        (0x8000_0008, _) => entry.ecx = core_bits << 12 | (count - 1),
+        (ADDRESS_SIZES, _) => entry.ecx = core_bits << 12 | (count - 1),
         (0x8000_001d, _) => {
             let level = entry.eax >> 5 & 0b111;
             let sharing = if level >= 3 { count - 1 } else { 0 };

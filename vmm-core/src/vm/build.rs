@@ -32,7 +32,9 @@ pub(super) fn start(mut config: VmConfig) -> Result<Vm, StartError> {
     let started = Instant::now();
     config.check()?;
     let kvm = kvm::open(KVM_DEVICE)?;
-    let memory = memory::map(config.memory_mib)?;
+    let cpuid = CpuidTemplate::new(&kvm)?;
+    memory::check_reach(config.memory_mib, cpuid.address_bits())?;
+    let memory = memory::map_pages(config.memory_mib, config.pages)?;
     let vm = kvm::create_vm(&kvm, &memory)?;
 
     let outcome = Arc::new(Outcome::default());
@@ -52,7 +54,6 @@ pub(super) fn start(mut config: VmConfig) -> Result<Vm, StartError> {
         &events,
     )?;
     let entry = boot::load(&config, &memory, devices.len())?;
-    let cpuid = CpuidTemplate::new(&kvm)?;
     let vcpus = (0..config.vcpus)
         .map(|id| vcpu::create(&vm, &cpuid, &entry, id, config.vcpus))
         .collect::<Result<Vec<_>, _>>()?;

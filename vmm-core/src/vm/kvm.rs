@@ -53,7 +53,7 @@ pub(super) fn create_vm(kvm: &Kvm, memory: &Memory) -> Result<VmFd, StartError> 
             slot,
             guest_phys_addr: region.start_addr().raw_value(),
             memory_size: region.len(),
-            userspace_addr: region.as_ptr() as u64,
+            userspace_addr: region.host_address().addr().get() as u64,
             flags: 0,
         };
         // SAFETY: the mapping belongs to `memory`, a clone of which every thread that runs a vCPU keeps,

@@ -86,12 +86,15 @@ fn a_protocol_that_the_kernel_does_not_speak_is_refused() {
 #[test]
 fn memory_that_the_host_cannot_give_is_refused() {
     let (_dir, path) = file(&elf(&[spin()]));
-    // More than KVM takes, and more than any address space has.
-    for mib in [64 << 20, u32::MAX] {
-        let error = start(&path, |config| config.memory_mib = mib);
-        assert!(matches!(error, StartError::MapMemory { .. }), "{error}");
-        assert!(error.to_string().contains(&mib.to_string()));
-    }
+    // More than KVM takes in one piece; some processors' addresses don't reach that far.
+    let mib: u32 = 16 << 20;
+    let error = start(&path, |config| config.memory_mib = mib);
+    let is_of_memory = matches!(
+        error,
+        StartError::MapMemory { .. } | StartError::MemoryOutOfReach { .. }
+    );
+    assert!(is_of_memory, "{error}");
+    assert!(error.to_string().contains(&mib.to_string()));
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod events;
 mod guest;
 mod lifecycle;
 mod limits;
+mod memory;
 mod metrics;
 mod pause;
 mod seccomp;

@@ -13,6 +13,7 @@ mod disk;
 mod events;
 mod initramfs;
 mod machine;
+mod memory;
 mod metrics;
 mod network;
 mod pause;

@@ -5,6 +5,7 @@ use vm_memory::GuestMemoryBackend;
 
 use super::*;
 use crate::layout::MMIO_GAP_END;
+use crate::memory::{Pages, map_ranges};
 
 /// Two pieces side by side, and one above the hole.
 const PIECES: [(u64, u64); 3] = [(0, 0x4000), (0x4000, 0x2000), (MMIO_GAP_END, 0x3000)];
@@ -40,10 +41,7 @@ proptest! {
         size_bits in 0u32..9,
         ready in prop::bool::weighted(0.9),
     ) {
-        let memory = PIECES.map(|(start, length)| {
-            (GuestAddress(start), usize::try_from(length).unwrap())
-        });
-        let memory = Memory::from_ranges(&memory).unwrap();
+        let memory = map_ranges(&PIECES, Pages::Default).unwrap();
         prop_assert_eq!(memory.num_regions(), 3);
         let entries = 1u64 << size_bits;
         let align = |address: u64, to: u64| address / to * to;
