@@ -7,7 +7,7 @@ use crate::compare::{Args, Figures};
 use crate::process::Machine;
 use crate::spec::{Spec, Vmm};
 
-const DISK_BYTES: usize = 256 << 20;
+const DISK_BYTES: usize = 64 << 20;
 
 /// Bytes a second in order, and requests a second at random places.
 pub(crate) fn measure(args: &Args, vmm: Vmm) -> Outcome<Figures> {

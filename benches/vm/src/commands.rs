@@ -16,7 +16,7 @@ use crate::{exits, memory, qemu};
 /// The port that the guest listens on.
 pub(crate) const PORT: u32 = 52;
 /// Round trips of each kind.
-const ROUNDS: u32 = 300;
+const ROUNDS: u32 = 100;
 
 /// The seconds to the first answer, for an answer, and for a program that starts and ends; exits of the vCPU until the
 /// first answer; memory beside the guest's own.

@@ -13,7 +13,7 @@ use crate::spec::{Spec, Vmm};
 const INTERFACE: &str = "bench0";
 const ADDRESS: &str = "10.77.0.1";
 /// What the guest takes, in bytes.
-const BYTES: u64 = 64 << 20;
+const BYTES: u64 = 32 << 20;
 
 /// Bytes a second each way, and seconds for a byte to the host and back.
 pub(crate) fn measure(args: &Args, vmm: Vmm) -> Outcome<Figures> {

@@ -13,13 +13,13 @@ use crate::{Outcome, appear, report};
 
 const DISK: &str = "/dev/vda";
 /// What is read and written one after the other, in bytes.
-const SEQUENTIAL_BYTES: u64 = 192 << 20;
+const SEQUENTIAL_BYTES: u64 = 64 << 20;
 /// One request of these.
 const RUN_BYTES: usize = 1 << 20;
 /// One request at a random place.
 const BLOCK_BYTES: usize = 4096;
 /// Requests at random places of each thread.
-const BLOCKS: u64 = 2000;
+const BLOCKS: u64 = 500;
 /// What direct requests are aligned to.
 const ALIGNMENT: usize = 4096;
 

@@ -18,9 +18,9 @@ const GIVE: u8 = b'g';
 /// The host sends each byte back.
 const ECHO: u8 = b'e';
 /// What goes one way, in bytes.
-const BYTES: u32 = 64 << 20;
+const BYTES: u32 = 32 << 20;
 /// Bytes that go to the host and back one by one.
-const ECHOES: u32 = 2000;
+const ECHOES: u32 = 500;
 
 /// Reports bytes a second each way, and seconds for a byte to the host and back.
 pub(crate) fn measure() -> Outcome {
