@@ -5,14 +5,16 @@
     reason = "mapping a file over memory has no safe interface"
 )]
 
+mod copy;
 mod give_back;
 
 use std::fs::File;
 use std::io::{self, Seek};
 use std::os::fd::AsRawFd;
 
-use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 
+pub(crate) use copy::{copy_in, copy_out};
 pub(crate) use give_back::give_back;
 
 use crate::error::StartError;
@@ -49,6 +51,12 @@ pub(crate) fn map(mib: u32) -> Result<Memory, StartError> {
             asked_mib: mib,
             source,
         })
+}
+
+/// The size of `memory`, in MiB.
+pub(crate) fn mib(memory: &Memory) -> u32 {
+    let bytes: u64 = memory.iter().map(GuestMemoryRegion::len).sum();
+    u32::try_from(bytes >> 20).unwrap_or(u32::MAX)
 }
 
 /// Copies the first `length` bytes of `file` to `address`.

@@ -3,13 +3,12 @@
 use std::ffi::CStr;
 use std::io;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Instant;
 
-use kvm_ioctls::VcpuFd;
-
-use super::control::Control;
+use super::control::{self, Control, Running};
 use super::devices::{devices, power_button, serial_line, start_devices};
+use super::restore::Restore;
 use super::supervise::Parts;
 use super::{Outcome, Vm, kvm};
 use crate::balloon::SharedBalloon;
@@ -21,13 +20,16 @@ use crate::machine::{BootTime, Machine, SerialPort, Watchdog};
 use crate::memory;
 use crate::metrics::{KvmStats, Meter, VcpuMeter};
 use crate::thread::{Role, spawn};
-use crate::vcpu::{self, CpuidTemplate, RunContext, Stop};
+use crate::vcpu::{self, CpuidTemplate, RunContext, Stop, Vcpu};
 use crate::vsock::Shared;
 
 const KVM_DEVICE: &CStr = c"/dev/kvm";
 
-/// Builds the VM of `config` and lets it run.
-pub(super) fn start(mut config: VmConfig) -> Result<Vm, StartError> {
+/// Builds the VM of `config` and lets it run, from a state if there is one.
+pub(super) fn start(
+    mut config: VmConfig,
+    mut restore: Option<Restore<'_>>,
+) -> Result<Vm, StartError> {
     let started = Instant::now();
     config.check()?;
     let kvm = kvm::open(KVM_DEVICE)?;
@@ -50,13 +52,27 @@ pub(super) fn start(mut config: VmConfig) -> Result<Vm, StartError> {
         balloon.as_ref(),
         &events,
     )?;
-    let entry = boot::load(&config, &memory, devices.len())?;
     let cpuid = CpuidTemplate::new(&kvm)?;
-    let vcpus = (0..config.vcpus)
-        .map(|id| vcpu::create(&vm, &cpuid, &entry, id, config.vcpus))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut checked = Vec::new();
+    let vcpus = match &mut restore {
+        Some(restore) => {
+            checked = restore.check(&config, &devices)?;
+            restore.fill(&vm, &memory, &cpuid)?
+        }
+        None => {
+            let entry = boot::load(&config, &memory, devices.len())?;
+            (0..config.vcpus)
+                .map(|id| vcpu::create(&vm, &cpuid, &entry, id, config.vcpus))
+                .collect::<Result<Vec<_>, _>>()?
+        }
+    };
 
-    let serial = SerialPort::new(config.console, serial_line(&vm)?);
+    let line = serial_line(&vm)?;
+    let serial = match &restore {
+        Some(restore) => SerialPort::restored(config.console, line, &restore.state.serial)
+            .map_err(host("raise the serial port's interrupt"))?,
+        None => SerialPort::new(config.console, line),
+    };
     let power_button = power_button(&vm)?;
     let boot_time = BootTime::default();
     let watchdog = config.watchdog.then(|| {
@@ -65,11 +81,19 @@ pub(super) fn start(mut config: VmConfig) -> Result<Vm, StartError> {
     });
     let vcpu_meters = vcpus
         .iter()
-        .map(|vcpu| VcpuMeter::new(KvmStats::of_vcpu(vcpu)))
+        .map(|vcpu| VcpuMeter::new(KvmStats::of_vcpu(&vcpu.fd)))
         .collect();
     // From here on threads exist, and an error has to take apart what there is.
-    let (mut workers, mut meters) = (Vec::new(), Vec::new());
-    let transports = start_devices(&vm, &memory, &outcome, devices, &mut workers, &mut meters);
+    let (mut workers, mut meters, mut sources) = (Vec::new(), Vec::new(), Vec::new());
+    let transports = start_devices(
+        &vm,
+        &memory,
+        &outcome,
+        devices,
+        &mut workers,
+        &mut meters,
+        &mut sources,
+    );
     let (transports, failed) = match transports {
         Ok(transports) => (transports, None),
         Err((transports, error)) => (transports, Some(error)),
@@ -82,9 +106,24 @@ pub(super) fn start(mut config: VmConfig) -> Result<Vm, StartError> {
         boot_time.clone(),
         events.clone(),
     ));
+    if let (Some(restore), None) = (&restore, &failed) {
+        restore.go_on(&machine, &sources, checked);
+    }
+    let running = Running {
+        machine: Arc::clone(&machine),
+        serial: Arc::clone(&serial),
+        memory: memory.clone(),
+        msr_indices: kvm
+            .get_msr_index_list()
+            .map(|list| list.as_slice().to_vec()),
+        sources,
+        vm,
+        vcpus: Vec::new(),
+        paused: None,
+    };
     let parts = Parts {
         outcome,
-        control: Control::new(stopping, Arc::clone(&machine), vm),
+        control: Control::new(stopping, running),
         machine,
         serial,
         power_button,
@@ -149,7 +188,7 @@ fn supervise(
     }
 }
 
-fn start_vcpus(parts: &Parts, vcpus: Vec<VcpuFd>) -> Result<(), StartError> {
+fn start_vcpus(parts: &Parts, vcpus: Vec<Vcpu>) -> Result<(), StartError> {
     for ((id, vcpu), meter) in (0..).zip(vcpus).zip(parts.meter.vcpus()) {
         let context = RunContext {
             id,
@@ -161,6 +200,8 @@ fn start_vcpus(parts: &Parts, vcpus: Vec<VcpuFd>) -> Result<(), StartError> {
         };
         let outcome = Arc::clone(&parts.outcome);
         let events = parts.events.clone();
+        let vcpu = Arc::new(Mutex::new(vcpu));
+        let shared = Arc::clone(&vcpu);
         let name = format!("vm-vcpu{id}");
         let guard_name = name.clone();
         let thread = spawn(name, Role::Vcpu, move || {
@@ -168,14 +209,14 @@ fn start_vcpus(parts: &Parts, vcpus: Vec<VcpuFd>) -> Result<(), StartError> {
                 outcome,
                 unwound: Some(guard_name),
             };
-            let stop = vcpu::run(vcpu, &context);
+            let stop = vcpu::run(&vcpu, &context);
             if let Some(event) = guard.outcome.end_for(stop) {
                 events.tell(event);
             }
             guard.unwound = None;
         })
         .map_err(host("start a vCPU's thread"))?;
-        parts.control.add(thread);
+        parts.control.add(control::Vcpu { thread, shared });
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use super::build::host;
 use super::kvm::kvm_error;
 use super::{Exit, Outcome};
 use crate::balloon::{self, BalloonDevice, SharedBalloon};
-use crate::block::{self, Block, DiskCounters, ErrorReports};
+use crate::block::{self, Block, BlockState, DiskCounters, ErrorReports};
 use crate::config::VmConfig;
 use crate::error::{RunError, StartError};
 use crate::event::Events;
@@ -23,10 +23,11 @@ use crate::layout::{
 use crate::machine::PowerButton;
 use crate::memory::Memory;
 use crate::metrics::DeviceMeter;
-use crate::net::{self, NetDevice};
+use crate::net::{self, NetDevice, NetState};
+use crate::rate::RateLimiter;
 use crate::rng;
 use crate::virtio::{DeviceInfo, Handler, Interrupt, LiveConfig, MmioTransport, Worker};
-use crate::vsock::{self, Shared, VsockDevice};
+use crate::vsock::{self, Shared, VsockDevice, VsockState};
 
 /// A device that has not been started.
 pub(super) struct Device {
@@ -34,6 +35,43 @@ pub(super) struct Device {
     info: DeviceInfo,
     handler: Handlers,
     counters: Option<Arc<DiskCounters>>,
+    source: Source,
+}
+
+/// What a device is made of besides its transport: what its state comes from.
+#[derive(Clone)]
+pub(super) enum Source {
+    Block {
+        /// But for what its limits have left.
+        state: BlockState,
+        limiter: RateLimiter,
+    },
+    Net {
+        /// But for what its limits have left.
+        state: NetState,
+        receive_limiter: RateLimiter,
+        transmit_limiter: RateLimiter,
+    },
+    Vsock {
+        state: VsockState,
+        shared: Arc<Shared>,
+    },
+    Balloon(SharedBalloon),
+    Entropy,
+}
+
+impl Device {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    pub(super) fn source(&self) -> &Source {
+        &self.source
+    }
 }
 
 /// What serves a device's queues.
@@ -80,12 +118,21 @@ pub(super) fn devices(
                 .map(Handlers::ForEach)
                 .map_err(host("make the descriptors of a drive's limits"))?,
             counters: Some(counters),
+            source: Source::Block {
+                state: BlockState::of(drive),
+                limiter: drive.limiter.clone(),
+            },
         });
     }
     for (index, net) in config.nets.drain(..).enumerate() {
         devices.push(Device {
             name: format!("vm-net{index}"),
             info: net::info(&net, index),
+            source: Source::Net {
+                state: NetState::of(&net, index),
+                receive_limiter: net.receive_limiter.clone(),
+                transmit_limiter: net.transmit_limiter.clone(),
+            },
             handler: NetDevice::new(net)
                 .map(|device| Handlers::ForAll(Box::new(device)))
                 .map_err(|source| net_error(index, source))?,
@@ -98,6 +145,10 @@ pub(super) fn devices(
             info: vsock::info(cid),
             handler: Handlers::ForAll(Box::new(VsockDevice::new(Arc::clone(shared)))),
             counters: None,
+            source: Source::Vsock {
+                state: VsockState::new(cid),
+                shared: Arc::clone(shared),
+            },
         });
     }
     if let Some(balloon) = balloon {
@@ -106,6 +157,7 @@ pub(super) fn devices(
             info: balloon::info(),
             handler: Handlers::ForAll(Box::new(BalloonDevice::new(Arc::clone(balloon)))),
             counters: None,
+            source: Source::Balloon(Arc::clone(balloon)),
         });
     }
     devices.push(Device {
@@ -113,6 +165,7 @@ pub(super) fn devices(
         info: rng::info(),
         handler: Handlers::ForAll(Box::new(rng::Entropy)),
         counters: None,
+        source: Source::Entropy,
     });
     Ok(devices)
 }
@@ -134,11 +187,13 @@ pub(super) fn start_devices(
     devices: Vec<Device>,
     threads: &mut Vec<JoinHandle<()>>,
     meters: &mut Vec<DeviceMeter>,
+    sources: &mut Vec<Source>,
 ) -> Result<Vec<MmioTransport>, (Vec<MmioTransport>, StartError)> {
     let mut transports = Vec::new();
     for (device, gsi) in devices.into_iter().zip(VIRTIO_FIRST_GSI..) {
         let base = VIRTIO_MMIO + transports.len() as u64 * VIRTIO_MMIO_STRIDE;
         let (name, disk) = (device.name.clone(), device.counters.clone());
+        sources.push(device.source.clone());
         let (transport, started) = match start_device(memory, outcome, device, threads) {
             Ok(started) => started,
             Err(source) => return Err((transports, host("make a device's descriptors")(source))),

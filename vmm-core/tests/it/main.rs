@@ -12,3 +12,4 @@ mod lifecycle;
 mod limits;
 mod metrics;
 mod pause;
+mod state;
