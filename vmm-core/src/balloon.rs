@@ -7,10 +7,12 @@
 //! Invariant: what the guest says changes whole pages of its own RAM, and nothing else.
 
 mod device;
+mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(crate) use device::{BalloonDevice, info};
+pub use state::BalloonState;
 
 use crate::virtio::{Interrupt, LiveConfig};
 

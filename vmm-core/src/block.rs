@@ -6,6 +6,7 @@ mod device;
 mod file;
 mod reports;
 mod request;
+mod state;
 mod transfer;
 
 pub use backend::BlockBackend;
@@ -13,6 +14,7 @@ pub(crate) use counters::DiskCounters;
 pub(crate) use device::{Block, info};
 pub use file::{FileBackend, FileBackendError};
 pub(crate) use reports::ErrorReports;
+pub use state::BlockState;
 pub use transfer::{MAX_TRANSFER_BYTES, ReadTarget, WriteSource};
 
 /// The unit of all addresses in requests.

@@ -9,6 +9,7 @@ use crate::config::{
 };
 use crate::kernel::KernelError;
 use crate::net::MIN_MTU;
+use crate::state::StateError;
 
 /// Why [`Vm::start`](crate::Vm::start) failed. Nothing is left behind: no thread, no descriptor, no mapping.
 #[derive(Debug, thiserror::Error)]
@@ -237,6 +238,9 @@ pub enum StartError {
         /// The host's answer.
         source: io::Error,
     },
+    /// The state that the VM was to go on from is refused.
+    #[error("could not go on from the VM's state")]
+    State(#[from] StateError),
     /// The host is out of threads or descriptors.
     #[error(
         "could not {action}: check the process's limits on descriptors and threads (ulimit -n, -u)"

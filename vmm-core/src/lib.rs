@@ -54,6 +54,9 @@
 //! [`Vm::metrics`] tells what a VM has done: exits, page faults, requests, bytes, failures, for each vCPU, queue and
 //! drive.
 //!
+//! A paused VM's [`state`](Vm::state) and [memory](Vm::copy_memory) are enough for another one to
+//! [go on](Vm::restore) where it was, with the same disks and another console.
+//!
 //! # What it does to its process
 //!
 //! - Threads: one a vCPU, one a device (a drive has one for each queue), one supervisor for each VM. All are
@@ -70,7 +73,8 @@
 //!
 //! x86-64 Linux hosts and guests only; no PCI, graphics or hot plug. Network devices have one queue pair,
 //! and the guest's link stays up when its network is gone. A [paused](Vm::pause) guest's clock stands
-//! still, so its time of day is late afterwards.
+//! still, so its time of day is late afterwards; so is that of one that was [restored](Vm::restore), on a processor
+//! with the same features. A guest that runs guests of its own has no state.
 
 mod balloon;
 mod block;
@@ -92,6 +96,7 @@ mod net;
 mod rate;
 mod rng;
 mod seccomp;
+pub mod state;
 mod thread;
 mod vcpu;
 mod virtio;
@@ -118,6 +123,7 @@ pub use net::{
 };
 pub use rate::{RateLimit, RateLimitError, RateLimiter, RateLimits};
 pub use seccomp::{HostCalls, Seccomp};
+pub use state::{SaveError, StateError, VmState};
 pub use thread::kick_signal;
 pub use vm::{Exit, Vm, VmHandle};
 pub use vsock::{HOST_CID, VsockHost, VsockListener, VsockStream};

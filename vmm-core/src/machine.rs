@@ -9,9 +9,11 @@ mod serial;
 mod watchdog;
 
 pub(crate) use marks::BootTime;
+pub use marks::MarksState;
 pub(crate) use power_button::PowerButton;
-pub use serial::ConsoleInput;
 pub(crate) use serial::SerialPort;
+pub use serial::{ConsoleInput, SerialState};
+pub use watchdog::WatchdogState;
 pub(crate) use watchdog::{WATCHDOG_PERIOD_MS, WATCHDOG_RUNNING, Watchdog};
 
 use std::sync::Arc;
@@ -67,6 +69,19 @@ impl Machine {
 
     pub(crate) fn transports(&self) -> &[MmioTransport] {
         &self.transports
+    }
+
+    /// What the guest has told by its marks.
+    pub(crate) fn save_marks(&self) -> MarksState {
+        self.marks.save()
+    }
+
+    /// Takes over the state of marks and watchdog, which was checked.
+    pub(crate) fn take_over(&self, marks: &MarksState, watchdog: Option<&WatchdogState>) {
+        self.marks.take_over(marks);
+        if let (Some(watchdog), Some(saved)) = (&self.watchdog, watchdog) {
+            watchdog.take_over(saved, Instant::now());
+        }
     }
 
     pub(crate) fn watchdog(&self) -> Option<&Watchdog> {

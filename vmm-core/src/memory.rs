@@ -8,6 +8,7 @@
     reason = "mapping a file over memory has no safe interface"
 )]
 
+mod copy;
 mod give_back;
 mod mapping;
 mod pages;
@@ -16,8 +17,11 @@ use std::fs::File;
 use std::io::{self, Seek};
 use std::os::fd::AsRawFd;
 
-use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestRegionCollection};
+use vm_memory::{
+    Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion, GuestRegionCollection,
+};
 
+pub(crate) use copy::{copy_in, copy_out};
 pub(crate) use give_back::give_back;
 use mapping::Region;
 pub use pages::Pages;
@@ -74,6 +78,12 @@ pub(crate) fn map_ranges(ranges: &[(u64, u64)], pages: Pages) -> io::Result<Memo
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn map(mib: u32) -> Result<Memory, StartError> {
     map_pages(mib, Pages::Default)
+}
+
+/// The size of `memory`, in MiB.
+pub(crate) fn mib(memory: &Memory) -> u32 {
+    let bytes: u64 = memory.iter().map(GuestMemoryRegion::len).sum();
+    u32::try_from(bytes >> 20).unwrap_or(u32::MAX)
 }
 
 /// Copies the first `length` bytes of `file` to `address`.

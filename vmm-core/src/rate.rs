@@ -5,6 +5,7 @@
 
 mod bucket;
 mod gate;
+mod state;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -14,6 +15,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use bucket::Buckets;
 pub(crate) use gate::RateGate;
+pub use state::{BucketState, LimiterState};
 
 /// How much may pass: a token bucket that fills at a steady rate up to its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

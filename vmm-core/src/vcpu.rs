@@ -5,13 +5,16 @@ mod cpuid;
 mod gate;
 mod registers;
 mod run;
+mod state;
 
 pub(crate) use counters::ExitCounters;
 pub(crate) use cpuid::CpuidTemplate;
 pub(crate) use gate::Gate;
-pub(crate) use run::{RunContext, Stop, run};
+pub(crate) use run::{RunContext, SharedVcpu, Stop, Vcpu, run};
+pub use state::{MsrState, VcpuState};
+pub(crate) use state::{VcpuSaver, restore};
 
-use kvm_ioctls::{VcpuFd, VmFd};
+use kvm_ioctls::VmFd;
 
 use crate::boot::BootEntry;
 use crate::error::StartError;
@@ -23,7 +26,7 @@ pub(crate) fn create(
     entry: &BootEntry,
     id: u8,
     count: u8,
-) -> Result<VcpuFd, StartError> {
+) -> Result<Vcpu, StartError> {
     let failed = |action| {
         move |error: kvm_ioctls::Error| StartError::Kvm {
             action,
@@ -33,12 +36,13 @@ pub(crate) fn create(
     let vcpu = vm
         .create_vcpu(u64::from(id))
         .map_err(failed("create a vCPU"))?;
-    vcpu.set_cpuid2(&cpuid.for_vcpu(id, count))
+    let cpuid = cpuid.for_vcpu(id, count);
+    vcpu.set_cpuid2(&cpuid)
         .map_err(failed("set a vCPU's features"))?;
     registers::set_msrs(&vcpu).map_err(failed("set a vCPU's model-specific registers"))?;
     if id == 0 {
         registers::set_boot_state(&vcpu, *entry)
             .map_err(failed("set the boot vCPU's registers"))?;
     }
-    Ok(vcpu)
+    Ok(Vcpu::new(vcpu, cpuid))
 }

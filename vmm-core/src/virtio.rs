@@ -10,7 +10,8 @@ mod worker;
 pub(crate) use chain::{Chain, ChainError, Segments};
 pub(crate) use counters::{InterruptCounters, QueueCounters};
 pub(crate) use interrupt::Interrupt;
-pub(crate) use mmio::MmioTransport;
+pub(crate) use mmio::{CheckedRegisters, MmioTransport};
+pub use mmio::{QueueState, TransportState};
 pub(crate) use queue::{QueueError, ServedQueue, Verdict};
 pub(crate) use worker::{Event, PausedWorker, Worker};
 

@@ -5,25 +5,32 @@ mod bare;
 mod build;
 mod control;
 mod devices;
+mod irqchip;
 mod kvm;
 mod outcome;
+mod restore;
+mod save;
 mod supervise;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use bare::BareVm;
 
 use std::fmt;
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use self::control::Control;
+pub use self::irqchip::{InterruptControllersState, IoApicState, PicState};
 use self::outcome::Outcome;
+use self::restore::Restore;
 use crate::balloon::SharedBalloon;
 use crate::config::VmConfig;
 use crate::error::{BalloonError, RunError, StartError};
 use crate::machine::{BootTime, ConsoleInput, PowerButton, SerialPort};
 use crate::metrics::{Meter, Metrics};
+use crate::state::{SaveError, VmState};
 use crate::vsock::{Shared, VsockHost};
 
 /// Why a run ended.
@@ -104,7 +111,53 @@ impl Vm {
     /// # Errors
     /// [`StartError`] if the configuration, the kernel or the host won't do. Nothing is left behind.
     pub fn start(config: VmConfig) -> Result<Self, StartError> {
-        build::start(config)
+        build::start(config, None)
+    }
+
+    /// Builds a VM that goes on from where another one was when its [`state`](Self::state) and
+    /// [memory](Self::copy_memory) were taken. It takes as long as reading the memory.
+    ///
+    /// `config` is the one that the other VM was started with, but for what is no part of the machine: where
+    /// the console prints, who is told of events, and backends, which may be others with the same contents.
+    /// Nothing is booted, so kernel, initrd and command line are not looked at.
+    ///
+    /// The guest does not see that time has passed: KVM's clock and the TSC go on from where they were. What
+    /// depended on the world outside is over: vsock connections are reset, and whatever a network's peers
+    /// made of the silence. Two VMs from one state have the same random numbers in store; have the guest stir
+    /// its own, which the entropy device helps with.
+    ///
+    /// # Errors
+    /// [`StartError`] as for [`start`](Self::start), and [`StartError::State`] if the state is damaged, of
+    /// another machine, or of a processor that this host can't be. Nothing is left behind.
+    pub fn restore(
+        config: VmConfig,
+        state: &VmState,
+        memory: &mut dyn Read,
+    ) -> Result<Self, StartError> {
+        build::start(config, Some(Restore { state, memory }))
+    }
+
+    /// The state of the VM, which must be [paused](Self::pause): all but its memory and the contents of its
+    /// disks.
+    ///
+    /// Requests that a device has taken are finished; those that it has not stay in the guest's memory, and
+    /// are served when the guest goes on, here or elsewhere. Whoever wants both to fit the disks copies these
+    /// in the same pause.
+    ///
+    /// # Errors
+    /// [`SaveError`]; the VM is as it was.
+    pub fn state(&self) -> Result<VmState, SaveError> {
+        save::state(&self.control)
+    }
+
+    /// Writes all of the guest's memory to `target`, lowest address first and without the hole below 4 GiB.
+    /// The VM must be [paused](Self::pause), and stays so meanwhile: calls that would change that, and the
+    /// end of the run, wait for the writer.
+    ///
+    /// # Errors
+    /// [`SaveError`]; the VM is as it was, and `target` may have a part of the memory.
+    pub fn copy_memory(&self, target: &mut dyn Write) -> Result<(), SaveError> {
+        save::copy_memory(&self.control, target)
     }
 
     /// A handle to watch and stop the run with from elsewhere.

@@ -11,6 +11,7 @@ pub(crate) mod fuzzing;
 mod host;
 mod mux;
 mod packet;
+mod state;
 mod stream;
 
 use std::io;
@@ -21,6 +22,7 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 pub(crate) use device::{VsockDevice, info};
 pub use host::{VsockHost, VsockListener};
 use mux::Mux;
+pub use state::VsockState;
 pub use stream::VsockStream;
 
 /// The host's vsock address, which guests connect to.

@@ -1,9 +1,13 @@
 //! Two ports by which a guest tells how it is: that it has booted, and that its kernel crashed.
 
+mod state;
+
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+
+pub use state::MarksState;
 
 use crate::event::{CrashKind, Event, Events};
 use crate::layout::BOOT_MARK_VALUE;

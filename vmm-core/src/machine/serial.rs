@@ -4,8 +4,10 @@
 //! guest's driver takes input, and not before.
 
 mod input;
+mod state;
 
 pub use input::ConsoleInput;
+pub use state::SerialState;
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -3,9 +3,13 @@
 //! Four registers: the count (16 bits: what to count from when written, what is left when read), control
 //! (running or not), kick, and what it counts from (16 bits, to be read). Invariant: there is a deadline if and only if it runs.
 
+mod state;
+
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+pub use state::WatchdogState;
 
 use crate::layout::{
     WATCHDOG_CONTROL_PORT, WATCHDOG_COUNT_PORT, WATCHDOG_KICK_PORT, WATCHDOG_SETTING_PORT,

@@ -1,8 +1,9 @@
-//! What KVM counts itself, from its binary statistics (Linux' `Documentation/virt/kvm/api.rst`, section 4.133).
+//! What KVM counts itself, from its binary statistics (Linux' `Documentation/virt/kvm/api.rst`, section
+//! 4.133).
 //!
 //! The file begins with a header of six u32: flags, size of names, number of descriptors, and the offsets of
-//! id, descriptors and data. A descriptor is flags u32, exponent i16, number of values u16, offset of the values
-//! in the data u32, bucket size u32, and the name. Values are u64.
+//! id, descriptors and data. A descriptor is flags u32, exponent i16, number of values u16, offset of the
+//! values in the data u32, bucket size u32, and the name. Values are u64.
 
 #![expect(unsafe_code, reason = "kvm-ioctls has no call for KVM's statistics")]
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{RateLimit, RateLimits};
+use super::{BucketState, LimiterState, RateLimit, RateLimits};
 
 /// Levels are counted in billionths of a token, so that a rate a second is a whole number a nanosecond.
 const TOKEN: i128 = 1_000_000_000;
@@ -54,6 +54,34 @@ impl Buckets {
             }
         }
         Ok(())
+    }
+}
+
+impl Buckets {
+    pub(super) fn save(&mut self, now: Instant) -> LimiterState {
+        let save = |bucket: &mut Option<Bucket>| {
+            let bucket = bucket.as_mut()?;
+            bucket.fill(now);
+            let level = i64::try_from(bucket.level.div_euclid(TOKEN)).unwrap_or(i64::MAX);
+            Some(BucketState { level })
+        };
+        LimiterState {
+            bytes: save(&mut self.bytes),
+            operations: save(&mut self.operations),
+        }
+    }
+
+    /// Takes out what a bucket has more than the one in `saved`.
+    pub(super) fn lower(&mut self, saved: &LimiterState, now: Instant) {
+        for (bucket, saved) in [
+            (&mut self.bytes, saved.bytes),
+            (&mut self.operations, saved.operations),
+        ] {
+            if let (Some(bucket), Some(saved)) = (bucket, saved) {
+                bucket.fill(now);
+                bucket.level = bucket.level.min(i128::from(saved.level) * TOKEN);
+            }
+        }
     }
 }
 

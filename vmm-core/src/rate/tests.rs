@@ -214,3 +214,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_state_takes_along_what_is_owed_and_gives_nothing() {
+    let first = limiter(limit(1000, 100), limit(1000, 50));
+    first.take(Instant::now(), 10, 100_000).unwrap();
+    let saved = first.save();
+    saved.check().unwrap();
+    assert!(saved.bytes.unwrap().level < -90_000, "{saved:?}");
+    let second = limiter(limit(1000, 100), limit(1000, 5));
+    second.take_over(&saved);
+    assert!(second.take(Instant::now(), 1, 1).is_err());
+    assert!(second.take(Instant::now(), 1, 0).is_ok());
+    // A burst of 5 did not become one of 40.
+    assert!(second.save().operations.unwrap().level < 5);
+    let free = RateLimiter::default();
+    free.take_over(&saved);
+    assert_eq!(free.take(Instant::now(), 1, u64::MAX), Ok(()));
+    let mut absurd = saved;
+    absurd.bytes.as_mut().unwrap().level = i64::MIN;
+    assert!(absurd.check().is_err());
+}

@@ -22,7 +22,7 @@ struct State {
 impl Gate {
     /// Passes, after a wait if the gate is closed; returns whether there was one.
     pub(super) fn pass(&self) -> bool {
-        if !self.closed.load(Ordering::SeqCst) {
+        if !self.is_closed() {
             return false;
         }
         let mut state = self.lock();
@@ -34,6 +34,10 @@ impl Gate {
             .unwrap_or_else(PoisonError::into_inner);
         state.waiting -= 1;
         true
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
     }
 
     pub(crate) fn close(&self) {

@@ -1,9 +1,10 @@
 //! What a vCPU's thread does.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use kvm_bindings::CpuId;
 use kvm_ioctls::{VcpuExit, VcpuFd};
 
 use super::{ExitCounters, Gate};
@@ -32,65 +33,126 @@ pub(crate) enum Stop {
     Failed(RunError),
 }
 
+/// A vCPU that its thread has while it runs, and whoever has paused the VM meanwhile.
+pub(crate) type SharedVcpu = Arc<Mutex<Vcpu>>;
+
+/// A vCPU.
+#[derive(Debug)]
+pub(crate) struct Vcpu {
+    pub(crate) fd: VcpuFd,
+    /// What its CPUID instruction answers, as KVM was told; some kinds of KVM don't say.
+    pub(crate) cpuid: CpuId,
+    /// Whether it is at the end of an instruction: what left guest mode in the middle of one has been
+    /// answered, and KVM has seen the answer.
+    pub(crate) is_settled: bool,
+}
+
+impl Vcpu {
+    pub(super) fn new(fd: VcpuFd, cpuid: CpuId) -> Self {
+        Self {
+            fd,
+            cpuid,
+            is_settled: true,
+        }
+    }
+}
+
 /// Runs the vCPU until something ends the run.
-pub(crate) fn run(mut vcpu: VcpuFd, context: &RunContext) -> Stop {
+pub(crate) fn run(vcpu: &Mutex<Vcpu>, context: &RunContext) -> Stop {
     while !context.stopping.load(Ordering::SeqCst) {
-        if context.gate.pass() {
+        let has_waited = context.gate.pass();
+        let mut vcpu = vcpu.lock().unwrap_or_else(PoisonError::into_inner);
+        if has_waited {
             // So that the guest does not take the pause for a processor that hangs. It fails where the
             // guest has no use for KVM's clock.
-            let _has_no_such_clock = vcpu.kvmclock_ctrl();
-            continue;
+            let _has_no_such_clock = vcpu.fd.kvmclock_ctrl();
         }
-        if let Some(stop) = step(&mut vcpu, context) {
+        if let Some(stop) = run_to_gate(&mut vcpu, context) {
             return stop;
         }
     }
     Stop::Asked
 }
 
+/// Runs the vCPU until it should wait at the gate, or the run is over.
+fn run_to_gate(vcpu: &mut Vcpu, context: &RunContext) -> Option<Stop> {
+    vcpu.is_settled = false;
+    let is_stopping = || context.stopping.load(Ordering::SeqCst);
+    while !is_stopping() && !context.gate.is_closed() {
+        if let Step::End(stop) = step(&mut vcpu.fd, context) {
+            return Some(stop);
+        }
+    }
+    // What the guest reads, KVM gives it when it is entered again, which it is without running any more.
+    vcpu.fd.set_kvm_immediate_exit(1);
+    let mut end = None;
+    while !is_stopping() && !vcpu.is_settled && end.is_none() {
+        match step(&mut vcpu.fd, context) {
+            Step::Interrupted => vcpu.is_settled = true,
+            Step::Done => {}
+            Step::End(stop) => end = Some(stop),
+        }
+    }
+    vcpu.fd.set_kvm_immediate_exit(0);
+    end
+}
+
+/// What became of an exit.
+enum Step {
+    /// It was handled; the instruction may not be through.
+    Done,
+    /// There was nothing to handle.
+    Interrupted,
+    End(Stop),
+}
+
+impl From<Option<PowerEvent>> for Step {
+    fn from(event: Option<PowerEvent>) -> Self {
+        event.map_or(Self::Done, |event| Self::End(Stop::Power(event)))
+    }
+}
+
 /// Runs the vCPU until it leaves guest mode, and handles the reason.
-fn step(vcpu: &mut VcpuFd, context: &RunContext) -> Option<Stop> {
+fn step(vcpu: &mut VcpuFd, context: &RunContext) -> Step {
     let machine = &context.machine;
     let exit = vcpu.run();
     context.exits.count(&exit);
     let reason = match exit {
-        Ok(VcpuExit::IoOut(port, data)) => {
-            return machine.port_out(port, data).map(Stop::Power);
-        }
+        Ok(VcpuExit::IoOut(port, data)) => return machine.port_out(port, data).into(),
         Ok(VcpuExit::IoIn(port, data)) => {
             machine.port_in(port, data);
-            return None;
+            return Step::Done;
         }
         Ok(VcpuExit::MmioRead(address, data)) => {
             machine.mmio_read(address, data);
-            return None;
+            return Step::Done;
         }
         Ok(VcpuExit::MmioWrite(address, data)) => {
             machine.mmio_write(address, data);
-            return None;
+            return Step::Done;
         }
-        Ok(VcpuExit::Intr) => return None,
+        Ok(VcpuExit::Intr) => return Step::Interrupted,
         // A triple fault resets a PC, and is how some guests do it (`reboot=t`).
         Ok(VcpuExit::Shutdown) => {
             tracing::debug!(
                 vcpu = context.id,
                 "a guest's triple fault reset its machine"
             );
-            return Some(Stop::Power(PowerEvent::Reset));
+            return Step::End(Stop::Power(PowerEvent::Reset));
         }
         Ok(exit) => format!("{exit:?}"),
         Err(error) => match error.errno() {
             // EAGAIN: the processor waits to be woken by another, and was disturbed.
-            libc::EINTR | libc::EAGAIN => return None,
+            libc::EINTR | libc::EAGAIN => return Step::Interrupted,
             errno => {
-                return Some(Stop::Failed(RunError::Kvm {
+                return Step::End(Stop::Failed(RunError::Kvm {
                     vcpu: context.id,
                     source: io::Error::from_raw_os_error(errno),
                 }));
             }
         },
     };
-    Some(Stop::Failed(RunError::Vcpu {
+    Step::End(Stop::Failed(RunError::Vcpu {
         vcpu: context.id,
         rip: vcpu.get_regs().map_or(0, |regs| regs.rip),
         reason,

@@ -92,6 +92,15 @@ impl Interrupt {
                 .fetch_update(Ordering::SeqCst, Ordering::SeqCst, update);
     }
 
+    /// Becomes the interrupt of a device in that state. If the driver has something to be told, it is told
+    /// again: what was on its way to it may be lost.
+    pub(crate) fn take_over(&self, status: u32, pending: u32) {
+        self.shared.status.store(status, Ordering::SeqCst);
+        if pending != 0 {
+            self.raise(pending);
+        }
+    }
+
     /// The driver has reset the device.
     pub(crate) fn clear(&self) {
         self.shared.pending.store(0, Ordering::SeqCst);

@@ -3,8 +3,10 @@
 //! Invariant: queues belong to the transport until the driver sets DRIVER_OK, then to the worker until the
 //! driver resets the device.
 
+mod state;
+
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use virtio_bindings::bindings::virtio_config::{
     VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FAILED, VIRTIO_CONFIG_S_FEATURES_OK,
@@ -13,6 +15,9 @@ use virtio_bindings::bindings::virtio_config::{
 use virtio_bindings::bindings::virtio_mmio as reg;
 use virtio_bindings::bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
 use virtio_queue::{Queue, QueueT};
+
+pub(crate) use state::CheckedRegisters;
+pub use state::{QueueState, TransportState};
 
 use super::{DeviceInfo, Interrupt, LiveConfig, Worker};
 
@@ -126,10 +131,7 @@ impl MmioTransport {
     }
 
     fn read_register(&self, offset: u32) -> u32 {
-        let mut registers = self
-            .registers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut registers = self.lock();
         match offset {
             reg::VIRTIO_MMIO_MAGIC_VALUE => MAGIC,
             reg::VIRTIO_MMIO_VERSION => VERSION,
@@ -158,10 +160,7 @@ impl MmioTransport {
     }
 
     fn write_register(&self, offset: u32, value: u32) {
-        let mut registers = self
-            .registers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut registers = self.lock();
         match offset {
             reg::VIRTIO_MMIO_DEVICE_FEATURES_SEL => registers.device_features_sel = value,
             reg::VIRTIO_MMIO_DRIVER_FEATURES_SEL => registers.driver_features_sel = value,
@@ -177,6 +176,12 @@ impl MmioTransport {
             }
             _ => {}
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Registers> {
+        self.registers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn accept_features(&self, registers: &mut Registers, value: u32) {

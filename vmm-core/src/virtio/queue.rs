@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use virtio_queue::{DescriptorChain, Error as RingError, Queue, QueueOwnedT, QueueT};
+use virtio_queue::{DescriptorChain, Error as RingError, Queue, QueueOwnedT, QueueState, QueueT};
 use vm_memory::{Address, Bytes, GuestAddress, GuestMemory, Permissions};
 use vmm_sys_util::eventfd::EventFd;
 
@@ -64,6 +64,11 @@ impl ServedQueue {
     /// The same queue, which counts in `counters`.
     pub(super) fn counting_in(self, counters: Arc<QueueCounters>) -> Self {
         Self { counters, ..self }
+    }
+
+    /// Where the queue is.
+    pub(super) fn state(&self) -> QueueState {
+        self.queue.state()
     }
 
     /// Whether the queue's rings lie in memory. A queue that the driver left out is fine.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
-use virtio_queue::Queue;
+use virtio_queue::{Queue, QueueState};
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
@@ -41,7 +41,8 @@ enum Command {
         done: SyncSender<()>,
     },
     Pause {
-        done: SyncSender<()>,
+        /// Where the queues are; nothing if the device is idle, or its queues were wrecked.
+        done: SyncSender<Vec<QueueState>>,
         resume: Receiver<()>,
     },
     Stop,
@@ -177,7 +178,7 @@ impl Lane {
         let (done, wait) = sync_channel(1);
         let (go_on, resume) = channel();
         self.send(Command::Pause { done, resume });
-        PausingLane::new(wait, go_on)
+        PausingLane::new(wait, go_on, self.queues)
     }
 
     fn reset(&self) -> Receiver<()> {
@@ -285,7 +286,8 @@ impl Body {
                     let _nobody_waits = done.send(());
                 }
                 Command::Pause { done, resume } => {
-                    let _nobody_waits = done.send(());
+                    let queues = self.queues.iter().map(ServedQueue::state).collect();
+                    let _nobody_waits = done.send(queues);
                     // Nothing is ever sent: the other end is dropped.
                     let _dropped = resume.recv();
                 }

@@ -3,13 +3,12 @@
 use std::ffi::CStr;
 use std::io;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Instant;
 
-use kvm_ioctls::VcpuFd;
-
-use super::control::Control;
-use super::devices::{devices, power_button, serial_line, start_devices};
+use super::control::{self, Control, Running};
+use super::devices::{Started, devices, power_button, serial_line, start_devices};
+use super::restore::Restore;
 use super::supervise::Parts;
 use super::{Outcome, Vm, kvm};
 use crate::balloon::SharedBalloon;
@@ -22,13 +21,16 @@ use crate::memory;
 use crate::metrics::{KvmStats, Meter, VcpuMeter};
 use crate::seccomp::Filters;
 use crate::thread::{NewThread, spawn};
-use crate::vcpu::{self, CpuidTemplate, RunContext, Stop};
+use crate::vcpu::{self, CpuidTemplate, RunContext, Stop, Vcpu};
 use crate::vsock::Shared;
 
 const KVM_DEVICE: &CStr = c"/dev/kvm";
 
-/// Builds the VM of `config` and lets it run.
-pub(super) fn start(mut config: VmConfig) -> Result<Vm, StartError> {
+/// Builds the VM of `config` and lets it run, from a state if there is one.
+pub(super) fn start(
+    mut config: VmConfig,
+    mut restore: Option<Restore<'_>>,
+) -> Result<Vm, StartError> {
     let started = Instant::now();
     config.check()?;
     let kvm = kvm::open(KVM_DEVICE)?;
@@ -53,12 +55,26 @@ pub(super) fn start(mut config: VmConfig) -> Result<Vm, StartError> {
         balloon.as_ref(),
         &events,
     )?;
-    let entry = boot::load(&config, &memory, devices.len())?;
-    let vcpus = (0..config.vcpus)
-        .map(|id| vcpu::create(&vm, &cpuid, &entry, id, config.vcpus))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut checked = Vec::new();
+    let vcpus = match &mut restore {
+        Some(restore) => {
+            checked = restore.check(&config, &devices)?;
+            restore.fill(&vm, &memory, &cpuid)?
+        }
+        None => {
+            let entry = boot::load(&config, &memory, devices.len())?;
+            (0..config.vcpus)
+                .map(|id| vcpu::create(&vm, &cpuid, &entry, id, config.vcpus))
+                .collect::<Result<Vec<_>, _>>()?
+        }
+    };
 
-    let serial = SerialPort::new(config.console, serial_line(&vm)?);
+    let line = serial_line(&vm)?;
+    let serial = match &restore {
+        Some(restore) => SerialPort::restored(config.console, line, &restore.state.serial)
+            .map_err(host("raise the serial port's interrupt"))?,
+        None => SerialPort::new(config.console, line),
+    };
     let power_button = power_button(&vm)?;
     let boot_time = BootTime::default();
     let watchdog = config.watchdog.then(|| {
@@ -67,42 +83,45 @@ pub(super) fn start(mut config: VmConfig) -> Result<Vm, StartError> {
     });
     let vcpu_meters = vcpus
         .iter()
-        .map(|vcpu| VcpuMeter::new(KvmStats::of_vcpu(vcpu)))
+        .map(|vcpu| VcpuMeter::new(KvmStats::of_vcpu(&vcpu.fd)))
         .collect();
     // From here on threads exist, and an error has to take apart what there is.
-    let (mut workers, mut meters) = (Vec::new(), Vec::new());
     let filters = Filters::new(config.seccomp);
-    let transports = start_devices(
-        &vm,
-        &memory,
-        &outcome,
-        devices,
-        &filters,
-        &mut workers,
-        &mut meters,
-    );
-    let (transports, failed) = match transports {
-        Ok(transports) => (transports, None),
-        Err((transports, error)) => (transports, Some(error)),
-    };
+    let mut served = Started::default();
+    let failed = start_devices(&vm, &memory, &outcome, devices, &filters, &mut served).err();
     let machine = Arc::new(Machine::new(
         Arc::clone(&serial),
-        transports,
+        served.transports,
         watchdog,
         started,
         boot_time.clone(),
         events.clone(),
     ));
+    if let (Some(restore), None) = (&restore, &failed) {
+        restore.go_on(&machine, &served.sources, checked);
+    }
+    let running = Running {
+        machine: Arc::clone(&machine),
+        serial: Arc::clone(&serial),
+        memory: memory.clone(),
+        msr_indices: kvm
+            .get_msr_index_list()
+            .map(|list| list.as_slice().to_vec()),
+        sources: served.sources,
+        vm,
+        vcpus: Vec::new(),
+        paused: None,
+    };
     let parts = Parts {
         outcome,
-        control: Control::new(stopping, Arc::clone(&machine), vm),
+        control: Control::new(stopping, running),
         machine,
         serial,
         power_button,
         events,
         vsock,
-        workers,
-        meter: Arc::new(Meter::new(started, vcpu_meters, meters)),
+        workers: served.threads,
+        meter: Arc::new(Meter::new(started, vcpu_meters, served.meters)),
         memory,
     };
     // The guest begins when nothing can fail any more.
@@ -161,7 +180,7 @@ fn supervise(
     }
 }
 
-fn start_vcpus(parts: &Parts, vcpus: Vec<VcpuFd>, filters: &Filters) -> Result<(), StartError> {
+fn start_vcpus(parts: &Parts, vcpus: Vec<Vcpu>, filters: &Filters) -> Result<(), StartError> {
     for ((id, vcpu), meter) in (0..).zip(vcpus).zip(parts.meter.vcpus()) {
         let context = RunContext {
             id,
@@ -173,6 +192,8 @@ fn start_vcpus(parts: &Parts, vcpus: Vec<VcpuFd>, filters: &Filters) -> Result<(
         };
         let outcome = Arc::clone(&parts.outcome);
         let events = parts.events.clone();
+        let vcpu = Arc::new(Mutex::new(vcpu));
+        let shared = Arc::clone(&vcpu);
         let new = filters.vcpu(format!("vm-vcpu{id}"));
         let guard_name = new.name.clone();
         let thread = spawn(new, move || {
@@ -180,14 +201,14 @@ fn start_vcpus(parts: &Parts, vcpus: Vec<VcpuFd>, filters: &Filters) -> Result<(
                 outcome,
                 unwound: Some(guard_name),
             };
-            let stop = vcpu::run(vcpu, &context);
+            let stop = vcpu::run(&vcpu, &context);
             if let Some(event) = guard.outcome.end_for(stop) {
                 events.tell(event);
             }
             guard.unwound = None;
         })
         .map_err(host("start a vCPU's thread"))?;
-        parts.control.add(thread);
+        parts.control.add(control::Vcpu { thread, shared });
     }
     Ok(())
 }

@@ -18,9 +18,12 @@ use std::time::{Duration, Instant};
 use kvm_bindings::kvm_clock_data;
 use kvm_ioctls::VmFd;
 
-use crate::machine::Machine;
+use super::devices::Source;
+use crate::machine::{Machine, SerialPort};
+use crate::memory::Memory;
+use crate::state::SaveError;
 use crate::thread::kick;
-use crate::vcpu::Gate;
+use crate::vcpu::{Gate, SharedVcpu};
 use crate::virtio::PausedWorker;
 
 /// How long to wait before a vCPU that is still in guest mode is kicked again.
@@ -38,33 +41,51 @@ pub(super) struct Control {
 /// What is there while the VM runs.
 pub(super) struct Running {
     pub(super) machine: Arc<Machine>,
+    pub(super) serial: Arc<SerialPort>,
+    pub(super) memory: Memory,
+    /// The model-specific registers that vCPUs of this host have, if KVM could tell.
+    pub(super) msr_indices: Result<Vec<u32>, kvm_ioctls::Error>,
+    /// What devices consist of besides their transports, in the same order.
+    pub(super) sources: Vec<Source>,
     pub(super) vm: VmFd,
-    pub(super) vcpus: Vec<JoinHandle<()>>,
-    paused: Option<Paused>,
+    pub(super) vcpus: Vec<Vcpu>,
+    pub(super) paused: Option<Paused>,
+}
+
+/// A vCPU and the thread that runs it.
+pub(super) struct Vcpu {
+    pub(super) thread: JoinHandle<()>,
+    pub(super) shared: SharedVcpu,
 }
 
 /// What it takes to go on.
-struct Paused {
-    workers: Vec<PausedWorker>,
-    clock: Option<kvm_clock_data>,
+pub(super) struct Paused {
+    pub(super) workers: Vec<PausedWorker>,
+    pub(super) clock: Option<kvm_clock_data>,
 }
 
 impl Control {
-    pub(super) fn new(stopping: Arc<AtomicBool>, machine: Arc<Machine>, vm: VmFd) -> Arc<Self> {
+    pub(super) fn new(stopping: Arc<AtomicBool>, running: Running) -> Arc<Self> {
         Arc::new(Self {
             stopping,
             gate: Arc::default(),
-            running: Mutex::new(Some(Running {
-                machine,
-                vm,
-                vcpus: Vec::new(),
-                paused: None,
-            })),
+            running: Mutex::new(Some(running)),
         })
     }
 
-    /// Takes note of a vCPU's thread.
-    pub(super) fn add(&self, vcpu: JoinHandle<()>) {
+    /// Lets `look` see the VM while it is paused, which it stays meanwhile.
+    pub(super) fn while_paused<T>(
+        &self,
+        look: impl FnOnce(&Running, &Paused) -> Result<T, SaveError>,
+    ) -> Result<T, SaveError> {
+        let guard = self.lock();
+        let running = guard.as_ref().ok_or(SaveError::NotPaused)?;
+        let paused = running.paused.as_ref().ok_or(SaveError::NotPaused)?;
+        look(running, paused)
+    }
+
+    /// Takes note of a vCPU and its thread.
+    pub(super) fn add(&self, vcpu: Vcpu) {
         if let Some(running) = self.lock().as_mut() {
             running.vcpus.push(vcpu);
         }
@@ -148,9 +169,10 @@ impl Control {
     }
 
     /// Waits until no vCPU is in guest mode; `false` if the run ends instead.
-    fn wait_for_vcpus(&self, vcpus: &[JoinHandle<()>]) -> bool {
+    fn wait_for_vcpus(&self, vcpus: &[Vcpu]) -> bool {
         while !self.stopping.load(Ordering::SeqCst) {
-            let alive = || vcpus.iter().filter(|thread| !thread.is_finished());
+            let threads = || vcpus.iter().map(|vcpu| &vcpu.thread);
+            let alive = || threads().filter(|thread| !thread.is_finished());
             let count = alive().count();
             if self.gate.waiting(0, Duration::ZERO) >= count {
                 return true;

@@ -13,7 +13,7 @@ use super::build::host;
 use super::kvm::kvm_error;
 use super::{Exit, Outcome};
 use crate::balloon::{self, BalloonDevice, SharedBalloon};
-use crate::block::{self, Block, DiskCounters, ErrorReports};
+use crate::block::{self, Block, BlockState, DiskCounters, ErrorReports};
 use crate::config::VmConfig;
 use crate::error::{RunError, StartError};
 use crate::event::Events;
@@ -23,11 +23,12 @@ use crate::layout::{
 use crate::machine::PowerButton;
 use crate::memory::Memory;
 use crate::metrics::DeviceMeter;
-use crate::net::{self, NetDevice};
+use crate::net::{self, NetDevice, NetState};
+use crate::rate::RateLimiter;
 use crate::rng;
 use crate::seccomp::{Filters, HostCalls};
 use crate::virtio::{DeviceInfo, Handler, Interrupt, LiveConfig, MmioTransport, Worker};
-use crate::vsock::{self, Shared, VsockDevice};
+use crate::vsock::{self, Shared, VsockDevice, VsockState};
 
 /// A device that has not been started.
 pub(super) struct Device {
@@ -36,6 +37,43 @@ pub(super) struct Device {
     handler: Handlers,
     counters: Option<Arc<DiskCounters>>,
     calls: HostCalls,
+    source: Source,
+}
+
+/// What a device is made of besides its transport: what its state comes from.
+#[derive(Clone)]
+pub(super) enum Source {
+    Block {
+        /// But for what its limits have left.
+        state: BlockState,
+        limiter: RateLimiter,
+    },
+    Net {
+        /// But for what its limits have left.
+        state: NetState,
+        receive_limiter: RateLimiter,
+        transmit_limiter: RateLimiter,
+    },
+    Vsock {
+        state: VsockState,
+        shared: Arc<Shared>,
+    },
+    Balloon(SharedBalloon),
+    Entropy,
+}
+
+impl Device {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    pub(super) fn source(&self) -> &Source {
+        &self.source
+    }
 }
 
 /// What serves a device's queues.
@@ -83,6 +121,10 @@ pub(super) fn devices(
                 .map_err(host("make the descriptors of a drive's limits"))?,
             counters: Some(counters),
             calls: drive.backend.host_calls(),
+            source: Source::Block {
+                state: BlockState::of(drive),
+                limiter: drive.limiter.clone(),
+            },
         });
     }
     for (index, net) in config.nets.drain(..).enumerate() {
@@ -90,6 +132,11 @@ pub(super) fn devices(
             name: format!("vm-net{index}"),
             info: net::info(&net, index),
             calls: net.backend.host_calls(),
+            source: Source::Net {
+                state: NetState::of(&net, index),
+                receive_limiter: net.receive_limiter.clone(),
+                transmit_limiter: net.transmit_limiter.clone(),
+            },
             handler: NetDevice::new(net)
                 .map(|device| Handlers::ForAll(Box::new(device)))
                 .map_err(|source| net_error(index, source))?,
@@ -103,6 +150,10 @@ pub(super) fn devices(
             handler: Handlers::ForAll(Box::new(VsockDevice::new(Arc::clone(shared)))),
             counters: None,
             calls: HostCalls::Descriptors,
+            source: Source::Vsock {
+                state: VsockState::new(cid),
+                shared: Arc::clone(shared),
+            },
         });
     }
     if let Some(balloon) = balloon {
@@ -112,6 +163,7 @@ pub(super) fn devices(
             handler: Handlers::ForAll(Box::new(BalloonDevice::new(Arc::clone(balloon)))),
             counters: None,
             calls: HostCalls::Descriptors,
+            source: Source::Balloon(Arc::clone(balloon)),
         });
     }
     devices.push(Device {
@@ -120,6 +172,7 @@ pub(super) fn devices(
         handler: Handlers::ForAll(Box::new(rng::Entropy)),
         counters: None,
         calls: HostCalls::Descriptors,
+        source: Source::Entropy,
     });
     Ok(devices)
 }
@@ -133,39 +186,44 @@ fn net_error(index: usize, source: io::Error) -> StartError {
     }
 }
 
-/// Starts each device's thread and wires it to the guest. On an error, the devices that were started.
+/// The devices that have been started.
+#[derive(Default)]
+pub(super) struct Started {
+    pub(super) transports: Vec<MmioTransport>,
+    pub(super) threads: Vec<JoinHandle<()>>,
+    pub(super) meters: Vec<DeviceMeter>,
+    pub(super) sources: Vec<Source>,
+}
+
+/// Starts each device's threads and wires it to the guest. After an error `started` has what needs to be stopped.
 pub(super) fn start_devices(
     vm: &VmFd,
     memory: &Memory,
     outcome: &Arc<Outcome>,
     devices: Vec<Device>,
     filters: &Filters,
-    threads: &mut Vec<JoinHandle<()>>,
-    meters: &mut Vec<DeviceMeter>,
-) -> Result<Vec<MmioTransport>, (Vec<MmioTransport>, StartError)> {
-    let mut transports = Vec::new();
+    started: &mut Started,
+) -> Result<(), StartError> {
     for (device, gsi) in devices.into_iter().zip(VIRTIO_FIRST_GSI..) {
-        let base = VIRTIO_MMIO + transports.len() as u64 * VIRTIO_MMIO_STRIDE;
+        let base = VIRTIO_MMIO + started.transports.len() as u64 * VIRTIO_MMIO_STRIDE;
         let (name, disk) = (device.name.clone(), device.counters.clone());
-        let (transport, started) = match start_device(memory, outcome, device, filters, threads) {
-            Ok(started) => started,
-            Err(source) => return Err((transports, host("make a device's descriptors")(source))),
-        };
-        let wired = started
+        started.sources.push(device.source.clone());
+        let threads = &mut started.threads;
+        let (transport, spawned) = start_device(memory, outcome, device, filters, threads)
+            .map_err(host("make a device's descriptors"))?;
+        let wired = spawned
             .map_err(host("start a device's thread"))
             .and_then(|()| wire(vm, &transport, base, gsi));
-        meters.push(DeviceMeter {
+        started.meters.push(DeviceMeter {
             name,
             queues: transport.worker().counters().to_vec(),
             interrupts: Arc::clone(transport.interrupt().counters()),
             disk,
         });
-        transports.push(transport);
-        if let Err(error) = wired {
-            return Err((transports, error));
-        }
+        started.transports.push(transport);
+        wired?;
     }
-    Ok(transports)
+    Ok(())
 }
 
 /// Makes a device's register window and starts its threads; if one of them does not start, the others need to

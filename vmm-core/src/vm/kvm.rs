@@ -18,7 +18,7 @@ use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion};
 use super::build::host;
 use crate::error::StartError;
 use crate::layout::{KVM_IDENTITY_MAP, KVM_TSS};
-use crate::memory::Memory;
+use crate::memory::{self, Memory};
 
 /// How often a VM is asked for while signals interrupt that.
 const CREATE_ATTEMPTS: u32 = 10;
@@ -59,7 +59,7 @@ pub(super) fn create_vm(kvm: &Kvm, memory: &Memory) -> Result<VmFd, StartError> 
         // SAFETY: the mapping belongs to `memory`, a clone of which every thread that runs a vCPU keeps,
         // so it is there for as long as a guest can reach it; Rust code uses it only as volatile memory.
         unsafe { vm.set_user_memory_region(region) }.map_err(|error| StartError::MapMemory {
-            asked_mib: total_mib(memory),
+            asked_mib: memory::mib(memory),
             source: error.into(),
         })?;
     }
@@ -102,11 +102,6 @@ fn create_empty_vm(kvm: &Kvm) -> Result<VmFd, kvm_ioctls::Error> {
         }
     }
     kvm.create_vm()
-}
-
-fn total_mib(memory: &Memory) -> u32 {
-    let bytes: u64 = memory.iter().map(GuestMemoryRegion::len).sum();
-    u32::try_from(bytes >> 20).unwrap_or(u32::MAX)
 }
 
 /// The error of a request to KVM.

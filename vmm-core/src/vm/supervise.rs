@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use super::control::{Control, KICK_INTERVAL};
+use super::control::{Control, KICK_INTERVAL, Vcpu};
 use super::{Exit, Outcome};
 use crate::event::{Event, Events};
 use crate::machine::{Machine, PowerButton, SerialPort};
@@ -79,7 +79,8 @@ impl Parts {
     }
 }
 
-fn end_vcpus(vcpus: Vec<JoinHandle<()>>) {
+fn end_vcpus(vcpus: Vec<Vcpu>) {
+    let vcpus: Vec<_> = vcpus.into_iter().map(|vcpu| vcpu.thread).collect();
     while vcpus.iter().any(|thread| !thread.is_finished()) {
         vcpus
             .iter()

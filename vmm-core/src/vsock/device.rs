@@ -12,10 +12,13 @@ use crate::virtio::{
 };
 
 const DEVICE_ID: u32 = 19;
-/// Receive, transmit and event queue. Nothing is ever sent on the last.
+/// Receive, transmit and event queue.
 const QUEUE_SIZES: &[u16] = &[256, 256, 8];
 /// The most data in a packet, either way; Linux sends no more.
 const MAX_DATA_BYTES: usize = 64 << 10;
+
+/// `VIRTIO_VSOCK_EVENT_TRANSPORT_RESET`, the only event that there is.
+const TRANSPORT_RESET: [u8; 4] = 0u32.to_le_bytes();
 
 /// What the driver sees: the guest's CID.
 pub(crate) fn info(guest_cid: u32) -> DeviceInfo {
@@ -65,6 +68,21 @@ impl VsockDevice {
         Ok(())
     }
 
+    /// Tells the driver in a buffer of its own that all its connections are gone, if it has still to be told.
+    fn tell_of_reset(&self, memory: &Memory, chain: &Chain) -> Verdict {
+        let room = TRANSPORT_RESET.len() as u64;
+        if chain.writable.len() < room {
+            return Verdict::Used(0);
+        }
+        if !self.shared.lock().take_transport_reset() {
+            return Verdict::Later;
+        }
+        match chain.writable.write(memory, 0, &TRANSPORT_RESET) {
+            Ok(()) => Verdict::Used(4),
+            Err(_) => Verdict::Used(0),
+        }
+    }
+
     /// Puts the next packet into a buffer of the driver's.
     fn fill(&mut self, memory: &Memory, chain: &Chain) -> Verdict {
         // A buffer without room for data would hold up a stream of bytes for ever; the driver keeps it.
@@ -107,9 +125,12 @@ impl Handler for VsockDevice {
         if let Event::Source(_) = event {
             let _count = self.shared.wake.read();
         }
-        let [receive, transmit, _] = queues else {
+        let [receive, transmit, events] = queues else {
             return Ok(());
         };
+        if self.shared.lock().owes_transport_reset() {
+            events.drain(|memory, chain| self.tell_of_reset(memory, chain))?;
+        }
         transmit.drain(|memory, chain| {
             if let Err(error) = self.transmit(memory, chain) {
                 tracing::debug!(%error, "dropped a vsock packet");

@@ -44,6 +44,8 @@ pub(super) struct Mux {
     /// Connections that may have a packet for the guest, in turn.
     ready: VecDeque<Id>,
     resets: VecDeque<Header>,
+    /// The guest is still to be told that all its connections are gone.
+    owes_transport_reset: bool,
 }
 
 impl Mux {
@@ -58,6 +60,7 @@ impl Mux {
             listeners: HashMap::new(),
             ready: VecDeque::new(),
             resets: VecDeque::new(),
+            owes_transport_reset: false,
         }
     }
 
@@ -236,10 +239,24 @@ impl Mux {
         })
     }
 
+    pub(super) fn owe_transport_reset(&mut self) {
+        self.owes_transport_reset = true;
+    }
+
+    pub(super) fn owes_transport_reset(&self) -> bool {
+        self.owes_transport_reset
+    }
+
+    /// Whether the guest is to be told now that all its connections are gone.
+    pub(super) fn take_transport_reset(&mut self) -> bool {
+        std::mem::take(&mut self.owes_transport_reset)
+    }
+
     /// The driver has reset the device: it has forgotten all connections. Those that it has not been asked
     /// for yet stay.
     pub(super) fn reset(&mut self) {
         self.resets.clear();
+        self.owes_transport_reset = false;
         let ids: Vec<Id> = self.connections.keys().copied().collect();
         for id in ids {
             if self.connections.get(&id).is_some_and(|c| !c.is_unasked()) {

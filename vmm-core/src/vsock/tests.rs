@@ -521,3 +521,50 @@ fn packets_pass_through_the_queues_however_they_are_cut() {
     let response = Header::from_bytes(&bytes);
     assert_eq!((response.op, response.dst_port), (op::RESPONSE, 4));
 }
+
+#[test]
+fn a_guest_that_goes_on_is_told_once_that_its_connections_are_gone() {
+    let memory = crate::memory::map(16).unwrap();
+    let ring = |at| MockSplitQueue::create(&memory, GuestAddress(at), 8);
+    let (receive, transmit, events) = (ring(0), ring(0x1_0000), ring(0x2_0000));
+    let write = u16::try_from(VRING_DESC_F_WRITE).unwrap();
+    let buffer = |at: u64, length| RawDescriptor::from(Descriptor::new(at, length, write, 0));
+    // One too small, then two that will do.
+    events
+        .add_desc_chains(
+            &[
+                buffer(0x20_0000, 2),
+                buffer(0x20_1000, 4),
+                buffer(0x20_2000, 4),
+            ],
+            0,
+        )
+        .unwrap();
+    for at in [0x20_1000, 0x20_2000] {
+        memory.write_obj(u32::MAX, GuestAddress(at)).unwrap();
+    }
+    let interrupt = Interrupt::new().unwrap();
+    let mut queues = [&receive, &transmit, &events].map(|ring| {
+        ServedQueue::new(
+            ring.create_queue().unwrap(),
+            memory.clone(),
+            interrupt.clone(),
+            Arc::new(EventFd::new(0).unwrap()),
+        )
+    });
+    let shared = Shared::new(3).unwrap();
+    let mut device = VsockDevice::new(Arc::clone(&shared));
+    device.serve(Event::Queue(2), &mut queues).unwrap();
+    assert_eq!(events.used().idx().load(), 0, "there is nothing to tell");
+    shared.owe_transport_reset();
+    device.serve(Event::Queue(2), &mut queues).unwrap();
+    device.serve(Event::Queue(2), &mut queues).unwrap();
+    assert_eq!(events.used().idx().load(), 2);
+    let read = |at| memory.read_obj::<u32>(GuestAddress(at)).unwrap();
+    assert_eq!((read(0x20_1000), read(0x20_2000)), (0, u32::MAX));
+    // A driver that starts anew has no connections to lose.
+    shared.owe_transport_reset();
+    device.reset();
+    device.serve(Event::Queue(2), &mut queues).unwrap();
+    assert_eq!(events.used().idx().load(), 2);
+}

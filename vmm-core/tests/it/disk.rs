@@ -13,7 +13,7 @@ use super::lifecycle::TURN;
 
 const SOON: Duration = Duration::from_secs(20);
 const DISK: usize = 8 * 512;
-const SECTOR: u32 = 2;
+pub(crate) const SECTOR: u32 = 2;
 
 /// A disk in memory whose writes wait at a gate.
 #[derive(Default)]
@@ -47,6 +47,12 @@ impl MemoryDisk {
 
     pub(crate) fn drive_of(disk: &Arc<Self>) -> Drive {
         Drive::new(Arc::clone(disk) as Arc<dyn BlockBackend>)
+    }
+
+    /// The first bytes of a sector.
+    pub(crate) fn sector(&self, sector: u32) -> [u8; 4] {
+        let at = sector as usize * 512;
+        self.bytes.lock().unwrap()[at..at + 4].try_into().unwrap()
     }
 
     fn pass_gate(&self) {
@@ -153,7 +159,7 @@ pub(crate) fn write_sector() -> Vec<u8> {
 }
 
 /// Writes the same sector again, beginning with `more`, as the second request.
-fn write_again() -> Vec<u8> {
+pub(crate) fn write_again() -> Vec<u8> {
     [
         write32(DATA, u32::from_le_bytes(*b"more")),
         write32(AVAILABLE, 2 << 16),
@@ -294,9 +300,7 @@ impl Limited {
     }
 
     fn sector(&self) -> String {
-        let bytes = self.disk.bytes.lock().unwrap();
-        let at = SECTOR as usize * 512;
-        String::from_utf8_lossy(&bytes[at..at + 4]).into_owned()
+        String::from_utf8_lossy(&self.disk.sector(SECTOR)).into_owned()
     }
 
     fn wait_until(&self, what: impl Fn(&Self) -> bool) {

@@ -15,3 +15,4 @@ mod memory;
 mod metrics;
 mod pause;
 mod seccomp;
+mod state;

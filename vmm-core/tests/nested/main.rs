@@ -18,4 +18,5 @@ mod metrics;
 mod network;
 mod pause;
 mod power;
+mod state;
 mod vsock;

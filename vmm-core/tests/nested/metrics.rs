@@ -36,7 +36,8 @@ fn the_figures_of_a_boot_and_of_its_disk_are_plausible() {
         assert!(kvm.halts > 0 && kvm.interrupts > 0, "{vcpu:?}");
     }
     let faults = |v: &vmm_core::VcpuMetrics| v.kvm.unwrap().page_faults;
-    assert!(metrics.vcpus.iter().map(faults).sum::<u64>() > 1000);
+    // Each may bring a huge page.
+    assert!(metrics.vcpus.iter().map(faults).sum::<u64>() > 10);
     let [disk, rng] = metrics.devices.as_slice() else {
         panic!("{:?}", metrics.devices);
     };

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::SerialPort;
 
 /// The most bytes that wait for the guest.
-const BUFFER_BYTES: usize = 4096;
+pub(super) const BUFFER_BYTES: usize = 4096;
 
 /// Bytes that the guest has not taken yet.
 #[derive(Default)]
@@ -29,6 +29,18 @@ struct State {
 }
 
 impl Buffer {
+    /// A buffer in which `bytes` wait, which are no more than [`BUFFER_BYTES`].
+    pub(super) fn with(bytes: &[u8]) -> Self {
+        let buffer = Self::default();
+        buffer.lock().bytes.extend(bytes);
+        buffer
+    }
+
+    /// What waits.
+    pub(super) fn copy(&self) -> Vec<u8> {
+        self.lock().bytes.iter().copied().collect()
+    }
+
     /// Whether bytes wait that nobody has tried to move on.
     pub(super) fn is_fresh(&self) -> bool {
         self.fresh.load(Ordering::SeqCst)

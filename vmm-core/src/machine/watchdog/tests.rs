@@ -123,3 +123,29 @@ fn what_is_set_and_what_is_left_are_told_apart() {
     assert_eq!(read(WATCHDOG_COUNT_PORT), 15);
     assert_eq!(read(WATCHDOG_SETTING_PORT), 20);
 }
+
+#[test]
+fn a_state_has_the_time_that_is_left_however_long_it_lies() {
+    let (first, _) = watchdog();
+    let now = Instant::now();
+    first.write(WATCHDOG_COUNT_PORT, &20u16.to_le_bytes(), now);
+    set(&first, WATCHDOG_CONTROL_PORT, WATCHDOG_RUNNING, now);
+    first.pause(now + ms(500));
+    let state = first.save(now + ms(90_000));
+    assert_eq!((state.count, state.left_ms), (20, Some(1500)));
+    state.check().unwrap();
+    let (second, armed) = watchdog();
+    let later = now + ms(1_000_000);
+    second.take_over(&state, later);
+    assert_eq!(second.deadline(), Some(later + ms(1500)));
+    assert_eq!(armed.load(Ordering::SeqCst), 1);
+    for wrong in [
+        WatchdogState { count: 0, ..state },
+        WatchdogState {
+            left_ms: Some(6_553_501),
+            ..state
+        },
+    ] {
+        assert!(wrong.check().is_err(), "{wrong:?}");
+    }
+}

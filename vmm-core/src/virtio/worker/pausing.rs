@@ -3,6 +3,8 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
+use virtio_queue::QueueState;
+
 /// How often a wait looks whether the run is over.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -13,24 +15,36 @@ pub(crate) struct PausingWorker(Vec<PausingLane>);
 /// One thread of it.
 #[derive(Debug)]
 pub(super) struct PausingLane {
-    wait: Receiver<()>,
+    wait: Receiver<Vec<QueueState>>,
     go_on: Sender<()>,
+    queues: usize,
 }
 
 impl PausingLane {
-    /// A thread that answers to `wait` when it does nothing, until `go_on` is dropped.
-    pub(super) fn new(wait: Receiver<()>, go_on: Sender<()>) -> Self {
-        Self { wait, go_on }
+    /// A thread of so many queues that answers to `wait` when it does nothing, until `go_on` is dropped.
+    pub(super) fn new(wait: Receiver<Vec<QueueState>>, go_on: Sender<()>, queues: usize) -> Self {
+        Self {
+            wait,
+            go_on,
+            queues,
+        }
     }
 
-    fn wait(self, is_over: impl Fn() -> bool) -> Option<Sender<()>> {
-        while let Err(RecvTimeoutError::Timeout) = self.wait.recv_timeout(LOOK_INTERVAL) {
-            if is_over() {
-                return None;
+    fn wait(self, is_over: impl Fn() -> bool) -> Option<PausedLane> {
+        let served = loop {
+            match self.wait.recv_timeout(LOOK_INTERVAL) {
+                Ok(served) => break served,
+                // If the thread is gone, it is as quiet.
+                Err(RecvTimeoutError::Disconnected) => break Vec::new(),
+                Err(RecvTimeoutError::Timeout) if is_over() => return None,
+                Err(RecvTimeoutError::Timeout) => {}
             }
-        }
-        // If the thread is gone, it is as quiet.
-        Some(self.go_on)
+        };
+        let queues = (0..self.queues).map(|index| served.get(index).copied());
+        Some(PausedLane {
+            queues: queues.collect(),
+            _go_on: self.go_on,
+        })
     }
 }
 
@@ -44,13 +58,28 @@ impl PausingWorker {
     /// Waits until the device does nothing; `None` if `is_over` says meanwhile that nobody needs that any more.
     pub(crate) fn wait(self, is_over: impl Fn() -> bool) -> Option<PausedWorker> {
         let lanes = self.0.into_iter();
-        let go_on = lanes.map(|lane| lane.wait(&is_over)).collect::<Option<_>>();
-        go_on.map(|go_on| PausedWorker { _go_on: go_on })
+        let paused = lanes.map(|lane| lane.wait(&is_over)).collect::<Option<_>>();
+        paused.map(|lanes| PausedWorker { lanes })
     }
 }
 
 /// A worker that does nothing until this is dropped.
 #[derive(Debug)]
 pub(crate) struct PausedWorker {
-    _go_on: Vec<Sender<()>>,
+    lanes: Vec<PausedLane>,
+}
+
+#[derive(Debug)]
+struct PausedLane {
+    queues: Vec<Option<QueueState>>,
+    _go_on: Sender<()>,
+}
+
+impl PausedWorker {
+    /// The device's queues where they are; `None` for those that it does not serve.
+    pub(crate) fn queues(&self) -> impl Iterator<Item = Option<QueueState>> {
+        self.lanes
+            .iter()
+            .flat_map(|lane| lane.queues.iter().copied())
+    }
 }

@@ -1,0 +1,56 @@
+//! What limits have left, as plain data.
+
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::RateLimiter;
+use crate::state::{FieldError, check};
+
+/// The most that a bucket can owe: a request passes when there is a token, and is of less than 4 GiB.
+const MAX_DEBT: i64 = 1 << 32;
+
+/// What is left of a limiter's bursts. The limits themselves are the configuration's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LimiterState {
+    /// The limit on bytes, if there is one.
+    pub bytes: Option<BucketState>,
+    /// The limit on operations, if there is one.
+    pub operations: Option<BucketState>,
+}
+
+/// What is left of a burst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct BucketState {
+    /// Bytes, or operations, that may pass at once. Below zero, what the last request took beyond its burst.
+    pub level: i64,
+}
+
+impl LimiterState {
+    pub(crate) fn check(&self) -> Result<(), FieldError> {
+        for bucket in [self.bytes, self.operations].into_iter().flatten() {
+            let is_fine = bucket.level >= -MAX_DEBT;
+            check(
+                "a limit's debt",
+                bucket.level.unsigned_abs(),
+                is_fine,
+                "a request's",
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl RateLimiter {
+    /// What is left now.
+    pub(crate) fn save(&self) -> LimiterState {
+        self.state().buckets.save(Instant::now())
+    }
+
+    /// Has no more left than `saved` had; never more than there is, as others may share the limiter.
+    pub(crate) fn take_over(&self, saved: &LimiterState) {
+        self.state().buckets.lower(saved, Instant::now());
+    }
+}
