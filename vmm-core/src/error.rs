@@ -9,6 +9,7 @@ use crate::config::{
 };
 use crate::kernel::KernelError;
 use crate::net::MIN_MTU;
+use crate::vsock::VsockSocketError;
 
 /// Why [`Vm::start`](crate::Vm::start) failed. Nothing is left behind: no thread, no descriptor, no mapping.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +98,9 @@ pub enum StartError {
         /// The address.
         cid: u32,
     },
+    /// The vsock device has no socket for other processes.
+    #[error(transparent)]
+    VsockSocket(#[from] VsockSocketError),
     /// More drives than there are device slots.
     #[error("{asked} drives asked for: a VM has at most {MAX_DRIVES}")]
     TooManyDrives {

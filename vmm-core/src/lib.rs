@@ -38,6 +38,9 @@
 //! A write to [`BOOT_MARK_PORT`] says that the guest has booted. What happens reaches the embedder as
 //! [`Event`]s, and what it types ([`Vm::console_input`]) the guest's serial port.
 //!
+//! Programs of the host talk to the guest's by vsock: in this process ([`Vm::vsock`]), and from others by Unix
+//! sockets ([`VmConfig::vsock_socket`]).
+//!
 //! Frames of a network device go to a [`NetBackend`]: an interface of the host ([`Tap`]), a process such
 //! as `passt`, which needs no privileges ([`FrameStream`]), or other VMs of this process ([`Switch`]).
 //!
@@ -107,4 +110,6 @@ pub use net::{
 pub use rate::{RateLimit, RateLimitError, RateLimiter, RateLimits};
 pub use thread::kick_signal;
 pub use vm::{Exit, Vm, VmHandle};
-pub use vsock::{HOST_CID, VsockHost, VsockListener, VsockStream};
+pub use vsock::{
+    HOST_CID, MAX_VSOCK_CLIENTS, VsockHost, VsockListener, VsockSocketError, VsockStream,
+};

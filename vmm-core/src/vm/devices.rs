@@ -25,7 +25,7 @@ use crate::memory::Memory;
 use crate::net::{self, NetDevice};
 use crate::rng;
 use crate::virtio::{DeviceInfo, Handler, Interrupt, LiveConfig, MmioTransport, Worker};
-use crate::vsock::{self, Shared, VsockDevice};
+use crate::vsock::{self, Shared, Sockets, VsockDevice};
 
 /// A device that has not been started.
 pub(super) struct Device {
@@ -86,10 +86,15 @@ pub(super) fn devices(
         });
     }
     if let (Some(shared), Some(cid)) = (vsock, config.vsock_cid) {
+        let sockets = config
+            .vsock_socket
+            .as_deref()
+            .map(Sockets::open)
+            .transpose()?;
         devices.push(Device {
             name: "vm-vsock".to_owned(),
             info: vsock::info(cid),
-            handler: Handlers::ForAll(Box::new(VsockDevice::new(Arc::clone(shared)))),
+            handler: Handlers::ForAll(Box::new(VsockDevice::new(Arc::clone(shared), sockets))),
         });
     }
     if let Some(balloon) = balloon {

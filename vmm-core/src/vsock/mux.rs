@@ -5,6 +5,7 @@
 //! names each connection at most once, and none that has been dropped, however seldom the guest takes packets.
 
 mod incoming;
+mod watching;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
@@ -44,6 +45,8 @@ pub(super) struct Mux {
     /// Connections that may have a packet for the guest, in turn.
     ready: VecDeque<Id>,
     resets: VecDeque<Header>,
+    /// Connections whose socket has to be told of something.
+    news: VecDeque<Id>,
 }
 
 impl Mux {
@@ -58,6 +61,7 @@ impl Mux {
             listeners: HashMap::new(),
             ready: VecDeque::new(),
             resets: VecDeque::new(),
+            news: VecDeque::new(),
         }
     }
 
@@ -178,8 +182,9 @@ impl Mux {
         connection.end(cleanly);
         connection.changed.notify_all();
         self.by_ports.remove(&connection.ports);
-        if !connection.owned {
-            self.remove(id);
+        match connection.owned {
+            true => self.tell_socket(id),
+            false => self.remove(id),
         }
     }
 
@@ -224,7 +229,10 @@ impl Mux {
             header = connection.next_packet(room, data);
             match header.map(|header| header.op) {
                 Some(op::RST) => self.finish(id, false),
-                Some(op::RW) => connection.changed.notify_all(),
+                Some(op::RW) => {
+                    connection.changed.notify_all();
+                    self.tell_socket(id);
+                }
                 _ => {}
             }
             self.changed(id);
@@ -292,6 +300,9 @@ impl Mux {
         }
         if connection.queued {
             self.ready.retain(|ready| *ready != id);
+        }
+        if connection.is_news {
+            self.news.retain(|news| *news != id);
         }
     }
 }

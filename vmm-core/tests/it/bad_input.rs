@@ -1,9 +1,10 @@
 //! Mistakes of the embedder's user, and the errors that explain them.
 
 use std::error::Error;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use vmm_core::{BootProtocol, KernelError, StartError, Vm, VmConfig};
+use vmm_core::{BootProtocol, KernelError, StartError, Vm, VmConfig, VsockSocketError};
 
 use super::guest::{Screen, config, elf, file, spin};
 use super::lifecycle::TURN;
@@ -103,4 +104,40 @@ fn machines_that_cannot_be_are_refused() {
     assert!(error.to_string().contains("at least 16 MiB"));
     let error = start(&path, |config| config.command_line = "x".repeat(4096));
     assert!(error.to_string().contains("2047"));
+}
+
+#[test]
+fn a_vsock_socket_that_cannot_be_is_refused_and_leaves_nothing() {
+    let (dir, path) = file(&elf(&[spin()]));
+    let refused = |socket: &Path, cid| {
+        let error = start(&path, |config| {
+            config.vsock_socket = Some(socket.to_owned());
+            config.vsock_cid = cid;
+        });
+        assert!(error.to_string().contains("vsock_socket"), "{error}");
+        match error {
+            StartError::VsockSocket(error) => error,
+            other => panic!("{other}"),
+        }
+    };
+    let socket = dir.path().join("vm.sock");
+    let error = refused(&socket, None);
+    assert!(error.to_string().contains("vsock_cid"), "{error}");
+    let error = refused(&dir.path().join("x".repeat(100)), Some(3));
+    assert!(matches!(error, VsockSocketError::PathLength { .. }));
+    let error = refused(&path, Some(3));
+    assert!(matches!(error, VsockSocketError::NotASocket { .. }));
+
+    let listener = UnixListener::bind(&socket).unwrap();
+    let error = refused(&socket, Some(3));
+    assert!(matches!(error, VsockSocketError::InUse { .. }));
+    drop(listener);
+    // What fails later takes the socket with it, which has replaced the one that nobody listens at any more.
+    assert!(socket.exists());
+    start(&path, |config| {
+        config.vsock_socket = Some(socket.clone());
+        config.vsock_cid = Some(3);
+        config.initrd = Some(vec![0; 62 << 20]);
+    });
+    assert!(!socket.exists());
 }
