@@ -10,11 +10,12 @@
 //! connection.
 
 mod client;
+mod deadlines;
 mod door;
 mod error;
 mod greeting;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -22,9 +23,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
-use vmm_sys_util::timerfd::TimerFd;
 
 use client::{Client, Fate, Stage, is_for_later};
+use deadlines::Deadlines;
 use door::Door;
 pub use error::VsockSocketError;
 use greeting::Greeting;
@@ -60,14 +61,10 @@ pub(crate) struct Sockets {
     door: Door,
     door_is_watched: bool,
     set: Epoll,
-    timer: TimerFd,
     clients: HashMap<Token, Client>,
     of_connections: HashMap<Id, Token>,
     next: Token,
-    /// Who must be through with something by when.
-    deadlines: BTreeSet<(Instant, Token)>,
-    /// What the timer is set for.
-    alarm: Option<Instant>,
+    deadlines: Deadlines,
     buffer: Vec<u8>,
 }
 
@@ -83,15 +80,13 @@ impl Sockets {
             door: Door::open(path)?,
             door_is_watched: false,
             set: Epoll::new().map_err(failed)?,
-            timer: TimerFd::new().map_err(io::Error::from).map_err(failed)?,
             clients: HashMap::new(),
             of_connections: HashMap::new(),
             next: FIRST_CLIENT,
-            deadlines: BTreeSet::new(),
-            alarm: None,
+            deadlines: Deadlines::new().map_err(failed)?,
             buffer: vec![0; BUFFER_BYTES],
         };
-        let timer = sockets.timer.as_raw_fd();
+        let timer = sockets.deadlines.as_raw_fd();
         sockets.watch_new(timer, TIMER).map_err(failed)?;
         sockets.watch_door().map_err(failed)?;
         Ok(sockets)
@@ -130,7 +125,7 @@ impl Sockets {
                 token => self.go_on(&mut shared.lock(), token, event.event_set()),
             }
         }
-        self.set_alarm();
+        self.deadlines.set_alarm();
     }
 
     /// Acts on what the guest did; returns whether there was anything.
@@ -144,7 +139,7 @@ impl Sockets {
             }
         }
         drop(mux);
-        self.set_alarm();
+        self.deadlines.set_alarm();
         is_news
     }
 
@@ -184,7 +179,7 @@ impl Sockets {
                 Err(error) => {
                     tracing::warn!(%error, "no vsock client can be accepted for now");
                     self.leave_door();
-                    self.deadlines.insert((now + RETRY, DOOR));
+                    self.deadlines.add(now + RETRY, DOOR);
                     return;
                 }
             }
@@ -194,7 +189,9 @@ impl Sockets {
     fn add(&mut self, socket: UnixStream, stage: Stage, deadline: Option<Instant>) -> Token {
         let token = self.next;
         self.next += 1;
-        self.deadlines.extend(deadline.map(|at| (at, token)));
+        if let Some(at) = deadline {
+            self.deadlines.add(at, token);
+        }
         let client = Client::new(socket, stage, deadline);
         self.clients.insert(token, client);
         token
@@ -207,7 +204,7 @@ impl Sockets {
         let deadline = client.deadline;
         let fate = client.go_on(mux, events, &mut self.buffer);
         if let Some(at) = deadline.filter(|_| client.deadline.is_none()) {
-            self.deadlines.remove(&(at, token));
+            self.deadlines.remove(at, token);
         }
         if let Some(id) = client.id() {
             self.of_connections.insert(id, token);
@@ -248,14 +245,13 @@ impl Sockets {
             return;
         };
         if let Some(at) = client.deadline {
-            self.deadlines.remove(&(at, token));
+            self.deadlines.remove(at, token);
         }
         if let Some(id) = client.id() {
             self.of_connections.remove(&id);
             mux.disown(id);
         }
-        let waits_for_time = self.deadlines.iter().any(|(_, token)| *token == DOOR);
-        if !waits_for_time {
+        if !self.deadlines.contains(DOOR) {
             self.try_door(Instant::now());
         }
     }
@@ -265,36 +261,16 @@ impl Sockets {
         if let Err(error) = self.watch_door() {
             tracing::warn!(%error, "no vsock client can be waited for");
             self.door_is_watched = false;
-            self.deadlines.insert((now + RETRY, DOOR));
+            self.deadlines.add(now + RETRY, DOOR);
         }
     }
 
     fn pass_deadlines(&mut self, mux: &mut Mux, now: Instant) {
-        self.alarm = None;
-        // Disarming takes the expiration back that nobody has read; it fails for no timer that is open.
-        let _disarmed = self.timer.clear();
-        while let Some((at, token)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
-            self.deadlines.remove(&(at, token));
+        self.deadlines.hear_alarm();
+        while let Some(token) = self.deadlines.take_past(now) {
             match token {
                 DOOR => self.try_door(now),
                 token => self.remove(mux, token),
-            }
-        }
-    }
-
-    /// Sets the timer for the first deadline.
-    fn set_alarm(&mut self) {
-        let first = self.deadlines.first().map(|(at, _)| *at);
-        if first.is_none() || first == self.alarm {
-            return;
-        }
-        self.alarm = first;
-        if let Some(at) = first {
-            // A timer that is set for nothing would never ring.
-            let wait = at.saturating_duration_since(Instant::now());
-            let wait = wait.max(Duration::from_millis(1));
-            if let Err(error) = self.timer.reset(wait, None) {
-                tracing::warn!(%error, "slow vsock clients are not cut off");
             }
         }
     }

@@ -118,8 +118,8 @@ impl Client {
         let Some(connection) = mux.connection(id) else {
             return Fate::Done;
         };
-        let blocked = self.to_client(connection);
-        if readable && self.from_client(connection, buffer).is_err() {
+        let blocked = self.feed_client(connection);
+        if readable && self.hear_client(connection, buffer).is_err() {
             mux.break_off(id);
             return Fate::Done;
         }
@@ -139,7 +139,7 @@ impl Client {
     }
 
     /// Writes what came from the guest; returns whether the client is too slow for all of it.
-    fn to_client(&mut self, connection: &mut Connection) -> bool {
+    fn feed_client(&mut self, connection: &mut Connection) -> bool {
         while !connection.unread().is_empty() && !self.hung_up {
             match (&self.socket).write(connection.unread()) {
                 Ok(count) => connection.consume(count),
@@ -158,7 +158,7 @@ impl Client {
     }
 
     /// Reads once, as much as there is room for.
-    fn from_client(&mut self, connection: &mut Connection, buffer: &mut [u8]) -> io::Result<()> {
+    fn hear_client(&mut self, connection: &mut Connection, buffer: &mut [u8]) -> io::Result<()> {
         let room = connection.room().min(buffer.len());
         if self.at_end || room == 0 || !connection.can_send() {
             return Ok(());

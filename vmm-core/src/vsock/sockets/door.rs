@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, fchmod};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen,
+    socket_with,
 };
 
 use super::VsockSocketError;
@@ -26,6 +27,8 @@ const MAX_SUFFIX_BYTES: usize = 11;
 pub(super) const MAX_PATH_BYTES: usize = MAX_ADDRESS_BYTES - MAX_SUFFIX_BYTES;
 /// Clients that wait to be accepted.
 const BACKLOG: i32 = 128;
+/// What all sockets here have, from their beginning.
+const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 /// Only the owner of the process connects.
 const MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
@@ -83,9 +86,8 @@ impl Door {
 
     /// The next client.
     pub(super) fn accept(&self) -> io::Result<UnixStream> {
-        let (client, _) = self.listener.accept()?;
-        client.set_nonblocking(true)?;
-        Ok(client)
+        let client = accept_with(&self.listener, FLAGS)?;
+        Ok(UnixStream::from(client))
     }
 
     /// Connects to the socket for the host's `port`; at once, or not at all.
@@ -119,8 +121,7 @@ fn identity(file: &Metadata) -> (u64, u64) {
 }
 
 fn new_socket() -> Result<OwnedFd, Errno> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+    socket_with(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None)
 }
 
 /// Removes the socket that a process left at `path` which is no more.

@@ -209,18 +209,19 @@ fn slow_clients_and_guests_are_given_up_after_a_while() {
     assert_eq!(there(&mut open), b"");
     bed.take_op(op::RST);
     assert_eq!(bed.held(), (1, 1));
-    assert!(bed.sockets.deadlines.is_empty());
+    assert!(bed.sockets.deadlines.take_past(late).is_none());
 }
 
 #[test]
 fn the_timer_wakes_the_device_for_a_slow_client() {
     let mut bed = Bed::new();
     let mut silent = bed.client("");
-    let (_, token) = bed.sockets.deadlines.pop_first().unwrap();
+    let late = Instant::now() + PATIENCE;
+    let token = bed.sockets.deadlines.take_past(late).unwrap();
     let soon = Instant::now() + Duration::from_millis(20);
     bed.sockets.clients.get_mut(&token).unwrap().deadline = Some(soon);
-    bed.sockets.deadlines.insert((soon, token));
-    bed.sockets.set_alarm();
+    bed.sockets.deadlines.add(soon, token);
+    bed.sockets.deadlines.set_alarm();
     let mut events = [EpollEvent::default(); 1];
     assert_eq!(bed.sockets.set.wait(5000, &mut events).unwrap(), 1);
     bed.turn();
@@ -280,7 +281,7 @@ fn a_client_that_reads_nothing_stops_the_guest_and_nothing_is_lost() {
             break;
         }
         let piece: Vec<u8> = (0..room.min(1 << 16))
-            .map(|at| ((sent.len() + at) % 251) as u8)
+            .map(|at| u8::try_from((sent.len() + at) % 251).unwrap())
             .collect();
         bed.send(9, port, op::RW, 0, &piece);
         sent.extend(piece);
@@ -307,7 +308,7 @@ fn a_guest_that_takes_nothing_stops_its_client_and_nothing_is_lost() {
     let mut idle = 0;
     while idle < 3 {
         let piece: Vec<u8> = (0..10_000)
-            .map(|at| ((sent.len() + at) % 251) as u8)
+            .map(|at| u8::try_from((sent.len() + at) % 251).unwrap())
             .collect();
         match client.write(&piece) {
             Ok(count) => sent.extend(&piece[..count]),
