@@ -42,7 +42,8 @@
 //! sockets ([`VmConfig::vsock_socket`]).
 //!
 //! Frames of a network device go to a [`NetBackend`]: an interface of the host ([`Tap`]), a process such
-//! as `passt`, which needs no privileges ([`FrameStream`]), or other VMs of this process ([`Switch`]).
+//! as `passt`, which needs no privileges ([`FrameStream`]), or other VMs of this process ([`Switch`]). The guest sees
+//! its link go when the network is gone, or the embedder pulls the cable out ([`NetLink`]).
 //!
 //! ```
 //! use vmm_core::{Net, Switch, VmConfig};
@@ -65,8 +66,7 @@
 //!
 //! # Limits
 //!
-//! x86-64 Linux hosts and guests only; no PCI, graphics or hot plug. Network devices have one queue pair,
-//! and the guest's link stays up when its network is gone. A [paused](Vm::pause) guest's clock stands
+//! x86-64 Linux hosts and guests only; no PCI, graphics or hot plug. Network devices have one queue pair. A [paused](Vm::pause) guest's clock stands
 //! still, so its time of day is late afterwards.
 
 mod balloon;
@@ -105,7 +105,7 @@ pub use layout::{BOOT_MARK_PORT, BOOT_MARK_VALUE};
 pub use machine::ConsoleInput;
 pub use net::{
     FrameStream, MAX_FRAME_BYTES, MAX_MTU, MIN_MTU, Net, NetBackend, NetCounters, NetError,
-    NetTraffic, OffloadHeader, Offloads, Switch, SwitchPort, Tap,
+    NetLink, NetTraffic, OffloadHeader, Offloads, Switch, SwitchPort, Tap,
 };
 pub use rate::{RateLimit, RateLimitError, RateLimiter, RateLimits};
 pub use thread::kick_signal;

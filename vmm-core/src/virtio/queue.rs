@@ -148,7 +148,7 @@ impl ServedQueue {
                 }
                 let chain = Chain::collect(chain).unwrap_or_else(|error| {
                     tracing::debug!(%error, "refused a descriptor chain");
-                    Chain::default()
+                    Chain::refused()
                 });
                 return Ok(Some((head, chain)));
             }

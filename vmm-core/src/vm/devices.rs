@@ -76,7 +76,8 @@ pub(super) fn devices(
                 .map_err(host("make the descriptors of a drive's limits"))?,
         });
     }
-    for (index, net) in config.nets.drain(..).enumerate() {
+    for (index, mut net) in config.nets.drain(..).enumerate() {
+        net.settle_mac(index);
         devices.push(Device {
             name: format!("vm-net{index}"),
             info: net::info(&net, index),
