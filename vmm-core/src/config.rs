@@ -125,8 +125,9 @@ pub struct Drive {
     /// by several threads at a time.
     pub queues: u16,
     /// Limits on reads and writes, which can be changed while the VM runs; none at first. Each request is an
-    /// operation, flushes, discards and write-zeroes included; only reads and writes count bytes. Requests
-    /// wait in the guest's memory for their turn.
+    /// operation, flushes, discards and write-zeroes included. Reads and writes count their bytes, discards
+    /// and write-zeroes a sixty-fourth of what they cover, as hosts seldom have to write it. No request moves more
+    /// than 16 MiB. Requests wait in the guest's memory for their turn.
     pub limiter: RateLimiter,
 }
 
@@ -238,6 +239,9 @@ impl Drive {
         let bytes = self.backend.size();
         if bytes == 0 || !bytes.is_multiple_of(SECTOR_BYTES) {
             return Err(StartError::DriveSize { index, bytes });
+        }
+        if self.backend.is_read_only() && !self.read_only {
+            return Err(StartError::DriveNotWritable { index });
         }
         Ok(())
     }

@@ -56,12 +56,14 @@ pub enum StartError {
     },
     /// The initrd leaves no room in memory.
     #[error(
-        "an initrd of {initrd_bytes} bytes does not fit beside the kernel in {memory_mib} MiB of memory: \
-         raise the memory or shrink the initrd"
+        "an initrd of {initrd_bytes} bytes does not fit beside the kernel in {memory_mib} MiB of memory, which leave \
+         {room_bytes} bytes for it: raise memory_mib or shrink the initrd"
     )]
     InitrdTooLarge {
         /// Size of the initrd.
         initrd_bytes: u64,
+        /// The most that would fit.
+        room_bytes: u64,
         /// The VM's memory.
         memory_mib: u32,
     },
@@ -161,6 +163,15 @@ pub enum StartError {
         index: usize,
         /// Its size.
         bytes: u64,
+    },
+    /// A guest may write to what can't be written.
+    #[error(
+        "drive {index} may be written by the guest, but not by its backend: set `read_only`, or open what is behind the \
+         backend for writing"
+    )]
+    DriveNotWritable {
+        /// Which drive, counted from 0.
+        index: usize,
     },
     /// No queue of a drive, or more than could be used at once.
     #[error(

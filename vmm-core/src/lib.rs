@@ -31,7 +31,7 @@
 //!
 //! A drive's bytes move between its backend and the guest's memory without a copy in between, if the backend
 //! has them in a file. Drives may have a queue for each vCPU, and [`RateLimiter`]s that can be changed at any
-//! time.
+//! time. Guests flush what must be durable, or ask that each write is (on Linux, `cache_type`).
 //!
 //! The same tables name a power button ([`Vm::press_power_button`]; Linux' module `button`), on request a
 //! watchdog ([`VmConfig::watchdog`]; `wdat_wdt`), and the port of QEMU's pvpanic device (`pvpanic-mmio`).
@@ -92,7 +92,8 @@ mod vm;
 mod vsock;
 
 pub use block::{
-    BlockBackend, FileBackend, FileBackendError, MAX_TRANSFER_BYTES, ReadTarget, WriteSource,
+    BlockBackend, FileBackend, FileBackendError, MAX_RANGE_CALL_BYTES, MAX_TRANSFER_BYTES,
+    ReadTarget, WriteSource,
 };
 pub use boot::{BootProtocol, CommandLineError, RECOMMENDED_COMMAND_LINE};
 pub use config::{

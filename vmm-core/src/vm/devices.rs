@@ -13,7 +13,7 @@ use super::build::host;
 use super::kvm::kvm_error;
 use super::{Exit, Outcome};
 use crate::balloon::{self, BalloonDevice, SharedBalloon};
-use crate::block::{self, Block, ErrorReports};
+use crate::block::{self, Block, ConfigSpace, ErrorReports};
 use crate::config::VmConfig;
 use crate::error::{RunError, StartError};
 use crate::event::Events;
@@ -62,8 +62,9 @@ pub(super) fn devices(
     let mut devices = Vec::new();
     for (index, drive) in config.drives.iter().enumerate() {
         let reports = Arc::new(Mutex::new(ErrorReports::new(index, events.clone())));
+        let space = ConfigSpace::of(drive);
         let block = |_| -> io::Result<Box<dyn Handler>> {
-            let block = Block::new(drive, Arc::clone(stopping))?;
+            let block = Block::new(drive, Arc::clone(stopping))?.sharing(&space);
             Ok(Box::new(block.reporting_to(Arc::clone(&reports))))
         };
         devices.push(Device {

@@ -3,10 +3,13 @@
 use std::error::Error;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::Arc;
 
-use vmm_core::{BootProtocol, KernelError, StartError, Vm, VmConfig, VsockSocketError};
+use vmm_core::{
+    BootProtocol, Drive, Exit, FileBackend, KernelError, StartError, Vm, VmConfig, VsockSocketError,
+};
 
-use super::guest::{Screen, config, elf, file, spin};
+use super::guest::{Screen, config, elf, file, out, spin};
 use super::lifecycle::TURN;
 
 fn start(path: &Path, change: impl FnOnce(&mut VmConfig)) -> StartError {
@@ -70,7 +73,42 @@ fn what_does_not_fit_in_memory_is_refused() {
 
     let (_dir, path) = file(&elf(&[spin()]));
     let error = start(&path, |config| config.initrd = Some(vec![0; 48 << 20]));
-    assert!(matches!(error, StartError::InitrdTooLarge { .. }));
+    let StartError::InitrdTooLarge { room_bytes, .. } = error else {
+        panic!("{error}");
+    };
+    assert!(error.to_string().contains(&room_bytes.to_string()));
+    // What it says would fit does, to the byte.
+    for (more, fits) in [(0, true), (1, false)] {
+        let bytes = usize::try_from(room_bytes + more).unwrap();
+        let mut config = config(path.clone(), &Screen::default());
+        config.initrd = Some(vec![0; bytes]);
+        let _turn = TURN.lock();
+        assert_eq!(Vm::start(config).is_ok(), fits, "{bytes} bytes");
+    }
+}
+
+#[test]
+fn memory_of_any_whole_number_of_mebibytes_will_do() {
+    let power_off = out(0x600, 5 << 2 | 1 << 5);
+    let (_dir, path) = file(&elf(&[power_off, spin()]));
+    for mib in [17, 63, 3071, 3073] {
+        let mut config = config(path.clone(), &Screen::default());
+        config.memory_mib = mib;
+        let _turn = TURN.lock();
+        let vm = Vm::start(config).unwrap();
+        assert!(matches!(vm.wait(), Exit::PowerOff), "{mib} MiB");
+    }
+}
+
+#[test]
+fn a_disk_that_can_only_be_read_needs_a_drive_that_is_read_only() {
+    let (dir, path) = file(&elf(&[spin()]));
+    let image = dir.path().join("image");
+    std::fs::write(&image, [0; 4096]).unwrap();
+    let disk = Arc::new(FileBackend::open(&image, true).unwrap());
+    let error = start(&path, |config| config.drives = vec![Drive::new(disk)]);
+    assert!(matches!(error, StartError::DriveNotWritable { index: 0 }));
+    assert!(error.to_string().contains("read_only"), "{error}");
 }
 
 #[test]
