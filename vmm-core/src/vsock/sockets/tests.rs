@@ -6,6 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
@@ -438,4 +439,80 @@ fn a_path_that_leaves_no_room_for_ports_is_refused() {
         assert!(error.to_string().contains(&bytes.to_string()), "{error}");
     }
     check_path(&PathBuf::from("x".repeat(96))).unwrap();
+}
+
+/// Lets the device work until nothing is left to do, which must come soon.
+fn settle(bed: &mut Bed) {
+    for _ in 0..100 {
+        bed.turn();
+    }
+    let mut events = [EpollEvent::default(); 1];
+    let count = bed.sockets.set.wait(0, &mut events).unwrap();
+    assert_eq!(count, 0, "a socket wakes the device for ever");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever guest and clients do, the device comes to rest, and nothing is left when both are gone.
+    #[test]
+    fn guests_and_clients_of_any_behaviour_leave_nothing_behind(
+        steps in prop::collection::vec((0u8..9, any::<u8>(), 0usize..70_000, 0u16..9, 0u32..4), 1..80))
+    {
+        let mut bed = Bed::new();
+        let listener = UnixListener::bind(bed.path("_77")).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let mut clients = Vec::new();
+        let mut ports = vec![(1000, 77), (1001, 78)];
+        for (kind, which, amount, op, flags) in steps {
+            let which = usize::from(which);
+            let (from, to) = ports[which % ports.len()];
+            let client = match clients.len() {
+                0 => None,
+                count => clients.get_mut(which % count),
+            };
+            match (kind, client) {
+                (0, _) => {
+                    let lines = ["CONNECT 9\n", "CONNECT 9\nmore", "CONN", "nonsense\n", ""];
+                    clients.push(bed.client(lines[which % lines.len()]));
+                }
+                (1, Some(client)) => drop(client.write(&vec![1; amount])),
+                (2, Some(client)) => drop(client.read(&mut vec![0; amount])),
+                (3, Some(client)) => {
+                    let ends = [Shutdown::Read, Shutdown::Write, Shutdown::Both];
+                    drop(client.shutdown(ends[which % 3]));
+                }
+                (4, Some(_)) => {
+                    clients.swap_remove(which % clients.len());
+                }
+                (5, _) => {
+                    bed.credit = u32::try_from(amount).unwrap();
+                    bed.send(from, to, op, flags, &vec![2; amount.min(1 << 16)]);
+                }
+                (6, _) => bed.send(from, to, op, flags, b""),
+                (7, _) => {
+                    if let Some((header, _)) = bed.take() {
+                        ports.push((header.dst_port, header.src_port));
+                    }
+                }
+                _ => bed.turn(),
+            }
+            while let Ok((server, _)) = listener.accept() {
+                server.set_nonblocking(true).unwrap();
+                clients.push(server);
+            }
+            prop_assert!(bed.sockets.of_connections.len() <= bed.sockets.clients.len());
+            prop_assert!(bed.held().1 <= clients.len() + 80);
+        }
+        settle(&mut bed);
+        drop(clients);
+        bed.shared.lock().reset();
+        settle(&mut bed);
+        while bed.take().is_some() {}
+        bed.shared.lock().reset();
+        settle(&mut bed);
+        prop_assert_eq!(bed.held(), (0, 0));
+        prop_assert!(bed.sockets.of_connections.is_empty());
+        prop_assert!(bed.shared.lock().next_news().is_none());
+    }
 }
