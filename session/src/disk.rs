@@ -160,6 +160,10 @@ impl BlockBackend for RootDisk {
     fn write_at(&self, source: &mut WriteSource<'_>, offset: u64) -> io::Result<()> {
         let range = range(offset, source.remaining() as u64);
         let written = self.disk.write_from(&mut GuestSource(source), offset);
+        if source.memory_failed() {
+            // The guest's memory is at fault, and the disk as good as before.
+            return written.map_err(io::Error::other);
+        }
         self.changed("write to", range, written)
     }
 

@@ -121,6 +121,9 @@ fn load_initrd(
     let length = initrd.len() as u64;
     let does_not_fit = || StartError::InitrdTooLarge {
         initrd_bytes: length,
+        room_bytes: room
+            .end
+            .saturating_sub(room.start.next_multiple_of(INITRD_ALIGN)),
         memory_mib: config.memory_mib,
     };
     let start = initrd_start(&room, length).ok_or_else(does_not_fit)?;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::block::{BlockBackend, SECTOR_BYTES};
@@ -14,6 +15,7 @@ use crate::memory::Pages;
 use crate::net::Net;
 use crate::rate::RateLimiter;
 use crate::seccomp::Seccomp;
+use crate::vsock::{self, VsockSocketError};
 
 /// The most vCPUs that a VM can have.
 pub const MAX_VCPUS: u8 = 32;
@@ -55,6 +57,24 @@ pub struct VmConfig {
     /// The guest's vsock address, [`MIN_GUEST_CID`] or higher, or `None`, as at first, for no vsock device. It
     /// means something to this VM alone: several VMs in a process may have the same one.
     pub vsock_cid: Option<u32>,
+    /// Where other processes reach the guest's vsock by Unix sockets, or `None`, as at first, for nowhere. The rules
+    /// are Firecracker's:
+    ///
+    /// - A client connects to this path and sends `CONNECT <port>\n`. Once a program of the guest has accepted on
+    ///   that port, it gets `OK <port of the host>\n`, and from then on it has a stream; if none does, the socket is
+    ///   closed. So it is after 10 seconds without an answer, or without a whole line.
+    /// - The guest's connection to the host's port N, if this process has no listener for it
+    ///   ([`VsockHost::listen`](crate::VsockHost::listen)), goes to the socket at this path with `_N` behind it,
+    ///   if somebody listens there at that moment.
+    ///
+    /// Either side can shut down each direction alone. At most [`MAX_VSOCK_CLIENTS`](crate::MAX_VSOCK_CLIENTS)
+    /// sockets are connected at a time, for which the process needs descriptors; each buffers 256 KiB each way.
+    /// A guest's bytes that a client has not taken when the VM ends are lost, but for what is in its socket already.
+    ///
+    /// The path has at most 96 bytes. Its file belongs to this process's user, who alone may connect (mode 0600), and
+    /// is removed when the VM has ended. A socket of a process that is no more is replaced; anything else that is
+    /// there is an error. Two VMs that are started at the same moment must not have the same path.
+    pub vsock_socket: Option<PathBuf>,
     /// Whether the guest has a balloon (Linux' module `virtio_balloon`), by which it reports memory that it
     /// does not use, which goes back to the host, and by which
     /// [`Vm::set_balloon_mib`](crate::Vm::set_balloon_mib) takes more. No at first.
@@ -91,6 +111,7 @@ impl fmt::Debug for VmConfig {
             .field("drives", &self.drives)
             .field("nets", &self.nets)
             .field("vsock_cid", &self.vsock_cid)
+            .field("vsock_socket", &self.vsock_socket)
             .field("balloon", &self.balloon)
             .field("watchdog", &self.watchdog)
             .field("seccomp", &self.seccomp)
@@ -113,8 +134,9 @@ pub struct Drive {
     /// by several threads at a time.
     pub queues: u16,
     /// Limits on reads and writes, which can be changed while the VM runs; none at first. Each request is an
-    /// operation, flushes, discards and write-zeroes included; only reads and writes count bytes. Requests
-    /// wait in the guest's memory for their turn.
+    /// operation, flushes, discards and write-zeroes included. Reads and writes count their bytes, discards
+    /// and write-zeroes a sixty-fourth of what they cover, as hosts seldom have to write it. No request moves more
+    /// than 16 MiB. Requests wait in the guest's memory for their turn.
     pub limiter: RateLimiter,
 }
 
@@ -145,6 +167,7 @@ impl VmConfig {
             drives: Vec::new(),
             nets: Vec::new(),
             vsock_cid: None,
+            vsock_socket: None,
             balloon: false,
             watchdog: false,
             console: Box::new(io::sink()),
@@ -172,6 +195,12 @@ impl VmConfig {
             && !(MIN_GUEST_CID..u32::MAX).contains(&cid)
         {
             return Err(StartError::VsockCid { cid });
+        }
+        if let Some(path) = &self.vsock_socket {
+            vsock::check_path(path)?;
+            if self.vsock_cid.is_none() {
+                return Err(VsockSocketError::NoDevice { path: path.clone() }.into());
+            }
         }
         if self.drives.len() > MAX_DRIVES {
             return Err(StartError::TooManyDrives {
@@ -225,6 +254,9 @@ impl Drive {
         let bytes = self.backend.size();
         if bytes == 0 || !bytes.is_multiple_of(SECTOR_BYTES) {
             return Err(StartError::DriveSize { index, bytes });
+        }
+        if self.backend.is_read_only() && !self.read_only {
+            return Err(StartError::DriveNotWritable { index });
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use crate::config::{
 use crate::kernel::KernelError;
 use crate::net::MIN_MTU;
 use crate::state::StateError;
+use crate::vsock::VsockSocketError;
 
 /// Why [`Vm::start`](crate::Vm::start) failed. Nothing is left behind: no thread, no descriptor, no mapping.
 #[derive(Debug, thiserror::Error)]
@@ -56,12 +57,14 @@ pub enum StartError {
     },
     /// The initrd leaves no room in memory.
     #[error(
-        "an initrd of {initrd_bytes} bytes does not fit beside the kernel in {memory_mib} MiB of memory: \
-         raise the memory or shrink the initrd"
+        "an initrd of {initrd_bytes} bytes does not fit beside the kernel in {memory_mib} MiB of memory, which leave \
+         {room_bytes} bytes for it: raise memory_mib or shrink the initrd"
     )]
     InitrdTooLarge {
         /// Size of the initrd.
         initrd_bytes: u64,
+        /// The most that would fit.
+        room_bytes: u64,
         /// The VM's memory.
         memory_mib: u32,
     },
@@ -154,6 +157,9 @@ pub enum StartError {
         /// The address.
         cid: u32,
     },
+    /// The vsock device has no socket for other processes.
+    #[error(transparent)]
+    VsockSocket(#[from] VsockSocketError),
     /// More drives than there are device slots.
     #[error("{asked} drives asked for: a VM has at most {MAX_DRIVES}")]
     TooManyDrives {
@@ -214,6 +220,15 @@ pub enum StartError {
         index: usize,
         /// Its size.
         bytes: u64,
+    },
+    /// A guest may write to what can't be written.
+    #[error(
+        "drive {index} may be written by the guest, but not by its backend: set `read_only`, or open what is behind the \
+         backend for writing"
+    )]
+    DriveNotWritable {
+        /// Which drive, counted from 0.
+        index: usize,
     },
     /// No queue of a drive, or more than could be used at once.
     #[error(

@@ -8,8 +8,8 @@ use std::time::Duration;
 /// Something that happened to a VM, for [`VmConfig::on_event`](crate::VmConfig::on_event).
 ///
 /// A guest can't flood its owner: it makes each of these happen once at most, but for
-/// [`Crashed`](Self::Crashed), once for each kind, and [`IoError`](Self::IoError), at most once a second for
-/// each drive.
+/// [`Crashed`](Self::Crashed), once for each kind, [`IoError`](Self::IoError), at most once a second for
+/// each drive, and [`StopDelayed`](Self::StopDelayed), once for each thread.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -42,7 +42,18 @@ pub enum Event {
         /// Errors of this drive since the last such event that had none of their own.
         unreported: u64,
     },
+    /// The run is over, but can't end: a call to the embedder's code has not returned for 2 seconds. Told once for
+    /// each thread; the wait goes on.
+    StopDelayed {
+        /// The thread that waits for the call: `vm-block0`, or `vm-block0q1` and so on for further queues, for the
+        /// backend of the first drive, `vm-net0` for that of the first network device, `vm-vcpu0` for the console or
+        /// `on_event`. A vCPU may also wait for a device that is told of as well.
+        thread: String,
+    },
 }
+
+/// How long the end of a run waits before it says for whom.
+pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How a guest's kernel crashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +77,8 @@ pub enum DiskOperation {
     Flush,
     /// [`BlockBackend::discard`](crate::BlockBackend::discard).
     Discard,
-    /// [`BlockBackend::write_zeroes`](crate::BlockBackend::write_zeroes).
+    /// [`BlockBackend::write_zeroes`](crate::BlockBackend::write_zeroes) or
+    /// [`unmap_to_zeroes`](crate::BlockBackend::unmap_to_zeroes).
     WriteZeroes,
 }
 

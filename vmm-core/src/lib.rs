@@ -32,15 +32,19 @@
 //!
 //! A drive's bytes move between its backend and the guest's memory without a copy in between, if the backend
 //! has them in a file. Drives may have a queue for each vCPU, and [`RateLimiter`]s that can be changed at any
-//! time.
+//! time. Guests flush what must be durable, or ask that each write is (on Linux, `cache_type`).
 //!
 //! The same tables name a power button ([`Vm::press_power_button`]; Linux' module `button`), on request a
 //! watchdog ([`VmConfig::watchdog`]; `wdat_wdt`), and the port of QEMU's pvpanic device (`pvpanic-mmio`).
 //! A write to [`BOOT_MARK_PORT`] says that the guest has booted. What happens reaches the embedder as
 //! [`Event`]s, and what it types ([`Vm::console_input`]) the guest's serial port.
 //!
+//! Programs of the host talk to the guest's by vsock: in this process ([`Vm::vsock`]), and from others by Unix
+//! sockets ([`VmConfig::vsock_socket`]).
+//!
 //! Frames of a network device go to a [`NetBackend`]: an interface of the host ([`Tap`]), a process such
-//! as `passt`, which needs no privileges ([`FrameStream`]), or other VMs of this process ([`Switch`]).
+//! as `passt`, which needs no privileges ([`FrameStream`]), or other VMs of this process ([`Switch`]). The guest sees
+//! its link go when the network is gone, or the embedder pulls the cable out ([`NetLink`]).
 //!
 //! ```
 //! use vmm_core::{Net, Switch, VmConfig};
@@ -71,10 +75,9 @@
 //!
 //! # Limits
 //!
-//! x86-64 Linux hosts and guests only; no PCI, graphics or hot plug. Network devices have one queue pair,
-//! and the guest's link stays up when its network is gone. A [paused](Vm::pause) guest's clock stands
-//! still, so its time of day is late afterwards; so is that of one that was [restored](Vm::restore), on a processor
-//! with the same features. A guest that runs guests of its own has no state.
+//! x86-64 Linux hosts and guests only; no PCI, graphics or hot plug. Network devices have one queue pair. A
+//! [paused](Vm::pause) guest's clock stands still, so its time of day is late afterwards; so is that of one that was
+//! [restored](Vm::restore), on a processor with the same features. A guest that runs guests of its own has no state.
 
 mod balloon;
 mod block;
@@ -104,7 +107,8 @@ mod vm;
 mod vsock;
 
 pub use block::{
-    BlockBackend, FileBackend, FileBackendError, MAX_TRANSFER_BYTES, ReadTarget, WriteSource,
+    BlockBackend, FileBackend, FileBackendError, MAX_RANGE_CALL_BYTES, MAX_TRANSFER_BYTES,
+    ReadTarget, WriteSource,
 };
 pub use boot::{BootProtocol, CommandLineError, RECOMMENDED_COMMAND_LINE};
 pub use config::{
@@ -119,11 +123,13 @@ pub use memory::Pages;
 pub use metrics::{DeviceMetrics, DiskMetrics, KvmMetrics, Metrics, QueueMetrics, VcpuMetrics};
 pub use net::{
     FrameStream, MAX_FRAME_BYTES, MAX_MTU, MIN_MTU, Net, NetBackend, NetCounters, NetError,
-    NetTraffic, OffloadHeader, Offloads, Switch, SwitchPort, Tap,
+    NetLink, NetTraffic, OffloadHeader, Offloads, Switch, SwitchPort, Tap,
 };
 pub use rate::{RateLimit, RateLimitError, RateLimiter, RateLimits};
 pub use seccomp::{HostCalls, Seccomp};
 pub use state::{SaveError, StateError, VmState};
 pub use thread::kick_signal;
 pub use vm::{Exit, Vm, VmHandle};
-pub use vsock::{HOST_CID, VsockHost, VsockListener, VsockStream};
+pub use vsock::{
+    HOST_CID, MAX_VSOCK_CLIENTS, VsockHost, VsockListener, VsockSocketError, VsockStream,
+};

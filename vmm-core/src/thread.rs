@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 use std::thread::{Builder, JoinHandle};
 
 use libc::{c_int, c_void, siginfo_t, sigset_t};
-use vmm_sys_util::signal::{SIGRTMIN, register_signal_handler};
+use vmm_sys_util::signal::SIGRTMIN;
 
 use crate::seccomp::ThreadFilter;
 
@@ -91,8 +91,24 @@ pub(crate) fn spawn(
 fn install_handler() -> io::Result<()> {
     static INSTALLED: OnceLock<Result<(), c_int>> = OnceLock::new();
     INSTALLED
-        .get_or_init(|| register_signal_handler(kick_signal(), nothing).map_err(|e| e.errno()))
+        .get_or_init(|| set_handler().map_err(|error| error.raw_os_error().unwrap_or(libc::EIO)))
         .map_err(io::Error::from_raw_os_error)
+}
+
+/// `SA_RESTART` spares the embedder's code, which runs on vCPU threads, calls that fail with `EINTR`; `KVM_RUN` returns
+/// all the same. `SA_ONSTACK` spares small stacks of runtimes that set up another for signals.
+fn set_handler() -> io::Result<()> {
+    // SAFETY: all fields of this C struct may be zero; an empty mask is.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = nothing as *const () as libc::sighandler_t;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
+    // SAFETY: `action` is initialised and lives for the call; the handler has the form that SA_SIGINFO asks for, and does
+    // nothing that a handler must not do.
+    let result = unsafe { libc::sigaction(kick_signal(), &raw const action, std::ptr::null_mut()) };
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Takes a vCPU thread out of `KVM_RUN` if it is there at this moment. The caller repeats this until

@@ -7,6 +7,7 @@ mod control;
 mod devices;
 mod irqchip;
 mod kvm;
+mod laggards;
 mod outcome;
 mod restore;
 mod save;
@@ -252,6 +253,10 @@ impl Vm {
     /// Ends the run by force, as if the power was cut: what the guest has not flushed may be lost. Returns at
     /// once; [`wait`](Self::wait) returns when it is done. Does nothing if the run has ended. Any thread may
     /// call it, any number of times.
+    ///
+    /// It is done within milliseconds, but for calls to the embedder's code that are under way (backends, the console,
+    /// `on_event`): no thread can be ended from without, so the end waits for them. What takes longer than 2 seconds is
+    /// told by [`Event::StopDelayed`](crate::Event::StopDelayed); [`wait_timeout`](Self::wait_timeout) limits the wait.
     pub fn stop(&self) {
         let _may_have_ended = self.outcome.end(Exit::Stopped);
     }

@@ -1,8 +1,9 @@
 //! The virtio socket device (virtio 1.2, section 5.10) and the host's ends of its connections.
 //!
 //! `mux` is the protocol, free of I/O and clocks; `device` moves its packets through the queues, on the
-//! device's thread; `host` and `stream` are what the embedder holds. They meet in [`Shared`], under one
-//! lock, and wake each other by condition variables (host side) and an eventfd (device side).
+//! device's thread; `host` and `stream` are what the embedder holds, `sockets` what other processes connect to.
+//! They meet in [`Shared`], under one lock, and wake each other by condition variables (host side) and an eventfd
+//! (device side).
 
 mod connection;
 mod device;
@@ -11,6 +12,7 @@ pub(crate) mod fuzzing;
 mod host;
 mod mux;
 mod packet;
+mod sockets;
 mod state;
 mod stream;
 
@@ -22,6 +24,8 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 pub(crate) use device::{VsockDevice, info};
 pub use host::{VsockHost, VsockListener};
 use mux::Mux;
+pub use sockets::{MAX_VSOCK_CLIENTS, VsockSocketError};
+pub(crate) use sockets::{Sockets, check_path};
 pub use state::VsockState;
 pub use stream::VsockStream;
 

@@ -24,11 +24,18 @@ use crate::seccomp::HostCalls;
 ///   either the old or the new bytes, sector by sector. After a failed `flush`, later flushes must not
 ///   claim success for writes that may have been lost.
 /// - A call that blocks delays the guest's disk and the end of [`Vm::stop`](crate::Vm::stop), which waits for
-///   it.
+///   it, and says so ([`Event::StopDelayed`](crate::Event::StopDelayed)) when it takes long.
 /// - A panic ends the VM with [`RunError::ThreadDied`](crate::RunError::ThreadDied).
 pub trait BlockBackend: Send + Sync {
-    /// Size in bytes: a multiple of 512, and the same on every call.
+    /// Size in bytes: a multiple of 512, and the same on every call while a VM has the drive. A guest can't be told
+    /// of another size: once there is one, every request fails, which is told as an I/O error.
     fn size(&self) -> u64;
+
+    /// Whether it can't be written at all. A drive with such a backend must be
+    /// [`read_only`](crate::Drive::read_only), too, or the VM does not start.
+    fn is_read_only(&self) -> bool {
+        false
+    }
 
     /// Puts the bytes that start at `offset` into `target`: all that [remain](ReadTarget::remaining), at most
     /// [`MAX_TRANSFER_BYTES`](crate::MAX_TRANSFER_BYTES). To return `Ok` before is an error of the request,
@@ -52,18 +59,29 @@ pub trait BlockBackend: Send + Sync {
     /// Any; nothing can then be said about what is durable.
     fn flush(&self) -> io::Result<()>;
 
-    /// Takes note that the guest no longer needs the bytes of this range of at most 2 GiB; it may read anything there,
-    /// the old bytes included, until it writes again.
+    /// Takes note that the guest no longer needs the bytes of this range, of at most
+    /// [`MAX_RANGE_CALL_BYTES`](crate::MAX_RANGE_CALL_BYTES); it may read anything there, the old bytes included, until
+    /// it writes again.
     ///
     /// # Errors
     /// Any. A backend that has no use for the hint returns `Ok`.
     fn discard(&self, offset: u64, len: u64) -> io::Result<()>;
 
-    /// Makes the range, of at most 2 GiB, read as zeroes.
+    /// Makes the range, of at most [`MAX_RANGE_CALL_BYTES`](crate::MAX_RANGE_CALL_BYTES), read as zeroes. The guest
+    /// would like to find its space still there when it writes; a backend that keeps no space may ignore that.
     ///
     /// # Errors
     /// Any, as for [`write_at`](Self::write_at).
     fn write_zeroes(&self, offset: u64, len: u64) -> io::Result<()>;
+
+    /// The same, for a guest that does not mind if the space is given back (`VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP`),
+    /// which is what Linux mostly asks for. If not implemented, does what [`write_zeroes`](Self::write_zeroes) does.
+    ///
+    /// # Errors
+    /// As for that.
+    fn unmap_to_zeroes(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.write_zeroes(offset, len)
+    }
 
     /// What the calls above, and dropping the backend, do with the host: anything else is
     /// [refused](crate::Seccomp) to the drive's threads. Asked once, when the VM starts.

@@ -51,12 +51,13 @@ pub enum FileBackendError {
 pub struct FileBackend {
     file: File,
     bytes: u64,
+    read_only: bool,
     /// Whether a flush failed: the host reports lost writes once, so no other flush may claim them.
     flush_failed: Mutex<bool>,
 }
 
 impl FileBackend {
-    /// Opens the file at `path`, for reading alone if `read_only`; the [`Drive`](crate::Drive) should then be
+    /// Opens the file at `path`, for reading alone if `read_only`; the [`Drive`](crate::Drive) must then be
     /// read-only, too.
     ///
     /// # Errors
@@ -92,6 +93,7 @@ impl FileBackend {
         Ok(Self {
             file,
             bytes,
+            read_only,
             flush_failed: Mutex::new(false),
         })
     }
@@ -128,6 +130,10 @@ impl BlockBackend for FileBackend {
         self.bytes
     }
 
+    fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
     fn read_at(&self, target: &mut ReadTarget<'_>, offset: u64) -> io::Result<()> {
         target.put_from_file(&self.file, offset, target.remaining())
     }
@@ -156,12 +162,17 @@ impl BlockBackend for FileBackend {
     }
 
     fn write_zeroes(&self, offset: u64, len: u64) -> io::Result<()> {
-        let zeroed = self.allocate(|| FallocateMode::ZeroRange, offset, len)?
-            || self.allocate(|| FallocateMode::PunchHole, offset, len)?;
-        if zeroed {
+        if self.allocate(|| FallocateMode::ZeroRange, offset, len)? {
             return Ok(());
         }
         self.write_zero_bytes(offset, len)
+    }
+
+    fn unmap_to_zeroes(&self, offset: u64, len: u64) -> io::Result<()> {
+        if self.allocate(|| FallocateMode::PunchHole, offset, len)? {
+            return Ok(());
+        }
+        self.write_zeroes(offset, len)
     }
 }
 

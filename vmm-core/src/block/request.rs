@@ -5,18 +5,19 @@
 
 use virtio_bindings::bindings::virtio_blk as blk;
 
-use super::SECTOR_BYTES;
+use super::{MAX_REQUEST_BYTES, SECTOR_BYTES};
 use crate::event::DiskOperation;
 use crate::memory::Memory;
 use crate::virtio::{Chain, ChainError};
 
 pub(super) const HEADER_BYTES: usize = 16;
 const RANGE_BYTES: usize = 16;
+/// How much of a range counts as one byte that moves.
+const RANGE_BYTES_A_CHARGED_BYTE: u64 = 64;
 /// The most ranges in one discard or write-zeroes request.
 pub(super) const MAX_RANGES: usize = 32;
 
-/// The most sectors in one range of such a request: 2 GiB, so that a backend is never busy with one call for
-/// as long as its disk is large.
+/// The most sectors in one range of such a request, 2 GiB, so that one is never as long as its disk is large.
 pub(super) const MAX_RANGE_SECTORS: u32 = 1 << 22;
 
 /// What the guest wants. Byte ranges are within the disk.
@@ -26,8 +27,17 @@ pub(super) enum Request {
     Write { offset: u64, length: u64 },
     Flush,
     GetId,
-    Discard(Vec<(u64, u64)>),
-    WriteZeroes(Vec<(u64, u64)>),
+    Discard(Vec<SectorRange>),
+    WriteZeroes(Vec<SectorRange>),
+}
+
+/// A part of the disk, in bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct SectorRange {
+    pub(super) offset: u64,
+    pub(super) length: u64,
+    /// Whether zeroes may be made by giving the host's space back.
+    pub(super) may_unmap: bool,
 }
 
 /// Why a request is refused before it reaches the backend.
@@ -39,6 +49,8 @@ pub(super) enum RequestError {
     Unsupported(u32),
     #[error("the request is out of the disk's bounds, or its length is wrong")]
     BadRange,
+    #[error("the request is for more than {MAX_REQUEST_BYTES} bytes")]
+    TooLong,
     #[error("the drive is read-only")]
     ReadOnly,
     #[error("the request's buffers are wrong: {0}")]
@@ -61,11 +73,16 @@ impl Request {
         !matches!(self, Self::Read { .. } | Self::Flush | Self::GetId)
     }
 
-    /// How much of the disk's contents it moves.
-    pub(super) fn data_bytes(&self) -> u64 {
+    /// What it counts against a limit on bytes: the data that it moves, and of ranges that are discarded or zeroed,
+    /// for which the host seldom writes more than metadata, a part.
+    pub(super) fn charged_bytes(&self) -> u64 {
         match self {
             Self::Read { length, .. } | Self::Write { length, .. } => *length,
-            _ => 0,
+            Self::Discard(ranges) | Self::WriteZeroes(ranges) => {
+                let bytes: u64 = ranges.iter().map(|range| range.length).sum();
+                bytes.div_ceil(RANGE_BYTES_A_CHARGED_BYTE)
+            }
+            Self::Flush | Self::GetId => 0,
         }
     }
 
@@ -93,14 +110,14 @@ impl Request {
         let payload = chain.readable.len() - HEADER_BYTES as u64;
         match kind {
             blk::VIRTIO_BLK_T_IN => {
-                let offset = checked_range(sector, answer, size)?;
+                let offset = checked_data(sector, answer, size)?;
                 Ok(Self::Read {
                     offset,
                     length: answer,
                 })
             }
             blk::VIRTIO_BLK_T_OUT => {
-                let offset = checked_range(sector, payload, size)?;
+                let offset = checked_data(sector, payload, size)?;
                 Ok(Self::Write {
                     offset,
                     length: payload,
@@ -123,6 +140,14 @@ fn split_header(header: [u8; HEADER_BYTES]) -> (u32, u64) {
     (u32::from_le_bytes([a, b, c, d]), u64::from_le_bytes(sector))
 }
 
+/// As [`checked_range`], for a range whose data the request carries.
+fn checked_data(sector: u64, length: u64, size: u64) -> Result<u64, RequestError> {
+    if length > MAX_REQUEST_BYTES {
+        return Err(RequestError::TooLong);
+    }
+    checked_range(sector, length, size)
+}
+
 /// The byte offset of `sector`, if `length` bytes from there on are whole sectors of the disk.
 fn checked_range(sector: u64, length: u64, size: u64) -> Result<u64, RequestError> {
     sector
@@ -138,7 +163,7 @@ fn ranges(
     chain: &Chain,
     size: u64,
     allowed_flags: u32,
-) -> Result<Vec<(u64, u64)>, RequestError> {
+) -> Result<Vec<SectorRange>, RequestError> {
     let payload = usize::try_from(chain.readable.len() - HEADER_BYTES as u64)
         .map_err(|_| RequestError::BadRange)?;
     let count = payload / RANGE_BYTES;
@@ -161,7 +186,11 @@ fn ranges(
             }
             let length = u64::from(sectors) * SECTOR_BYTES;
             let offset = checked_range(u64::from_le_bytes(sector), length, size)?;
-            Ok((offset, length))
+            Ok(SectorRange {
+                offset,
+                length,
+                may_unmap: flags & blk::VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP != 0,
+            })
         })
         .collect()
 }

@@ -14,8 +14,8 @@ use vmm_sys_util::eventfd::EventFd;
 
 use super::*;
 use crate::config::Drive;
-use crate::memory::Memory;
-use crate::virtio::{Event, Handler, Interrupt, ServedQueue};
+use crate::memory::{Memory, map_private};
+use crate::virtio::{Event, Handler, Interrupt, LiveConfig, ServedQueue};
 use crate::{RateLimit, RateLimiter, RateLimits};
 
 const DISK: usize = 64 * 512;
@@ -267,7 +267,11 @@ fn a_stopping_vm_does_no_more_io() {
 
 #[test]
 fn ranges_are_limited_as_the_driver_is_told() {
-    struct Huge(AtomicUsize);
+    #[derive(Default)]
+    struct Huge {
+        bytes: AtomicUsize,
+        longest: AtomicUsize,
+    }
     impl BlockBackend for Huge {
         fn size(&self) -> u64 {
             1 << 40
@@ -281,23 +285,27 @@ fn ranges_are_limited_as_the_driver_is_told() {
         fn flush(&self) -> io::Result<()> {
             Ok(())
         }
-        fn discard(&self, _: u64, _: u64) -> io::Result<()> {
-            self.0.fetch_add(1, Ordering::SeqCst);
+        fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
+            let len = usize::try_from(len).unwrap();
+            let before = self.bytes.fetch_add(len, Ordering::SeqCst) as u64;
+            assert_eq!(offset, before % (2 << 30), "piece after piece");
+            self.longest.fetch_max(len, Ordering::SeqCst);
             Ok(())
         }
         fn write_zeroes(&self, offset: u64, len: u64) -> io::Result<()> {
             self.discard(offset, len)
         }
     }
-    let huge = Arc::new(Huge(AtomicUsize::new(0)));
+    let huge = Arc::new(Huge::default());
     let mut bench = Bench::new(false);
     bench.use_drive(&Drive::new(Arc::clone(&huge) as Arc<dyn BlockBackend>));
     for kind in [blk::VIRTIO_BLK_T_DISCARD, blk::VIRTIO_BLK_T_WRITE_ZEROES] {
         assert_eq!(bench.range(kind, 0, 1 << 22, 0), 0);
+        assert!(huge.longest.load(Ordering::SeqCst) <= MAX_RANGE_CALL_BYTES);
         let status = bench.range(kind, 0, (1 << 22) + 1, 0);
         assert_eq!(status, blk::VIRTIO_BLK_S_IOERR);
     }
-    assert_eq!(huge.0.load(Ordering::SeqCst), 2);
+    assert_eq!(huge.bytes.load(Ordering::SeqCst), 4 << 30);
 }
 
 #[test]
@@ -345,6 +353,196 @@ fn writes_are_durable_at_once_for_a_driver_that_does_not_flush() {
     bench.device.activate(0);
     bench.request(blk::VIRTIO_BLK_T_OUT, 0, 512, false);
     assert_eq!(bench.disk.flushes.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_driver_may_choose_that_each_write_is_durable_at_once() {
+    let mut bench = Bench::new(false);
+    let drive = Drive::new(Arc::clone(&bench.disk) as Arc<dyn BlockBackend>);
+    let config = ConfigSpace::of(&drive);
+    let device = Block::new(&drive, Arc::clone(&bench.stopping)).unwrap();
+    bench.device = device.sharing(&config);
+    let writeback = |config: &ConfigSpace| {
+        let mut field = [7];
+        config.read(32, &mut field);
+        field[0]
+    };
+    let flushes = |bench: &mut Bench| {
+        assert_eq!(bench.request(blk::VIRTIO_BLK_T_OUT, 0, 512, false), 0);
+        bench.disk.flushes.swap(0, Ordering::SeqCst)
+    };
+    // Without the feature, what it writes there means nothing.
+    let wce = 1 << blk::VIRTIO_BLK_F_CONFIG_WCE;
+    let offered = info(&drive).features;
+    assert_ne!(offered & wce, 0);
+    bench.device.activate(offered & !wce);
+    config.write(32, &[0]);
+    assert_eq!(flushes(&mut bench), 0);
+    bench.device.reset();
+    bench.device.activate(offered);
+    assert_eq!((writeback(&config), flushes(&mut bench)), (1, 0));
+    config.write(32, &[0]);
+    assert_eq!((writeback(&config), flushes(&mut bench)), (0, 1));
+    // Only that one field is the driver's.
+    config.write(31, &[1, 1]);
+    config.write(0, &[9]);
+    assert_eq!((writeback(&config), flushes(&mut bench)), (0, 1));
+    config.write(32, &[1]);
+    assert_eq!(flushes(&mut bench), 0);
+    config.write(32, &[0]);
+    bench.device.reset();
+    assert_eq!(writeback(&config), 1);
+    assert_eq!(info(&read_only()).features & wce, 0);
+}
+
+fn read_only() -> Drive {
+    let mut drive = Drive::new(Arc::new(Lazy));
+    drive.read_only = true;
+    drive
+}
+
+#[test]
+fn a_request_for_more_than_any_driver_sends_is_refused() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(64 << 20).unwrap();
+    let disk = FileBackend::open(file.path(), false).unwrap();
+    let mut bench = Bench::new(false);
+    bench.memory = crate::memory::map(64).unwrap();
+    bench.use_drive(&Drive::new(Arc::new(disk)));
+    let far = 0x100_0000;
+    for (bytes, status) in [
+        (16 << 20, blk::VIRTIO_BLK_S_OK),
+        ((16 << 20) + 512, blk::VIRTIO_BLK_S_IOERR),
+    ] {
+        for (kind, to_guest) in [(blk::VIRTIO_BLK_T_IN, true), (blk::VIRTIO_BLK_T_OUT, false)] {
+            bench.header(kind, 0);
+            bench.send(&[
+                (HEADER, 16, false),
+                (far, bytes, to_guest),
+                (STATUS, 1, true),
+            ]);
+            assert_eq!(bench.status(), status, "{bytes}");
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_changes_its_size_fails_all_requests_and_is_told_of() {
+    struct Growing(AtomicUsize);
+    impl BlockBackend for Growing {
+        fn size(&self) -> u64 {
+            self.0.load(Ordering::SeqCst) as u64
+        }
+        fn read_at(&self, target: &mut ReadTarget<'_>, _: u64) -> io::Result<()> {
+            target.put_zeroes(target.remaining())
+        }
+        fn write_at(&self, _: &mut WriteSource<'_>, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+        fn discard(&self, _: u64, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+        fn write_zeroes(&self, _: u64, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let disk = Arc::new(Growing(AtomicUsize::new(DISK)));
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let list = Arc::clone(&told);
+    let events = crate::event::Events::new(Some(Box::new(move |event| {
+        if let crate::Event::IoError { error, .. } = event {
+            list.lock().unwrap().push(error.to_string());
+        }
+    })));
+    let mut bench = Bench::new(false);
+    let drive = Drive::new(Arc::clone(&disk) as Arc<dyn BlockBackend>);
+    let device = Block::new(&drive, Arc::clone(&bench.stopping)).unwrap();
+    bench.device = device.reporting_to(Arc::new(Mutex::new(ErrorReports::new(0, events))));
+    assert_eq!(bench.request(blk::VIRTIO_BLK_T_IN, 63, 512, true), 0);
+    let error = blk::VIRTIO_BLK_S_IOERR;
+    for bytes in [DISK / 2, 2 * DISK] {
+        disk.0.store(bytes, Ordering::SeqCst);
+        assert_eq!(bench.request(blk::VIRTIO_BLK_T_IN, 0, 512, true), error);
+        assert_eq!(bench.request(blk::VIRTIO_BLK_T_IN, 64, 512, true), error);
+    }
+    let told = told.lock().unwrap();
+    assert!(told[0].contains("32768 bytes at the start, and now has 16384"));
+}
+
+#[test]
+fn zeroes_that_may_be_unmapped_are_asked_for_as_such() {
+    #[derive(Default)]
+    struct Zeroes(Mutex<Vec<(bool, u64, u64)>>);
+    impl BlockBackend for Zeroes {
+        fn size(&self) -> u64 {
+            DISK as u64
+        }
+        fn read_at(&self, _: &mut ReadTarget<'_>, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+        fn write_at(&self, _: &mut WriteSource<'_>, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+        fn discard(&self, _: u64, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+        fn write_zeroes(&self, offset: u64, len: u64) -> io::Result<()> {
+            self.0.lock().unwrap().push((false, offset, len));
+            Ok(())
+        }
+        fn unmap_to_zeroes(&self, offset: u64, len: u64) -> io::Result<()> {
+            self.0.lock().unwrap().push((true, offset, len));
+            Ok(())
+        }
+    }
+    let disk = Arc::new(Zeroes::default());
+    let mut bench = Bench::new(false);
+    bench.use_drive(&Drive::new(Arc::clone(&disk) as Arc<dyn BlockBackend>));
+    assert_eq!(bench.range(blk::VIRTIO_BLK_T_WRITE_ZEROES, 1, 2, 0), 0);
+    assert_eq!(bench.range(blk::VIRTIO_BLK_T_WRITE_ZEROES, 3, 4, 1), 0);
+    let asked = disk.0.lock().unwrap();
+    assert_eq!(*asked, [(false, 512, 1024), (true, 1536, 2048)]);
+}
+
+#[test]
+fn guest_memory_that_fails_is_not_the_disks_fault() {
+    let image = tempfile::NamedTempFile::new().unwrap();
+    image.as_file().set_len(DISK as u64).unwrap();
+    let disk = FileBackend::open(image.path(), false).unwrap();
+    let told = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&told);
+    let events = crate::event::Events::new(Some(Box::new(move |_| {
+        counter.fetch_add(1, Ordering::SeqCst);
+    })));
+    let mut bench = Bench::new(false);
+    // What lies past the end of its file can't be used.
+    let lost = 0x80_0000;
+    let file = tempfile::tempfile().unwrap();
+    map_private(&bench.memory, GuestAddress(lost), &file, 4096).unwrap();
+    let drive = Drive::new(Arc::new(disk));
+    let reports = Arc::new(Mutex::new(ErrorReports::new(0, events)));
+    let device = Block::new(&drive, Arc::clone(&bench.stopping)).unwrap();
+    bench.device = device.reporting_to(reports);
+    for (kind, to_guest) in [(blk::VIRTIO_BLK_T_IN, true), (blk::VIRTIO_BLK_T_OUT, false)] {
+        bench.header(kind, 0);
+        let parts = [
+            (HEADER, 16, false),
+            (lost, 512, to_guest),
+            (STATUS, 1, true),
+        ];
+        bench.send(&parts);
+        assert_eq!(bench.status(), blk::VIRTIO_BLK_S_IOERR);
+    }
+    assert_eq!(told.load(Ordering::SeqCst), 0);
+    let mut target = ReadTarget::from_slice(&mut []);
+    assert!(target.put(b"x").is_err());
+    assert!(!target.memory_failed());
 }
 
 /// A backend that leaves out the last byte of what it is asked for.
@@ -426,7 +624,9 @@ fn a_driver_is_told_of_several_queues_when_there_are_any() {
     let four = info(&drive);
     assert_ne!(four.features & 1 << blk::VIRTIO_BLK_F_MQ, 0);
     assert_eq!(four.queue_sizes.len(), 4);
-    assert_eq!(four.config[34..36], [4, 0]);
+    let mut queues = [0; 2];
+    ConfigSpace::of(&drive).read(34, &mut queues);
+    assert_eq!(queues, [4, 0]);
 }
 
 /// Four reads of a sector, of which a limiter lets some pass.
@@ -513,6 +713,27 @@ fn requests_over_the_limit_wait_in_the_queue_until_their_time() {
     limited.limiter.set(RateLimits::default()).unwrap();
     assert!(limited.wakes(0), "new limits wake");
     assert_eq!(limited.serve(Event::Source(1)), 4);
+}
+
+#[test]
+fn discards_and_zeroes_count_a_part_of_what_they_cover() {
+    let mut bench = Bench::new(false);
+    let disk = Arc::clone(&bench.disk);
+    let mut drive = Drive::new(disk as Arc<dyn BlockBackend>);
+    drive.limiter = RateLimiter::new(RateLimits {
+        bytes: limit(1, 100),
+        operations: None,
+    })
+    .unwrap();
+    bench.use_drive(&drive);
+    // 12 sectors are 6144 bytes, of which 96 count; the next request takes what is left, and more.
+    assert_eq!(bench.range(blk::VIRTIO_BLK_T_DISCARD, 0, 12, 0), 0);
+    assert_eq!(bench.range(blk::VIRTIO_BLK_T_WRITE_ZEROES, 0, 12, 1), 0);
+    let mut empty = drive.limiter.take(std::time::Instant::now(), 0, 1);
+    assert!(empty.is_err());
+    drive.limiter.set(RateLimits::default()).unwrap();
+    empty = drive.limiter.take(std::time::Instant::now(), 0, 1);
+    assert!(empty.is_ok());
 }
 
 #[test]

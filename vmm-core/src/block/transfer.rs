@@ -16,6 +16,8 @@ use crate::virtio::{ChainError, Segments};
 
 /// The most bytes of data that one call of a [`BlockBackend`](crate::BlockBackend) is for.
 pub const MAX_TRANSFER_BYTES: usize = 1 << 20;
+/// The most bytes that one call of a [`BlockBackend`](crate::BlockBackend) discards or zeroes.
+pub const MAX_RANGE_CALL_BYTES: usize = 64 << 20;
 
 const ZEROES: [u8; 4096] = [0; 4096];
 
@@ -43,6 +45,8 @@ struct Scattered<'a> {
     left: usize,
     /// `next`, `used` and `left` when the call began.
     start: (usize, usize, usize),
+    /// Whether the host could not use the memory.
+    memory_failed: bool,
 }
 
 impl<'a> ReadTarget<'a> {
@@ -117,6 +121,13 @@ impl<'a> ReadTarget<'a> {
             .each_run(count, offset, kind, |run, offset| run.read(file, offset))
     }
 
+    /// Whether a transfer failed because the host could not use the memory (`EFAULT`): nothing is wrong with the file
+    /// then, or with the disk.
+    #[must_use]
+    pub fn memory_failed(&self) -> bool {
+        self.0.memory_failed
+    }
+
     /// Starts again: all that this call has put is to be put anew.
     pub fn restart(&mut self) {
         (self.0.next, self.0.used, self.0.left) = self.0.start;
@@ -153,6 +164,12 @@ impl<'a> WriteSource<'a> {
         self.0.left
     }
 
+    /// As for [`ReadTarget::memory_failed`].
+    #[must_use]
+    pub fn memory_failed(&self) -> bool {
+        self.0.memory_failed
+    }
+
     /// Fills `buffer` with the bytes that come next.
     ///
     /// # Errors
@@ -185,6 +202,7 @@ impl<'a> Scattered<'a> {
             used: 0,
             left: 0,
             start: (0, 0, 0),
+            memory_failed: false,
         }
     }
 
@@ -261,7 +279,11 @@ impl<'a> Scattered<'a> {
             let run = self.run(bytes - done);
             let moved = match transfer(&run, offset + done as u64) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                result => result?,
+                Err(error) => {
+                    self.memory_failed |= error.raw_os_error() == Some(libc::EFAULT);
+                    return Err(error);
+                }
+                Ok(moved) => moved,
             };
             if moved == 0 {
                 return Err(kind.into());

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{MULTICAST, Mac, NetBackend, NetCounters};
+use super::link::Link;
+use super::{MULTICAST, Mac, NetBackend, NetCounters, NetLink};
 use crate::error::StartError;
 use crate::rate::RateLimiter;
 
@@ -34,6 +35,7 @@ pub struct Net {
     /// Limits on what the guest sends; none at first. What is over them waits with the guest.
     pub transmit_limiter: RateLimiter,
     counters: Arc<NetCounters>,
+    pub(super) link: Arc<Link>,
 }
 
 impl fmt::Debug for Net {
@@ -58,6 +60,7 @@ impl Net {
             receive_limiter: RateLimiter::default(),
             transmit_limiter: RateLimiter::default(),
             counters: Arc::default(),
+            link: Arc::default(),
         }
     }
 
@@ -65,6 +68,17 @@ impl Net {
     #[must_use]
     pub fn counters(&self) -> Arc<NetCounters> {
         Arc::clone(&self.counters)
+    }
+
+    /// The device's cable, to be pulled out and plugged in at any time.
+    #[must_use]
+    pub fn link(&self) -> NetLink {
+        NetLink::new(&self.link)
+    }
+
+    /// Gives the device the address that follows from its place among the VM's, if it has none yet.
+    pub(crate) fn settle_mac(&mut self, index: usize) {
+        self.mac = Some(self.mac_at(index));
     }
 
     pub(crate) fn check(&self, index: usize) -> Result<(), StartError> {

@@ -11,6 +11,7 @@ use virtio_bindings::bindings::virtio_net as net;
 use vmm_sys_util::epoll::EventSet;
 
 use super::config::DEFAULT_MTU;
+use super::link::Link;
 use super::receive::{ReceiveEnd, Receiver};
 use super::transmit::{SendEnd, Transmitter};
 use super::watch::Watch;
@@ -18,7 +19,9 @@ use super::{
     FRAME_OVERHEAD_BYTES, MAX_FRAME_BYTES, Net, NetBackend, NetCounters, OffloadHeader, Offloads,
 };
 use crate::rate::RateGate;
-use crate::virtio::{COMMON_FEATURES, DeviceInfo, Event, Handler, QueueError, ServedQueue};
+use crate::virtio::{
+    COMMON_FEATURES, DeviceInfo, Event, Handler, LiveConfig, QueueError, ServedQueue,
+};
 
 const DEVICE_ID: u32 = 1;
 /// Receive and transmit queue.
@@ -33,22 +36,28 @@ const TRANSMIT_GATE: usize = RECEIVE_GATE + RateGate::SOURCES;
 pub(crate) fn info(net: &Net, index: usize) -> DeviceInfo {
     let mut features = COMMON_FEATURES
         | 1 << net::VIRTIO_NET_F_MAC
+        | 1 << net::VIRTIO_NET_F_STATUS
         | 1 << net::VIRTIO_NET_F_MRG_RXBUF
         | offload_features(net.backend.offloads());
     if net.mtu.is_some() {
         features |= 1 << net::VIRTIO_NET_F_MTU;
     }
-    // `struct virtio_net_config` of virtio 1.2, section 5.1.4: address, status, queue pairs, MTU.
-    let mut config = vec![0; CONFIG_BYTES];
-    config[..6].copy_from_slice(&net.mac_at(index));
-    config[8..10].copy_from_slice(&1u16.to_le_bytes());
-    config[10..].copy_from_slice(&net.mtu.unwrap_or(DEFAULT_MTU).to_le_bytes());
     DeviceInfo {
         id: DEVICE_ID,
         features,
         queue_sizes: QUEUE_SIZES,
-        config,
+        config: config_space(net, index),
     }
+}
+
+/// `struct virtio_net_config` of virtio 1.2, section 5.1.4: address, status, queue pairs, MTU. The status is filled in
+/// when it is read.
+fn config_space(net: &Net, index: usize) -> Vec<u8> {
+    let mut config = vec![0; CONFIG_BYTES];
+    config[..6].copy_from_slice(&net.mac_at(index));
+    config[8..10].copy_from_slice(&1u16.to_le_bytes());
+    config[10..].copy_from_slice(&net.mtu.unwrap_or(DEFAULT_MTU).to_le_bytes());
+    config
 }
 
 /// The feature bits for one direction: checksum, TSO for IPv4 and IPv6, ECN.
@@ -141,6 +150,7 @@ pub(crate) struct NetDevice {
     /// What is worth being told of the backend's descriptor, for each direction.
     receive_wish: EventSet,
     send_wish: EventSet,
+    link: Arc<Link>,
     /// Whether the network is there, as far as is known.
     connected: bool,
     /// Whether it was said that it isn't: a guest can bring that about again by resets.
@@ -148,16 +158,20 @@ pub(crate) struct NetDevice {
 }
 
 impl NetDevice {
+    /// The device of `net`, whose address is [settled](Net::settle_mac).
+    ///
     /// # Errors
     /// If the backend's descriptor can't be waited for, or there are no descriptors left.
     pub(crate) fn new(net: Net) -> io::Result<Self> {
         let counters: Arc<NetCounters> = net.counters();
+        net.link.show(config_space(&net, 0));
         Ok(Self {
             watch: Watch::new(net.backend.as_fd())?,
             mtu: net.mtu.unwrap_or(DEFAULT_MTU),
             receiver: Receiver::new(RateGate::new(&net.receive_limiter)?, Arc::clone(&counters)),
             transmitter: Transmitter::new(RateGate::new(&net.transmit_limiter)?, counters),
             backend: net.backend,
+            link: net.link,
             receive_wish: EventSet::empty(),
             send_wish: EventSet::empty(),
             connected: true,
@@ -170,7 +184,10 @@ impl NetDevice {
             return Ok(());
         }
         self.receive_wish = EventSet::empty();
-        match self.receiver.run(&mut *self.backend, queue)? {
+        match self
+            .receiver
+            .run(&mut *self.backend, queue, self.link.is_up())?
+        {
             ReceiveEnd::NoFrame => self.receive_wish = EventSet::IN,
             ReceiveEnd::NoBuffer | ReceiveEnd::Limited => {}
             ReceiveEnd::Gone(error) => self.lose(&error),
@@ -180,8 +197,11 @@ impl NetDevice {
 
     fn transmit(&mut self, queue: &mut ServedQueue) -> Result<(), QueueError> {
         self.send_wish = EventSet::empty();
-        let connected = self.connected;
-        match self.transmitter.run(&mut *self.backend, queue, connected)? {
+        let (connected, up) = (self.connected, self.link.is_up());
+        match self
+            .transmitter
+            .run(&mut *self.backend, queue, connected, up)?
+        {
             SendEnd::NoFrame | SendEnd::Limited => {}
             SendEnd::Blocked => self.send_wish = EventSet::OUT,
             SendEnd::Gone(error) => self.lose(&error),
@@ -191,6 +211,7 @@ impl NetDevice {
 
     fn lose(&mut self, error: &io::Error) {
         self.connected = false;
+        self.link.set_connected(false);
         if !std::mem::replace(&mut self.reported, true) {
             tracing::warn!(%error, "a network device lost its network");
         }
@@ -217,6 +238,7 @@ impl Handler for NetDevice {
         self.receiver.rules = Rules::new(features, GUEST_BITS, self.mtu);
         self.transmitter.rules = Rules::new(features, HOST_BITS, self.mtu);
         self.connected = true;
+        self.link.set_connected(true);
         if let Err(error) = self.backend.use_offloads(self.receiver.rules.offloads) {
             self.lose(&error);
         }
@@ -227,6 +249,10 @@ impl Handler for NetDevice {
         self.transmitter.reset();
         self.forget_wishes();
         self.watch();
+    }
+
+    fn live_config(&self) -> Option<Arc<dyn LiveConfig>> {
+        Some(Arc::clone(&self.link) as Arc<dyn LiveConfig>)
     }
 
     fn sources(&self) -> Vec<RawFd> {

@@ -11,6 +11,11 @@ use crate::virtio::{Chain, QueueError, ServedQueue};
 
 /// Frames in a row before other events get their turn.
 const MAX_FRAMES_A_TURN: u32 = 256;
+/// The same for descriptors of the guest's buffers; the frame that passes this is finished.
+const MAX_DESCRIPTORS_A_TURN: usize = 16 << 10;
+/// The most descriptors that are looked at to find room for a frame. Linux uses one for each buffer of 1.5 KiB or
+/// more, or 19 for the longest frame.
+const MAX_DESCRIPTORS_A_FRAME: usize = 4 << 10;
 
 /// Why no more frames are received for now.
 pub(super) enum ReceiveEnd {
@@ -34,6 +39,8 @@ pub(super) struct Receiver {
     waiting: Option<Waiting>,
     /// Scratch space for the buffers of a frame.
     taken: Vec<(u16, Chain)>,
+    /// Descriptors that were looked at in this turn.
+    looked_at: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -53,6 +60,7 @@ impl Receiver {
             packet: vec![0; HEADER_BYTES + MAX_FRAME_BYTES],
             waiting: None,
             taken: Vec::new(),
+            looked_at: 0,
         }
     }
 
@@ -61,19 +69,27 @@ impl Receiver {
         self.gate.forget();
     }
 
-    /// Receives until there is a reason not to.
+    /// Receives until there is a reason not to. Without a link, what comes is dropped.
     pub(super) fn run(
         &mut self,
         backend: &mut dyn NetBackend,
         queue: &mut ServedQueue,
+        up: bool,
     ) -> Result<ReceiveEnd, QueueError> {
+        self.looked_at = 0;
         for _ in 0..MAX_FRAMES_A_TURN {
+            if self.looked_at > MAX_DESCRIPTORS_A_TURN {
+                break;
+            }
             if self.waiting.is_none() {
                 match self.next(backend) {
                     Ok(()) => {}
                     Err(error) if is_for_later(&error) => return Ok(ReceiveEnd::NoFrame),
                     Err(error) => return Ok(ReceiveEnd::Gone(error)),
                 }
+            }
+            if !up && self.waiting.take().is_some() {
+                self.counters.receive_side().dropped("the link is down");
             }
             if let Some(waiting) = &mut self.waiting {
                 waiting.admitted = waiting.admitted || self.gate.admits(1, waiting.length as u64);
@@ -124,9 +140,9 @@ impl Receiver {
     ) -> Result<bool, QueueError> {
         let needed = (HEADER_BYTES + length) as u64;
         self.taken.clear();
-        let mut room = 0;
+        let (mut room, mut descriptors) = (0, 0);
         while room < needed && (self.taken.is_empty() || self.rules.mergeable) {
-            if self.taken.len() == queue.size() {
+            if self.taken.len() == queue.size() || descriptors > MAX_DESCRIPTORS_A_FRAME {
                 break;
             }
             let Some((head, chain)) = queue.take()? else {
@@ -134,6 +150,8 @@ impl Receiver {
                 return Ok(false);
             };
             room += chain.writable.len();
+            descriptors += chain.descriptors;
+            self.looked_at += chain.descriptors;
             self.taken.push((head, chain));
         }
         if room < needed {

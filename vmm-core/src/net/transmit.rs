@@ -51,16 +51,17 @@ impl Transmitter {
         self.gate.forget();
     }
 
-    /// Sends until there is a reason not to. Without a network, the guest's frames are dropped.
+    /// Sends until there is a reason not to. Without a network or a link, the guest's frames are dropped.
     pub(super) fn run(
         &mut self,
         backend: &mut dyn NetBackend,
         queue: &mut ServedQueue,
         connected: bool,
+        up: bool,
     ) -> Result<SendEnd, QueueError> {
         let mut end = SendEnd::NoFrame;
         queue.drain(|memory, chain| {
-            let is_lost = !connected || matches!(end, SendEnd::Gone(_));
+            let is_lost = !connected || !up || matches!(end, SendEnd::Gone(_));
             let (verdict, news) = self.send(backend, memory, chain, is_lost);
             end = news.unwrap_or(std::mem::replace(&mut end, SendEnd::NoFrame));
             verdict

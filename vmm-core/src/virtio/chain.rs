@@ -36,6 +36,8 @@ pub(crate) enum ChainError {
 pub(crate) struct Chain {
     pub(crate) readable: Segments,
     pub(crate) writable: Segments,
+    /// How many descriptors were looked at.
+    pub(crate) descriptors: usize,
 }
 
 /// A buffer scattered over guest memory.
@@ -46,6 +48,14 @@ pub(crate) struct Segments {
 }
 
 impl Chain {
+    /// What stands for a chain that was refused: it is empty, and was as much work as any can be.
+    pub(crate) fn refused() -> Self {
+        Self {
+            descriptors: MAX_DESCRIPTORS,
+            ..Self::default()
+        }
+    }
+
     /// Walks the descriptors of `chain`.
     pub(crate) fn collect<M>(chain: DescriptorChain<M>) -> Result<Self, ChainError>
     where
@@ -56,6 +66,7 @@ impl Chain {
         let mut goes_on = false;
         for (index, descriptor) in chain.enumerate() {
             goes_on = descriptor.has_next();
+            collected.descriptors = index + 1;
             if index == MAX_DESCRIPTORS {
                 return Err(ChainError::TooLong);
             }

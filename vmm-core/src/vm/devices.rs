@@ -13,7 +13,7 @@ use super::build::host;
 use super::kvm::kvm_error;
 use super::{Exit, Outcome};
 use crate::balloon::{self, BalloonDevice, SharedBalloon};
-use crate::block::{self, Block, BlockState, DiskCounters, ErrorReports};
+use crate::block::{self, Block, BlockState, ConfigSpace, DiskCounters, ErrorReports};
 use crate::config::VmConfig;
 use crate::error::{RunError, StartError};
 use crate::event::Events;
@@ -28,7 +28,7 @@ use crate::rate::RateLimiter;
 use crate::rng;
 use crate::seccomp::{Filters, HostCalls};
 use crate::virtio::{DeviceInfo, Handler, Interrupt, LiveConfig, MmioTransport, Worker};
-use crate::vsock::{self, Shared, VsockDevice, VsockState};
+use crate::vsock::{self, Shared, Sockets, VsockDevice, VsockState};
 
 /// A device that has not been started.
 pub(super) struct Device {
@@ -105,8 +105,10 @@ pub(super) fn devices(
     for (index, drive) in config.drives.iter().enumerate() {
         let reports = Arc::new(Mutex::new(ErrorReports::new(index, events.clone())));
         let counters = Arc::<DiskCounters>::default();
+        let space = ConfigSpace::of(drive);
         let block = |_| -> io::Result<Box<dyn Handler>> {
             let block = Block::new(drive, Arc::clone(stopping))?
+                .sharing(&space)
                 .reporting_to(Arc::clone(&reports))
                 .counting_in(Arc::clone(&counters));
             Ok(Box::new(block))
@@ -127,7 +129,8 @@ pub(super) fn devices(
             },
         });
     }
-    for (index, net) in config.nets.drain(..).enumerate() {
+    for (index, mut net) in config.nets.drain(..).enumerate() {
+        net.settle_mac(index);
         devices.push(Device {
             name: format!("vm-net{index}"),
             info: net::info(&net, index),
@@ -144,10 +147,15 @@ pub(super) fn devices(
         });
     }
     if let (Some(shared), Some(cid)) = (vsock, config.vsock_cid) {
+        let sockets = config
+            .vsock_socket
+            .as_deref()
+            .map(Sockets::open)
+            .transpose()?;
         devices.push(Device {
             name: "vm-vsock".to_owned(),
             info: vsock::info(cid),
-            handler: Handlers::ForAll(Box::new(VsockDevice::new(Arc::clone(shared)))),
+            handler: Handlers::ForAll(Box::new(VsockDevice::new(Arc::clone(shared), sockets))),
             counters: None,
             calls: HostCalls::Descriptors,
             source: Source::Vsock {

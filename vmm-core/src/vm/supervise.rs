@@ -6,9 +6,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::control::{Control, KICK_INTERVAL, Vcpu};
+use super::laggards::Laggards;
 use super::{Exit, Outcome};
 use crate::event::{Event, Events};
 use crate::machine::{Machine, PowerButton, SerialPort};
@@ -16,6 +17,9 @@ use crate::memory::Memory;
 use crate::metrics::Meter;
 use crate::thread::kick;
 use crate::vsock::Shared;
+
+/// How long a device's thread that does nothing takes to end, at most.
+const WORKERS_NEED: Duration = Duration::from_millis(100);
 
 /// All that a running VM consists of.
 pub(super) struct Parts {
@@ -58,15 +62,14 @@ impl Parts {
     /// Stops everything; also for a VM that never got to run.
     pub(super) fn take_apart(self) {
         self.serial.close_input();
+        let mut laggards = Laggards::new(&self.events);
         let vm = self.control.end().map(|running| {
-            end_vcpus(running.vcpus);
+            self.end_vcpus(running.vcpus, &mut laggards);
             running.vm
         });
         self.meter.finish();
-        for transport in self.machine.transports() {
-            transport.worker().stop();
-        }
-        self.workers.into_iter().for_each(join);
+        self.stop_workers();
+        laggards.join(self.workers);
         if let Some(vsock) = self.vsock {
             vsock.close();
         }
@@ -77,18 +80,34 @@ impl Parts {
         drop(vm);
         drop(self.memory);
     }
-}
 
-fn end_vcpus(vcpus: Vec<Vcpu>) {
-    let vcpus: Vec<_> = vcpus.into_iter().map(|vcpu| vcpu.thread).collect();
-    while vcpus.iter().any(|thread| !thread.is_finished()) {
-        vcpus
-            .iter()
-            .filter(|thread| !thread.is_finished())
-            .for_each(kick);
-        std::thread::sleep(KICK_INTERVAL);
+    fn stop_workers(&self) {
+        for transport in self.machine.transports() {
+            transport.worker().stop();
+        }
     }
-    vcpus.into_iter().for_each(join);
+
+    fn end_vcpus(&self, vcpus: Vec<Vcpu>, laggards: &mut Laggards<'_>) {
+        let vcpus: Vec<_> = vcpus.into_iter().map(|vcpu| vcpu.thread).collect();
+        let mut workers_have_stopped = false;
+        while vcpus.iter().any(|thread| !thread.is_finished()) {
+            vcpus
+                .iter()
+                .filter(|thread| !thread.is_finished())
+                .for_each(kick);
+            std::thread::sleep(KICK_INTERVAL);
+            laggards.tell(&vcpus);
+            // A vCPU may wait for a device that waits for its backend, and is then told of, too.
+            if workers_have_stopped {
+                laggards.tell(&self.workers);
+            } else if laggards.are_late() {
+                workers_have_stopped = true;
+                self.stop_workers();
+                std::thread::sleep(WORKERS_NEED);
+            }
+        }
+        vcpus.into_iter().for_each(join);
+    }
 }
 
 /// Tells waiters of the end, even if the embedder's console panics when it is flushed or dropped.

@@ -3,6 +3,8 @@
 //! Invariants: at most [`RECEIVE_BYTES`] wait for the host's reader and [`SEND_BYTES`] for the guest; no
 //! more is sent than the guest has said it has room for.
 
+mod forwarding;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar};
 
@@ -40,6 +42,9 @@ pub(super) struct Connection {
     /// Whether the connection is in the mux's list of those with something to send.
     pub(super) queued: bool,
     pub(super) changed: Arc<Condvar>,
+    /// Whether the host's side is a socket, and whether it is about to hear of something.
+    pub(super) watched: bool,
+    pub(super) is_news: bool,
     received: VecDeque<u8>,
     unsent: VecDeque<u8>,
     /// Control packets that are due, each at most once.
@@ -74,6 +79,8 @@ impl Connection {
             owned: true,
             queued: false,
             changed: Arc::new(Condvar::new()),
+            watched: false,
+            is_news: false,
             received: VecDeque::new(),
             unsent: VecDeque::new(),
             due: Due {

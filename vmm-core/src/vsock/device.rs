@@ -3,8 +3,8 @@
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
-use super::Shared;
 use super::packet::{HEADER_BYTES, Header};
+use super::{Shared, Sockets};
 use crate::memory::Memory;
 use crate::virtio::{
     COMMON_FEATURES, Chain, ChainError, DeviceInfo, Event, Handler, QueueError, ServedQueue,
@@ -30,18 +30,23 @@ pub(crate) fn info(guest_cid: u32) -> DeviceInfo {
     }
 }
 
+/// Places of the device's sources.
+const WAKE: usize = 0;
+const SOCKETS: usize = 1;
+
 /// The device.
-#[derive(Debug)]
 pub(crate) struct VsockDevice {
     shared: Arc<Shared>,
+    sockets: Option<Sockets>,
     /// Scratch space for a packet's data.
     data: Vec<u8>,
 }
 
 impl VsockDevice {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, sockets: Option<Sockets>) -> Self {
         Self {
             shared,
+            sockets,
             data: Vec::with_capacity(MAX_DATA_BYTES),
         }
     }
@@ -64,7 +69,12 @@ impl VsockDevice {
         chain
             .readable
             .read(memory, HEADER_BYTES as u64, &mut self.data)?;
-        self.shared.lock().receive(&header, &self.data);
+        let unanswered = self.shared.lock().receive(&header, &self.data);
+        match (unanswered, &mut self.sockets) {
+            (Some(ports), Some(sockets)) => sockets.request(&self.shared, &header, ports),
+            (Some(ports), None) => self.shared.lock().refuse(&header, ports),
+            (None, _) => {}
+        }
         Ok(())
     }
 
@@ -81,6 +91,12 @@ impl VsockDevice {
             Ok(()) => Verdict::Used(4),
             Err(_) => Verdict::Used(0),
         }
+    }
+
+    /// Has the sockets act on what the guest did; returns whether it did anything.
+    fn catch_up(&mut self) -> bool {
+        let sockets = self.sockets.as_mut();
+        sockets.is_some_and(|sockets| sockets.catch_up(&self.shared))
     }
 
     /// Puts the next packet into a buffer of the driver's.
@@ -115,17 +131,23 @@ impl Handler for VsockDevice {
 
     fn reset(&mut self) {
         self.shared.lock().reset();
+        self.catch_up();
     }
 
     fn sources(&self) -> Vec<RawFd> {
-        vec![self.shared.wake.as_raw_fd()]
+        let mut sources = vec![self.shared.wake.as_raw_fd()];
+        sources.extend(self.sockets.as_ref().map(AsRawFd::as_raw_fd));
+        sources
     }
 
     fn serve(&mut self, event: Event, queues: &mut [ServedQueue]) -> Result<(), QueueError> {
-        if let Event::Source(_) = event {
-            let _count = self.shared.wake.read();
+        match (event, &mut self.sockets) {
+            (Event::Source(WAKE), _) => drop(self.shared.wake.read()),
+            (Event::Source(SOCKETS), Some(sockets)) => sockets.serve(&self.shared),
+            _ => {}
         }
         let [receive, transmit, events] = queues else {
+            self.catch_up();
             return Ok(());
         };
         if self.shared.lock().owes_transport_reset() {
@@ -137,8 +159,13 @@ impl Handler for VsockDevice {
             }
             Verdict::Used(0)
         })?;
+        self.catch_up();
         if self.shared.lock().has_packets() {
             receive.drain(|memory, chain| self.fill(memory, chain))?;
+            // What the guest took has made room, and what comes of that may be for the guest.
+            if self.catch_up() {
+                self.shared.wake_device();
+            }
         }
         Ok(())
     }

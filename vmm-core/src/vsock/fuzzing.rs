@@ -38,7 +38,11 @@ impl GuestPort {
 
     /// Takes a packet from the guest: a header, and as much data as it says.
     pub fn send(&self, header: &[u8; PACKET_HEADER_BYTES], data: &[u8]) {
-        self.0.lock().receive(&Header::from_bytes(header), data);
+        let header = Header::from_bytes(header);
+        let mut mux = self.0.lock();
+        if let Some(ports) = mux.receive(&header, data) {
+            mux.refuse(&header, ports);
+        }
     }
 
     /// The next packet for a buffer of the guest's that has `room` for data.

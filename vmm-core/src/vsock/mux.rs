@@ -5,6 +5,7 @@
 //! names each connection at most once, and none that has been dropped, however seldom the guest takes packets.
 
 mod incoming;
+mod watching;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
@@ -46,6 +47,8 @@ pub(super) struct Mux {
     resets: VecDeque<Header>,
     /// The guest is still to be told that all its connections are gone.
     owes_transport_reset: bool,
+    /// Connections whose socket has to be told of something.
+    news: VecDeque<Id>,
 }
 
 impl Mux {
@@ -61,6 +64,7 @@ impl Mux {
             ready: VecDeque::new(),
             resets: VecDeque::new(),
             owes_transport_reset: false,
+            news: VecDeque::new(),
         }
     }
 
@@ -181,8 +185,9 @@ impl Mux {
         connection.end(cleanly);
         connection.changed.notify_all();
         self.by_ports.remove(&connection.ports);
-        if !connection.owned {
-            self.remove(id);
+        match connection.owned {
+            true => self.tell_socket(id),
+            false => self.remove(id),
         }
     }
 
@@ -227,7 +232,10 @@ impl Mux {
             header = connection.next_packet(room, data);
             match header.map(|header| header.op) {
                 Some(op::RST) => self.finish(id, false),
-                Some(op::RW) => connection.changed.notify_all(),
+                Some(op::RW) => {
+                    connection.changed.notify_all();
+                    self.tell_socket(id);
+                }
                 _ => {}
             }
             self.changed(id);
@@ -309,6 +317,9 @@ impl Mux {
         }
         if connection.queued {
             self.ready.retain(|ready| *ready != id);
+        }
+        if connection.is_news {
+            self.news.retain(|news| *news != id);
         }
     }
 }

@@ -39,7 +39,10 @@ impl Guest {
             ..Header::default()
         };
         change(&mut header);
-        self.0.lock().receive(&header, data);
+        let mut mux = self.0.lock();
+        if let Some(ports) = mux.receive(&header, data) {
+            mux.refuse(&header, ports);
+        }
     }
 
     fn answer(&self, to: &Header, op: u16, data: &[u8]) {
@@ -508,7 +511,7 @@ fn packets_pass_through_the_queues_however_they_are_cut() {
             Arc::new(EventFd::new(0).unwrap()),
         )
     });
-    let mut device = VsockDevice::new(Arc::clone(&guest.0));
+    let mut device = VsockDevice::new(Arc::clone(&guest.0), None);
     device.serve(Event::Queue(1), &mut queues).unwrap();
     assert_eq!(transmit.used().idx().load(), 2);
     assert_eq!(receive.used().idx().load(), 2);
@@ -553,7 +556,7 @@ fn a_guest_that_goes_on_is_told_once_that_its_connections_are_gone() {
         )
     });
     let shared = Shared::new(3).unwrap();
-    let mut device = VsockDevice::new(Arc::clone(&shared));
+    let mut device = VsockDevice::new(Arc::clone(&shared), None);
     device.serve(Event::Queue(2), &mut queues).unwrap();
     assert_eq!(events.used().idx().load(), 0, "there is nothing to tell");
     shared.owe_transport_reset();

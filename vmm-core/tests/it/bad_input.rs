@@ -1,11 +1,15 @@
 //! Mistakes of the embedder's user, and the errors that explain them.
 
 use std::error::Error;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::Arc;
 
-use vmm_core::{BootProtocol, KernelError, StartError, Vm, VmConfig};
+use vmm_core::{
+    BootProtocol, Drive, Exit, FileBackend, KernelError, StartError, Vm, VmConfig, VsockSocketError,
+};
 
-use super::guest::{Screen, config, elf, file, spin};
+use super::guest::{Screen, config, elf, file, out, spin};
 use super::lifecycle::TURN;
 
 fn start(path: &Path, change: impl FnOnce(&mut VmConfig)) -> StartError {
@@ -69,7 +73,42 @@ fn what_does_not_fit_in_memory_is_refused() {
 
     let (_dir, path) = file(&elf(&[spin()]));
     let error = start(&path, |config| config.initrd = Some(vec![0; 63 << 20]));
-    assert!(matches!(error, StartError::InitrdTooLarge { .. }));
+    let StartError::InitrdTooLarge { room_bytes, .. } = error else {
+        panic!("{error}");
+    };
+    assert!(error.to_string().contains(&room_bytes.to_string()));
+    // What it says would fit does, to the byte.
+    for (more, fits) in [(0, true), (1, false)] {
+        let bytes = usize::try_from(room_bytes + more).unwrap();
+        let mut config = config(path.clone(), &Screen::default());
+        config.initrd = Some(vec![0; bytes]);
+        let _turn = TURN.lock();
+        assert_eq!(Vm::start(config).is_ok(), fits, "{bytes} bytes");
+    }
+}
+
+#[test]
+fn memory_of_any_whole_number_of_mebibytes_will_do() {
+    let power_off = out(0x600, 5 << 2 | 1 << 5);
+    let (_dir, path) = file(&elf(&[power_off, spin()]));
+    for mib in [17, 63, 3071, 3073] {
+        let mut config = config(path.clone(), &Screen::default());
+        config.memory_mib = mib;
+        let _turn = TURN.lock();
+        let vm = Vm::start(config).unwrap();
+        assert!(matches!(vm.wait(), Exit::PowerOff), "{mib} MiB");
+    }
+}
+
+#[test]
+fn a_disk_that_can_only_be_read_needs_a_drive_that_is_read_only() {
+    let (dir, path) = file(&elf(&[spin()]));
+    let image = dir.path().join("image");
+    std::fs::write(&image, [0; 4096]).unwrap();
+    let disk = Arc::new(FileBackend::open(&image, true).unwrap());
+    let error = start(&path, |config| config.drives = vec![Drive::new(disk)]);
+    assert!(matches!(error, StartError::DriveNotWritable { index: 0 }));
+    assert!(error.to_string().contains("read_only"), "{error}");
 }
 
 #[test]
@@ -106,4 +145,40 @@ fn machines_that_cannot_be_are_refused() {
     assert!(error.to_string().contains("at least 16 MiB"));
     let error = start(&path, |config| config.command_line = "x".repeat(4096));
     assert!(error.to_string().contains("2047"));
+}
+
+#[test]
+fn a_vsock_socket_that_cannot_be_is_refused_and_leaves_nothing() {
+    let (dir, path) = file(&elf(&[spin()]));
+    let refused = |socket: &Path, cid| {
+        let error = start(&path, |config| {
+            config.vsock_socket = Some(socket.to_owned());
+            config.vsock_cid = cid;
+        });
+        assert!(error.to_string().contains("vsock_socket"), "{error}");
+        match error {
+            StartError::VsockSocket(error) => error,
+            other => panic!("{other}"),
+        }
+    };
+    let socket = dir.path().join("vm.sock");
+    let error = refused(&socket, None);
+    assert!(error.to_string().contains("vsock_cid"), "{error}");
+    let error = refused(&dir.path().join("x".repeat(100)), Some(3));
+    assert!(matches!(error, VsockSocketError::PathLength { .. }));
+    let error = refused(&path, Some(3));
+    assert!(matches!(error, VsockSocketError::NotASocket { .. }));
+
+    let listener = UnixListener::bind(&socket).unwrap();
+    let error = refused(&socket, Some(3));
+    assert!(matches!(error, VsockSocketError::InUse { .. }));
+    drop(listener);
+    // What fails later takes the socket with it, which has replaced the one that nobody listens at any more.
+    assert!(socket.exists());
+    start(&path, |config| {
+        config.vsock_socket = Some(socket.clone());
+        config.vsock_cid = Some(3);
+        config.initrd = Some(vec![0; 62 << 20]);
+    });
+    assert!(!socket.exists());
 }

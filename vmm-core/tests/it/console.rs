@@ -1,11 +1,14 @@
 //! A serial port that is written to.
 
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use vmm_core::Vm;
 
-use super::guest::{Screen, config, elf, file, out, spin};
+use super::guest::{Screen, config, elf, file, out, print, spin};
 use super::lifecycle::TURN;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -59,4 +62,57 @@ fn a_guest_that_does_not_listen_fills_the_buffer_and_no_more() {
         input.try_write(b"x").unwrap_err().kind(),
         ErrorKind::WouldBlock
     );
+}
+
+/// A writer that blocks, and notes whether a signal ever cuts it off.
+struct Slow {
+    pipe: UnixStream,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl Write for Slow {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let written = self.pipe.write(buf);
+        if matches!(&written, Err(error) if error.kind() == ErrorKind::Interrupted) {
+            self.interrupted.store(true, Ordering::SeqCst);
+        }
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_console_that_blocks_is_not_cut_off_by_the_signal_that_pauses() {
+    let _turn = TURN.lock();
+    let text = "0123456789".repeat(200);
+    let (pipe, mut reader) = UnixStream::pair().unwrap();
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let (_dir, path) = file(&elf(&[print(&text), spin()]));
+    let mut config = config(path, &Screen::default());
+    config.console = Box::new(Slow {
+        pipe,
+        interrupted: Arc::clone(&interrupted),
+    });
+    let vm = Vm::start(config).unwrap();
+    let handle = vm.handle();
+    // By then the pipe is full: each byte takes a buffer of its own.
+    std::thread::sleep(Duration::from_millis(200));
+    let pausing = std::thread::spawn(move || handle.pause());
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(!pausing.is_finished(), "the pause waits for the console");
+    // Room for what is being written is all that it waits for.
+    let mut some = [0; 500];
+    let count = reader.read(&mut some).unwrap();
+    let mut printed = some[..count].to_vec();
+    pausing.join().unwrap();
+    vm.resume();
+    while printed.len() < text.len() {
+        let count = reader.read(&mut some).unwrap();
+        printed.extend(&some[..count]);
+    }
+    assert!(printed == text.as_bytes());
+    assert!(!interrupted.load(Ordering::SeqCst));
 }

@@ -1,11 +1,12 @@
 //! Disks whose driver is a few instructions.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use vmm_core::{
-    BlockBackend, Drive, Exit, RateLimit, RateLimiter, RateLimits, ReadTarget, Vm, WriteSource,
+    BlockBackend, Drive, Event, Exit, RateLimit, RateLimiter, RateLimits, ReadTarget, Vm,
+    WriteSource,
 };
 
 use super::guest::{Screen, config, elf, file, out, print, spin, wait_for, write32};
@@ -257,6 +258,41 @@ fn a_stop_waits_for_a_call_to_the_disk_and_for_nothing_else() {
         drop(vm);
         assert_eq!(Arc::strong_count(&disk), 1, "the VM has let go of the disk");
     }
+}
+
+#[test]
+fn a_stop_that_a_backend_holds_up_says_which_drive_it_is() {
+    let _turn = TURN.lock();
+    let disk = MemoryDisk::new(true);
+    // The guest's processor waits for the disk, too.
+    let last = [print("asked"), write32(STATUS, 0), spin()].concat();
+    let parts = [set_up(), write_sector(), last];
+    let (_dir, path) = file(&elf(&parts));
+    let screen = Screen::default();
+    let mut config = config(path, &screen);
+    config.drives = vec![MemoryDisk::drive_of(&disk)];
+    let (sender, told) = mpsc::channel();
+    config.on_event = Some(Box::new(move |event| {
+        if let Event::StopDelayed { thread } = event {
+            sender.send(thread).unwrap();
+        }
+    }));
+    let vm = Vm::start(config).unwrap();
+    disk.wait_for_visitor();
+    while screen.text() != "asked" {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    vm.stop();
+    let threads = [(); 2].map(|()| told.recv_timeout(SOON));
+    let is_over = vm.wait_timeout(Duration::from_millis(50));
+    disk.open();
+    assert!(is_over.is_none());
+    assert!(matches!(vm.wait_timeout(SOON), Some(Exit::Stopped)));
+    let mut threads = threads.map(Result::unwrap);
+    threads.sort();
+    assert_eq!(threads, ["vm-block0", "vm-vcpu0"]);
+    assert!(told.try_recv().is_err());
 }
 
 /// A guest whose second write is not due for minutes, which goes on with `last`.

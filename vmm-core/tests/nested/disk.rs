@@ -210,3 +210,28 @@ fn a_limited_drive_holds_up_no_other_one_until_its_limit_goes() {
     screen.wait_for("slow");
     assert!(matches!(end(&vm, &screen), Exit::PowerOff));
 }
+
+#[test]
+fn a_guest_may_ask_for_durable_writes_drive_by_drive() {
+    let screen = Screen::default();
+    let (through, back) = (MemoryDisk::new(false), MemoryDisk::new(false));
+    let mut config = config(
+        "echo 'write through' > /sys/block/vda/cache_type\n\
+         for disk in vda vdb; do\n\
+         echo $disk: $(cat /sys/block/$disk/cache_type)\n\
+         dd if=/dev/zero of=/dev/$disk bs=4096 count=4 oflag=direct 2>/dev/null || echo failed\n\
+         done\n\
+         poweroff -f",
+        &screen,
+    );
+    config.drives = vec![drive(&through, false, ""), drive(&back, false, "")];
+    let vm = Vm::start(config).unwrap();
+    assert!(matches!(end(&vm, &screen), Exit::PowerOff));
+    let text = screen.text();
+    for line in ["vda: write through\n", "vdb: write back\n"] {
+        assert!(text.contains(line), "no {line:?} in:\n{text}");
+    }
+    assert!(!text.contains("failed"), "{text}");
+    assert!(through.flushes.load(Ordering::SeqCst) >= 4);
+    assert_eq!(back.flushes.load(Ordering::SeqCst), 0);
+}

@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command};
@@ -290,4 +291,34 @@ fn limits_on_a_network_hold_and_can_be_lifted_while_it_runs() {
     listening.stop();
     assert!(matches!(end(&listening, &first), Exit::Stopped));
     assert_eq!(said(&second, "passed "), "4194304");
+}
+
+#[test]
+fn a_guest_sees_its_cable_pulled_out_and_its_network_go() {
+    let screen = Screen::default();
+    let mut config = config(
+        "ip link set eth0 up\n\
+         is() { until [ \"$(cat /sys/class/net/eth0/carrier)\" = $1 ]; do sleep 0.1; done; echo carrier $2; }\n\
+         is 1 first; is 0 second; is 1 third; is 0 fourth\n\
+         poweroff -f",
+        &screen,
+    );
+    let (ours, peer) = UnixStream::pair().unwrap();
+    let net = Net::new(FrameStream::from_socket(ours).unwrap());
+    let link = net.link();
+    config.nets = vec![net];
+    let vm = Vm::start(config).unwrap();
+    screen.wait_for("carrier first\n");
+    link.set_up(false);
+    screen.wait_for("carrier second\n");
+    link.set_up(true);
+    screen.wait_for("carrier third\n");
+    drop(peer);
+    assert!(matches!(end(&vm, &screen), Exit::PowerOff));
+    assert!(
+        screen.text().contains("carrier fourth\n"),
+        "{}",
+        screen.text()
+    );
+    assert!(!link.is_up());
 }

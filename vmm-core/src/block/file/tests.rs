@@ -52,6 +52,27 @@ fn discarded_and_zeroed_ranges_read_as_zeroes_and_nothing_else_does() {
 }
 
 #[test]
+fn zeroes_keep_their_space_unless_it_may_be_given_back() {
+    let (_dir, path) = image();
+    let disk = FileBackend::open(&path, false).unwrap();
+    disk.flush().unwrap();
+    let blocks = || std::fs::metadata(&path).unwrap().blocks();
+    let before = blocks();
+    disk.write_zeroes(0, BYTES / 2).unwrap();
+    disk.flush().unwrap();
+    assert!(blocks() >= before, "{} blocks of {before}", blocks());
+    disk.unmap_to_zeroes(0, BYTES / 2).unwrap();
+    disk.flush().unwrap();
+    assert!(blocks() < before, "{} blocks of {before}", blocks());
+    let half = usize::try_from(BYTES / 2).unwrap();
+    assert!(
+        std::fs::read(&path).unwrap()[..half]
+            .iter()
+            .all(|byte| *byte == 0)
+    );
+}
+
+#[test]
 fn a_discard_gives_space_back() {
     let (_dir, path) = image();
     let disk = FileBackend::open(&path, false).unwrap();

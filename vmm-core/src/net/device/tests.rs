@@ -4,7 +4,11 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use virtio_bindings::bindings::virtio_ring::{VRING_DESC_F_NEXT, VRING_DESC_F_WRITE};
+use virtio_bindings::bindings::virtio_config::VIRTIO_CONFIG_S_DRIVER_OK;
+use virtio_bindings::bindings::virtio_mmio::VIRTIO_MMIO_INT_CONFIG;
+use virtio_bindings::bindings::virtio_ring::{
+    VRING_DESC_F_INDIRECT, VRING_DESC_F_NEXT, VRING_DESC_F_WRITE,
+};
 use virtio_queue::desc::RawDescriptor;
 use virtio_queue::desc::split::Descriptor;
 use virtio_queue::{Queue, QueueT};
@@ -14,7 +18,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::*;
 use crate::memory::Memory;
-use crate::net::OffloadHeader;
+use crate::net::{NetLink, OffloadHeader};
 use crate::rate::{RateLimit, RateLimits};
 use crate::virtio::Interrupt;
 
@@ -138,6 +142,7 @@ struct Bench {
     peer: UnixDatagram,
     log: Arc<Mutex<Log>>,
     counters: Arc<NetCounters>,
+    link: NetLink,
 }
 
 impl Bench {
@@ -158,7 +163,7 @@ impl Bench {
         });
         change(&mut net);
         let features = info(&net, 0).features & accepted;
-        let counters = net.counters();
+        let (counters, link) = (net.counters(), net.link());
         let memory = crate::memory::map(16).unwrap();
         let interrupt = Interrupt::new().unwrap();
         let kick = Arc::new(EventFd::new(EFD_NONBLOCK).unwrap());
@@ -196,6 +201,7 @@ impl Bench {
             peer,
             log,
             counters,
+            link,
         };
         bench.serve(Event::Queue(0));
         bench.serve(Event::Queue(1));
@@ -542,7 +548,10 @@ fn what_the_driver_sees_follows_from_the_configuration() {
     });
     let seen = info(&net, 3);
     assert_eq!(seen.config[..6], [0x02, 0x76, 0x6d, 0, 0, 3]);
-    let common = COMMON_FEATURES | 1 << net::VIRTIO_NET_F_MAC | 1 << net::VIRTIO_NET_F_MRG_RXBUF;
+    let common = COMMON_FEATURES
+        | 1 << net::VIRTIO_NET_F_MAC
+        | 1 << net::VIRTIO_NET_F_STATUS
+        | 1 << net::VIRTIO_NET_F_MRG_RXBUF;
     assert_eq!(seen.features, common);
     net.mac = Some([2, 1, 2, 3, 4, 5]);
     net.mtu = Some(9000);
@@ -591,6 +600,128 @@ fn limited_frames_wait_and_none_is_lost() {
         bench.counters.sent().dropped + bench.counters.received().dropped,
         0
     );
+}
+
+/// What the driver reads as the device's address, status and MTU.
+fn seen(bench: &Bench) -> (Vec<u8>, u16, u16) {
+    let config = bench.device.live_config().unwrap();
+    let mut bytes = [0; CONFIG_BYTES];
+    config.read(0, &mut bytes);
+    let mut status = [0; 2];
+    config.read(6, &mut status);
+    let [mac @ .., s0, s1, _, _, m0, m1] = bytes;
+    assert_eq!([s0, s1], status);
+    (
+        mac.to_vec(),
+        u16::from_le_bytes(status),
+        u16::from_le_bytes([m0, m1]),
+    )
+}
+
+/// The reasons for interrupts since the last call.
+fn interrupts(bench: &Bench) -> u32 {
+    let pending = bench.interrupt.pending();
+    bench.interrupt.acknowledge(pending);
+    pending
+}
+
+fn with_driver() -> Bench {
+    let bench = Bench::new();
+    bench.interrupt.set_status(VIRTIO_CONFIG_S_DRIVER_OK);
+    let config = bench.device.live_config().unwrap();
+    config.connect(bench.interrupt.clone());
+    bench
+}
+
+#[test]
+fn a_cable_that_is_pulled_out_is_seen_and_lets_nothing_pass() {
+    let mut bench = with_driver();
+    let config = bench.device.live_config().unwrap();
+    assert_eq!(seen(&bench), (vec![2, 0x76, 0x6d, 0, 0, 0], 1, 1500));
+    bench.receive.offer(&[(BUFFERS, 100, true)]);
+    bench.serve(Event::Queue(0));
+    let before = config.generation();
+    bench.link.set_up(false);
+    bench.link.set_up(false);
+    assert_eq!((seen(&bench).1, config.generation() - before), (0, 1));
+    assert_eq!(interrupts(&bench), VIRTIO_MMIO_INT_CONFIG);
+    bench.send([0; 12], &frame(60));
+    bench.peer.send(&frame(60)).unwrap();
+    bench.serve_sources();
+    assert_eq!(bench.sent(), None);
+    assert_eq!(bench.transmit.used(), [0]);
+    assert_eq!(bench.receive.used(), [0; 0]);
+    let counters = &bench.counters;
+    let dropped = (counters.sent().dropped, counters.received().dropped);
+    assert_eq!(dropped, (1, 1));
+    bench.link.set_up(true);
+    assert_eq!(seen(&bench).1, 1);
+    bench.send([0; 12], &frame(61));
+    bench.peer.send(&frame(62)).unwrap();
+    bench.serve_sources();
+    assert_eq!(bench.sent(), Some(frame(61)));
+    assert_eq!(bench.receive.used(), [74]);
+}
+
+#[test]
+fn a_network_that_is_gone_takes_the_link_down_until_the_guest_starts_anew() {
+    let mut bench = with_driver();
+    bench.receive.offer(&[(BUFFERS, 100, true)]);
+    bench.serve(Event::Queue(0));
+    bench.log.lock().unwrap().gone = true;
+    bench.peer.send(&frame(60)).unwrap();
+    bench.serve_sources();
+    assert!(!bench.link.is_up());
+    assert_eq!(interrupts(&bench), VIRTIO_MMIO_INT_CONFIG);
+    // Wanting it does not bring it back.
+    bench.link.set_up(true);
+    assert_eq!((seen(&bench).1, interrupts(&bench)), (0, 0));
+    bench.device.reset();
+    bench.device.activate(COMMON_FEATURES);
+    assert_eq!(seen(&bench).1, 1);
+}
+
+#[test]
+fn buffers_in_crumbs_cost_a_turn_no_more_than_its_share() {
+    const CRUMBS: u16 = 1000;
+    let mut bench = Bench::with(u64::MAX, Offloads::default(), |net| net.mtu = Some(9000));
+    let table = BUFFERS + 0x10_000;
+    for place in 0..CRUMBS {
+        let last = place + 1 == CRUMBS;
+        let flags = VRING_DESC_F_WRITE | if last { 0 } else { VRING_DESC_F_NEXT };
+        let flags = u16::try_from(flags).unwrap();
+        let crumb = RawDescriptor::from(Descriptor::new(BUFFERS, 1, flags, place + 1));
+        let at = GuestAddress(table + 16 * u64::from(place));
+        bench.memory.write_obj(crumb, at).unwrap();
+    }
+    for _ in 0..ENTRIES {
+        bench
+            .receive
+            .offer(&[(table, 16 * u32::from(CRUMBS), false)]);
+    }
+    let indirect = u16::try_from(VRING_DESC_F_INDIRECT).unwrap();
+    for place in 0..u64::from(ENTRIES) {
+        let entry = Descriptor::new(table, 16 * u32::from(CRUMBS), indirect, 0);
+        let at = GuestAddress(bench.receive.base + 16 * place);
+        bench
+            .memory
+            .write_obj(RawDescriptor::from(entry), at)
+            .unwrap();
+    }
+    bench.serve(Event::Queue(0));
+    for _ in 0..6 {
+        bench.peer.send(&frame(9000)).unwrap();
+    }
+    bench.serve(Event::Source(0));
+    // 5000 descriptors for each are more than a frame is worth, and four are more than a turn.
+    assert_eq!(bench.counters.received().dropped, 4);
+    assert_eq!(bench.kick.read().unwrap(), 1);
+    bench.serve(Event::Queue(0));
+    assert_eq!(bench.counters.received().dropped, 6);
+    // What needs fewer is delivered.
+    bench.peer.send(&frame(1500)).unwrap();
+    bench.serve_sources();
+    assert_eq!(bench.receive.used(), [1000, 512]);
 }
 
 #[test]

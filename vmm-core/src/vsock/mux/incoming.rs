@@ -6,27 +6,35 @@ use crate::vsock::connection::{Connection, Ports, State};
 use crate::vsock::packet::{Header, TYPE_STREAM, op};
 
 impl Mux {
-    /// Takes a packet from the guest. `data` has the length that the header says.
-    pub(in crate::vsock) fn receive(&mut self, header: &Header, data: &[u8]) {
+    /// Takes a packet from the guest. `data` has the length that the header says. The ports of a request that
+    /// no listener is there for are the answer: it is to be [refused](Self::refuse), or
+    /// [accepted](Self::accept_watched) for a socket.
+    #[must_use]
+    pub(in crate::vsock) fn receive(&mut self, header: &Header, data: &[u8]) -> Option<Ports> {
         if header.src_cid != self.guest_cid || header.dst_cid != u64::from(HOST_CID) {
             tracing::debug!(?header, "dropped a vsock packet with foreign addresses");
-            return;
+            return None;
         }
         let ports = Ports {
             host: header.dst_port,
             guest: header.src_port,
         };
         if header.kind != TYPE_STREAM {
-            return self.refuse(header, ports);
+            self.refuse(header, ports);
+            return None;
         }
         let Some(id) = self.by_ports.get(&ports).copied() else {
-            return match header.op {
+            match header.op {
+                op::REQUEST if !self.listeners.contains_key(&ports.host) => return Some(ports),
                 op::REQUEST => self.receive_request(header, ports),
                 _ => self.refuse(header, ports),
-            };
+            }
+            return None;
         };
         self.receive_for(id, header, data);
         self.changed(id);
+        self.tell_socket(id);
+        None
     }
 
     fn receive_request(&mut self, header: &Header, ports: Ports) {
@@ -87,7 +95,7 @@ impl Mux {
     }
 
     /// Answers a packet that belongs to nothing. A reset is never answered.
-    fn refuse(&mut self, header: &Header, ports: Ports) {
+    pub(in crate::vsock) fn refuse(&mut self, header: &Header, ports: Ports) {
         if header.op != op::RST {
             self.owe_stray_reset(ports);
             if let Some(reset) = self.resets.back_mut() {
