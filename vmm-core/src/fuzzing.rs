@@ -5,6 +5,7 @@
 mod block;
 mod kernel;
 
+pub use crate::vm::fuzzing::TakenOver;
 pub use crate::vsock::fuzzing::{GuestPort, PACKET_HEADER_BYTES};
 pub use block::{BlockDriver, Rings};
 pub use kernel::{Loaded, load_kernel};

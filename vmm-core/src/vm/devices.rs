@@ -217,7 +217,7 @@ pub(super) fn start_devices(
 
 /// Makes a device's register window and starts its threads; if one of them does not start, the others need to
 /// be stopped by the window.
-fn start_device(
+pub(super) fn start_device(
     memory: &Memory,
     outcome: &Arc<Outcome>,
     device: Device,
