@@ -6,6 +6,7 @@ mod block;
 mod devices;
 mod kernel;
 
+pub use crate::vm::fuzzing::TakenOver;
 pub use crate::vsock::fuzzing::{GuestPort, PACKET_HEADER_BYTES};
 pub use block::{BlockDriver, Rings};
 pub use devices::attack_device;

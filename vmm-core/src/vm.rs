@@ -26,6 +26,8 @@ use self::control::Control;
 pub use self::irqchip::{InterruptControllersState, IoApicState, PicState};
 use self::outcome::Outcome;
 use self::restore::Restore;
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::restore::fuzzing;
 use crate::balloon::SharedBalloon;
 use crate::config::VmConfig;
 use crate::error::{BalloonError, RunError, StartError};

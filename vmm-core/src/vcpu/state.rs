@@ -119,7 +119,7 @@ pub(crate) fn restore(
     features::check(&saved.cpuid, supported.for_vcpu(id, count).as_slice(), id)?;
     let vcpu = vm
         .create_vcpu(u64::from(id))
-        .map_err(failed("be made, as the vCPU"))?;
+        .map_err(failed("create the descriptor"))?;
     set_tsc_frequency(&vcpu, saved.tsc_khz).map_err(failed("set the TSC's frequency"))?;
     let cpuid = CpuId::from_entries(&saved.cpuid).map_err(|_| StateError::Kvm {
         part: part(id),

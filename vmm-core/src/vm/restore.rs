@@ -3,6 +3,9 @@
 //! Invariant: nothing of a state has an effect outside of the VM before all of it that can be checked has
 //! been.
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
+
 use std::io::Read;
 
 use kvm_bindings::kvm_clock_data;

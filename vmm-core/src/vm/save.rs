@@ -86,7 +86,7 @@ pub(super) fn copy_memory(control: &Control, target: &mut dyn Write) -> Result<(
 }
 
 impl Source {
-    fn save(&self) -> DeviceKindState {
+    pub(super) fn save(&self) -> DeviceKindState {
         match self {
             Self::Block { state, limiter } => {
                 let mut state = state.clone();

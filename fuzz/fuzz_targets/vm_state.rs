@@ -1,0 +1,105 @@
+//! A state that somebody has tampered with, for the devices of a VM.
+//!
+//! Oracles: no device panics or ends the run; what a device takes over it has afterwards, but for a driver's queues
+//! that are of no use, which it asks to be reset for, and for what it did when it went on.
+#![no_main]
+
+use std::io;
+use std::sync::Arc;
+
+use libfuzzer_sys::fuzz_target;
+use serde::Deserialize;
+use vmm_core::fuzzing::TakenOver;
+use vmm_core::state::{DeviceKindState, DeviceState, LimiterState, SerialState, WatchdogState};
+use vmm_core::{BlockBackend, Drive, Net, ReadTarget, Switch, VmConfig, WriteSource};
+
+/// Bits of a status and of an interrupt status by which a device asks for a reset.
+const NEEDS_RESET: u32 = 64;
+const CONFIG_CHANGED: u32 = 2;
+
+/// What is in a seed.
+#[derive(Deserialize)]
+struct Document {
+    devices: Vec<DeviceState>,
+    serial: SerialState,
+    watchdog: WatchdogState,
+}
+
+/// A disk of zeroes that stays one.
+struct Zeroes;
+
+impl BlockBackend for Zeroes {
+    fn size(&self) -> u64 {
+        4096
+    }
+    fn read_at(&self, target: &mut ReadTarget<'_>, _: u64) -> io::Result<()> {
+        target.put(&vec![0; target.remaining()])
+    }
+    fn write_at(&self, source: &mut WriteSource<'_>, _: u64) -> io::Result<()> {
+        source.take(&mut vec![0; source.remaining()])
+    }
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+    fn write_zeroes(&self, _: u64, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn config() -> VmConfig {
+    let mut config = VmConfig::new("/none");
+    config.memory_mib = 16;
+    config.drives = vec![Drive::new(Arc::new(Zeroes))];
+    let mut net = Net::new(Switch::new().port().expect("the host has descriptors"));
+    net.mac = Some([2, 0, 0, 0, 0, 1]);
+    config.nets = vec![net];
+    config.vsock_cid = Some(3);
+    config.balloon = true;
+    config
+}
+
+/// The same, of a device that has no limits, as those here have none.
+fn without_limits(mut kind: DeviceKindState) -> DeviceKindState {
+    match &mut kind {
+        DeviceKindState::Block(block) => block.limiter = LimiterState::default(),
+        DeviceKindState::Net(net) => {
+            net.receive_limiter = LimiterState::default();
+            net.transmit_limiter = LimiterState::default();
+        }
+        _ => {}
+    }
+    kind
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(document) = serde_json::from_slice::<Document>(bytes) else {
+        return;
+    };
+    let saved = TakenOver {
+        devices: document.devices,
+        serial: document.serial,
+        watchdog: document.watchdog,
+    };
+    let Ok(again) = TakenOver::of(config(), &saved) else {
+        return;
+    };
+    assert_eq!(again.watchdog, saved.watchdog);
+    let input = |serial: &SerialState| [serial.received.clone(), serial.input.clone()].concat();
+    assert_eq!(input(&again.serial), input(&saved.serial));
+    for (mut again, mut saved) in again.devices.into_iter().zip(saved.devices) {
+        assert_eq!(again.kind, without_limits(saved.kind));
+        let (again, saved) = (&mut again.transport, &mut saved.transport);
+        if saved.active {
+            // The device may have found requests, or a queue that is none.
+            for state in [&mut *again, &mut *saved] {
+                state.status &= !NEEDS_RESET;
+                state.interrupt_status &= !(CONFIG_CHANGED | 1);
+                state.queues.clear();
+            }
+        }
+        assert_eq!(again, saved);
+    }
+});
