@@ -193,6 +193,31 @@ fn a_backlog_has_an_end_and_is_reset_with_its_listener() {
 }
 
 #[test]
+fn connections_that_are_over_make_room_in_a_backlog() {
+    let (guest, host) = Guest::new();
+    let listener = host.listen(50).unwrap();
+    let ask = |port| {
+        guest.send_with(
+            |header| {
+                header.op = op::REQUEST;
+                header.src_port = port;
+            },
+            b"",
+        );
+    };
+    let last = u32::try_from(MAX_BACKLOG).unwrap();
+    (0..last).for_each(ask);
+    // The driver starts anew; nobody has accepted anything.
+    guest.0.lock().reset();
+    ask(last);
+    assert_eq!(guest.take_op(op::RESPONSE).dst_port, last);
+    assert!(guest.take().is_none());
+    let (connections, _, _) = guest.0.lock().held();
+    assert_eq!(connections, MAX_BACKLOG);
+    drop(listener);
+}
+
+#[test]
 fn no_more_is_sent_than_the_guest_has_room_for() {
     let (guest, host) = Guest::new();
     let (mut stream, request) = guest.connected(&host);

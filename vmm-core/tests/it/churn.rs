@@ -29,7 +29,7 @@ fn run_alone(test: &str) {
     let output = Command::new("sh")
         .args([
             "-c",
-            "ulimit -n 16384 && exec \"$0\" --exact \"$1\" --nocapture",
+            "ulimit -n 8192 && exec \"$0\" --exact \"$1\" --nocapture",
         ])
         .arg(std::env::current_exe().unwrap())
         .arg(test)

@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 use vmm_core::VmConfig;
 
-/// Low enough for the smallest machine.
-const LOAD_ADDRESS: u64 = 0x20_0000;
+const LOAD_ADDRESS: u64 = 0x100_0000;
 const CODE_OFFSET: usize = 0x1000;
 
 /// Writes `text` to the serial port.
@@ -59,6 +58,11 @@ pub(crate) fn triple_fault() -> Vec<u8> {
 
 /// An ELF kernel of one segment that runs `parts` one after the other, in 64-bit mode.
 pub(crate) fn elf(parts: &[Vec<u8>]) -> Vec<u8> {
+    elf_at(LOAD_ADDRESS, parts)
+}
+
+/// The same for another place in memory.
+pub(crate) fn elf_at(address: u64, parts: &[Vec<u8>]) -> Vec<u8> {
     let code = parts.concat();
     let mut file = vec![0; CODE_OFFSET];
     let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
@@ -66,7 +70,7 @@ pub(crate) fn elf(parts: &[Vec<u8>]) -> Vec<u8> {
     put(16, &2u16.to_le_bytes());
     put(18, &62u16.to_le_bytes());
     put(20, &1u32.to_le_bytes());
-    put(24, &LOAD_ADDRESS.to_le_bytes());
+    put(24, &address.to_le_bytes());
     put(32, &64u64.to_le_bytes());
     put(52, &64u16.to_le_bytes());
     put(54, &56u16.to_le_bytes());
@@ -74,8 +78,8 @@ pub(crate) fn elf(parts: &[Vec<u8>]) -> Vec<u8> {
     put(64, &1u32.to_le_bytes());
     put(68, &5u32.to_le_bytes());
     put(72, &(CODE_OFFSET as u64).to_le_bytes());
-    put(80, &LOAD_ADDRESS.to_le_bytes());
-    put(88, &LOAD_ADDRESS.to_le_bytes());
+    put(80, &address.to_le_bytes());
+    put(88, &address.to_le_bytes());
     put(96, &(code.len() as u64).to_le_bytes());
     put(104, &(code.len() as u64).to_le_bytes());
     put(112, &0x1000u64.to_le_bytes());

@@ -1,6 +1,6 @@
 //! What the guest's packets do.
 
-use super::{Id, Listener, MAX_BACKLOG, Mux};
+use super::{Id, MAX_BACKLOG, Mux};
 use crate::vsock::HOST_CID;
 use crate::vsock::connection::{Connection, Ports, State};
 use crate::vsock::packet::{Header, TYPE_STREAM, op};
@@ -38,13 +38,7 @@ impl Mux {
     }
 
     fn receive_request(&mut self, header: &Header, ports: Ports) {
-        let has_room = |l: &&mut Listener| l.backlog.len() < MAX_BACKLOG;
-        if self
-            .listeners
-            .get_mut(&ports.host)
-            .filter(has_room)
-            .is_none()
-        {
+        if !self.make_room_at(ports.host) {
             return self.refuse(header, ports);
         }
         let Some(id) = self.add(Connection::incoming(ports, header)) else {
@@ -54,6 +48,26 @@ impl Mux {
             listener.backlog.push_back(id);
             listener.changed.notify_one();
         }
+    }
+
+    /// Whether one more connection can wait at the host's `port`. One that is over makes room, so that a guest which
+    /// broke off what it had asked for, or was reset, does not find the port closed.
+    fn make_room_at(&mut self, port: u32) -> bool {
+        let Some(listener) = self.listeners.get_mut(&port) else {
+            return false;
+        };
+        if listener.backlog.len() < MAX_BACKLOG {
+            return true;
+        }
+        let connections = &self.connections;
+        let is_over = |id: &Id| connections.get(id).is_none_or(|c| c.state == State::Reset);
+        let Some(place) = listener.backlog.iter().position(is_over) else {
+            return false;
+        };
+        if let Some(id) = listener.backlog.remove(place) {
+            self.remove(id);
+        }
+        true
     }
 
     fn receive_for(&mut self, id: Id, header: &Header, data: &[u8]) {

@@ -12,12 +12,14 @@ use vmm_core::{
     MIN_MEMORY_MIB, Net, NetBackend, OffloadHeader, Switch, SwitchPort, Vm, VmConfig,
 };
 
-use super::super::guest::{elf, file, out, write32};
+use super::super::guest::{elf_at, file, out, write32};
 
 const SOON: Duration = Duration::from_secs(30);
 const DISK_BYTES: u64 = 64 << 10;
 const POWER_BUTTON_GSI: u32 = 3;
 const VECTOR: u32 = 0x30;
+/// Where the smallest machine has room for a kernel.
+const KERNEL: u64 = 2 << 20;
 
 /// Sleeps for ever.
 fn sleep() -> Vec<u8> {
@@ -79,7 +81,7 @@ impl Supplies {
             [booted(), out(0x64, 0xfe), sleep()].concat(),
             sleep_until_the_watchdog(),
         ];
-        let files = guests.map(|guest| file(&elf(&[guest])));
+        let files = guests.map(|guest| file(&elf_at(KERNEL, &[guest])));
         let paths = files.each_ref().map(|(_, path)| path.clone());
         Self {
             kernels: paths.each_ref().map(|path| Kernel::open(path).unwrap()),
