@@ -65,9 +65,9 @@
 //!
 //! # Limits
 //!
-//! x86-64 Linux hosts and guests only; no PCI, graphics or hot plug. Network devices have one queue pair,
-//! and the guest's link stays up when its network is gone. A [paused](Vm::pause) guest's clock stands
-//! still, so its time of day is late afterwards.
+//! x86-64 Linux hosts and guests only; no PCI, graphics or hot plug, and neither nested virtualisation nor
+//! performance counters. Network devices have one queue pair, and the guest's link stays up when its network
+//! is gone. A [paused](Vm::pause) guest's clock stands still, so its time of day is late afterwards.
 
 mod balloon;
 mod block;

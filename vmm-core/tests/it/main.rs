@@ -5,6 +5,7 @@
 mod bad_input;
 mod balloon;
 mod console;
+mod cpuid;
 mod disk;
 mod events;
 mod guest;
