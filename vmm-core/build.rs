@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 const LISTS: &str = "src/seccomp";
 
-/// The programs, and the lists that each of them consists of.
+/// The programs, and the lists that each of them consists of; rules that come first are found first.
 const PROGRAMS: [(&str, &[&str]); 3] = [
-    ("VCPU", &["common", "vcpu"]),
+    ("VCPU", &["vcpu", "common"]),
     ("DESCRIPTORS", &["common", "device"]),
     ("FILES", &["common", "device", "files"]),
 ];
