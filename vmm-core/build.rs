@@ -11,12 +11,16 @@ use serde_json::{Value, json};
 
 const LISTS: &str = "src/seccomp";
 
-/// The programs, and the lists that each of them consists of.
+/// The programs, and the lists that each of them consists of; rules that come first are found first.
 const PROGRAMS: [(&str, &[&str]); 3] = [
-    ("VCPU", &["common", "vcpu"]),
+    ("VCPU", &["vcpu", "common"]),
     ("DESCRIPTORS", &["common", "device"]),
     ("FILES", &["common", "device", "files"]),
 ];
+
+/// Calls of libraries, which do without what they ask for: they are refused where others kill.
+const ASKED: &str = "asked";
+const EPERM: u32 = 1;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
@@ -24,13 +28,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arch = TargetArch::try_from(env::var("CARGO_CFG_TARGET_ARCH")?.as_str())?;
     let mut text = String::new();
     for (name, lists) in PROGRAMS {
-        let rules = rules(lists)?;
+        let allowed = rules(lists)?;
+        let (known, asked) = (names(&allowed), rules(&[ASKED])?);
+        let refused: Vec<Value> = asked
+            .into_iter()
+            .filter(|rule| !known.contains(&rule["syscall"]))
+            .collect();
+        let refuse = json!({"errno": EPERM});
+        let survived = [&allowed[..], &refused].concat();
         write!(text, "static {name}: Program = Program {{")?;
-        for (field, action) in [
-            ("refuse", json!({"errno": 1})), // EPERM
-            ("kill", json!("kill_process")),
+        for (field, rules, matching, other) in [
+            ("refuse", &allowed, &json!("allow"), &refuse),
+            ("refuse_asked", &refused, &refuse, &json!("allow")),
+            ("kill", &survived, &json!("allow"), &json!("kill_process")),
         ] {
-            let program = compile(&rules, &action, arch)?;
+            let program = compile(rules, matching, other, arch)?;
             write_program(&mut text, field, &program)?;
         }
         writeln!(text, "}};")?;
@@ -58,15 +70,20 @@ fn rules(lists: &[&str]) -> Result<Vec<Value>, Box<dyn Error>> {
     Ok(rules)
 }
 
-/// A program that allows what the rules say, and answers everything else by `action`.
+fn names(rules: &[Value]) -> Vec<Value> {
+    rules.iter().map(|rule| rule["syscall"].clone()).collect()
+}
+
+/// A program that answers what the rules say in one way, and everything else in another.
 fn compile(
     rules: &[Value],
-    action: &Value,
+    matching: &Value,
+    other: &Value,
     arch: TargetArch,
 ) -> Result<BpfProgram, Box<dyn Error>> {
     let filters = json!({"it": {
-        "mismatch_action": action,
-        "match_action": "allow",
+        "mismatch_action": other,
+        "match_action": matching,
         "filter": rules,
     }});
     let mut programs = compile_from_json(filters.to_string().as_bytes(), arch)?;

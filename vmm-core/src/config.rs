@@ -46,7 +46,9 @@ pub struct VmConfig {
     pub command_line: String,
     /// Processors: 1 to [`MAX_VCPUS`]; 1 at first.
     pub vcpus: u8,
-    /// Memory in MiB, at least [`MIN_MEMORY_MIB`]; 256 at first. Pages cost host memory once the guest touches them.
+    /// Memory in MiB, at least [`MIN_MEMORY_MIB`], and any number from there on if [`pages`](Self::pages) stays at its
+    /// default; 256 at first. Pages cost host memory once the guest touches them, so a guest may have more than its
+    /// host. What is more than 3 GiB lies from 4 GiB on, and must end where the guest's physical addresses do.
     pub memory_mib: u32,
     /// What pages of the host's the memory is made of; [`Pages::Default`] at first.
     pub pages: Pages,

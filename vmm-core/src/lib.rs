@@ -75,9 +75,10 @@
 //!
 //! # Limits
 //!
-//! x86-64 Linux hosts and guests only; no PCI, graphics or hot plug. Network devices have one queue pair. A
-//! [paused](Vm::pause) guest's clock stands still, so its time of day is late afterwards; so is that of one that was
-//! [restored](Vm::restore), on a processor with the same features. A guest that runs guests of its own has no state.
+//! x86-64 Linux hosts and guests only; no PCI, graphics or hot plug, and neither nested virtualisation nor
+//! performance counters. Network devices have one queue pair. A [paused](Vm::pause) guest's clock stands still, so
+//! its time of day is late afterwards; so is that of one that was [restored](Vm::restore), on a processor with the
+//! same features.
 
 mod balloon;
 mod block;

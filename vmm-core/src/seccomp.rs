@@ -37,8 +37,8 @@ pub enum Seccomp {
     #[default]
     Refuse,
     /// The kernel kills the whole process with `SIGSYS`. For processes that have one VM, and for tests that
-    /// are to notice a call that is missing from the lists. A panic that prints a backtrace is such a call,
-    /// as it opens files.
+    /// are to notice a call that is missing from the lists. What libraries ask for and do without
+    /// (`asked.json`) is refused even so.
     Kill,
     /// All calls are allowed.
     Off,
@@ -61,17 +61,21 @@ pub enum HostCalls {
 /// A filter that answers calls that are not listed in one way or the other.
 struct Program {
     refuse: &'static [sock_filter],
+    /// Refuses what libraries ask for and do without; allows everything else.
+    refuse_asked: &'static [sock_filter],
+    /// Allows that, too.
     kill: &'static [sock_filter],
 }
 
 include!(concat!(env!("OUT_DIR"), "/seccomp_programs.rs"));
 
 impl Program {
-    fn by(&self, setting: Seccomp) -> Option<&'static [sock_filter]> {
+    /// What has to be put on; of several answers, the kernel takes the harshest.
+    fn by(&self, setting: Seccomp) -> Vec<&'static [sock_filter]> {
         match setting {
-            Seccomp::Refuse => Some(self.refuse),
-            Seccomp::Kill => Some(self.kill),
-            Seccomp::Off => None,
+            Seccomp::Refuse => vec![self.refuse],
+            Seccomp::Kill => vec![self.refuse_asked, self.kill],
+            Seccomp::Off => Vec::new(),
         }
     }
 }
@@ -109,9 +113,8 @@ impl Filters {
     }
 
     fn thread(&self, name: String, role: Role, program: Option<&Program>) -> NewThread {
-        let program = program.and_then(|program| program.by(self.setting));
         let filter = program.map(|program| ThreadFilter {
-            program,
+            programs: program.by(self.setting),
             report: self.report.clone(),
         });
         NewThread { name, role, filter }
@@ -129,7 +132,7 @@ impl Filters {
 
 /// A filter that its thread has to put on.
 pub(crate) struct ThreadFilter {
-    program: &'static [sock_filter],
+    programs: Vec<&'static [sock_filter]>,
     /// Hung up when the filter is on.
     report: Sender<StartError>,
 }
@@ -138,7 +141,7 @@ impl ThreadFilter {
     /// Puts the filter on the calling thread, for good; returns whether that worked. If not, the thread has
     /// nothing to do.
     pub(crate) fn put_on(self, thread: &str) -> bool {
-        let Err(error) = apply_filter(self.program) else {
+        let Err(error) = self.programs.iter().copied().try_for_each(apply_filter) else {
             return true;
         };
         let source = match error {

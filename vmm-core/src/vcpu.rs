@@ -36,7 +36,8 @@ pub(crate) fn create(
     let vcpu = vm
         .create_vcpu(u64::from(id))
         .map_err(failed("create a vCPU"))?;
-    let cpuid = cpuid.for_vcpu(id, count);
+    let tsc_khz = vcpu.get_tsc_khz().ok().filter(|khz| *khz > 0);
+    let cpuid = cpuid.for_vcpu(id, count, tsc_khz)?;
     vcpu.set_cpuid2(&cpuid)
         .map_err(failed("set a vCPU's features"))?;
     registers::set_msrs(&vcpu).map_err(failed("set a vCPU's model-specific registers"))?;

@@ -116,7 +116,7 @@ pub(crate) fn restore(
             source: error.into(),
         }
     };
-    features::check(&saved.cpuid, supported.for_vcpu(id, count).as_slice(), id)?;
+    features::check(&saved.cpuid, &supported.entries(id, count, None), id)?;
     let vcpu = vm
         .create_vcpu(u64::from(id))
         .map_err(failed("create the descriptor"))?;

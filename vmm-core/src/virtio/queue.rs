@@ -160,7 +160,10 @@ impl ServedQueue {
                 if head >= self.queue.size() {
                     return Err(RingError::InvalidDescriptorIndex.into());
                 }
-                return Ok(Some((head, self.checked(chain).unwrap_or_else(Chain::refused))));
+                return Ok(Some((
+                    head,
+                    self.checked(chain).unwrap_or_else(Chain::refused),
+                )));
             }
             if !self.queue.enable_notification(&self.memory)? {
                 return Ok(None);

@@ -9,8 +9,8 @@ use std::ffi::CStr;
 use std::io;
 
 use kvm_bindings::{
-    KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_PIT_SPEAKER_DUMMY, kvm_irqchip,
-    kvm_pit_config, kvm_userspace_memory_region,
+    KVM_CAP_PMU_CAPABILITY, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_PIT_SPEAKER_DUMMY,
+    KVM_PMU_CAP_DISABLE, kvm_enable_cap, kvm_irqchip, kvm_pit_config, kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Kvm, VmFd};
 use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion};
@@ -44,6 +44,7 @@ pub(super) fn open(path: &CStr) -> Result<Kvm, StartError> {
 /// Makes a VM with `memory`, KVM's interrupt controllers and its timer.
 pub(super) fn create_vm(kvm: &Kvm, memory: &Memory) -> Result<VmFd, StartError> {
     let vm = create_empty_vm(kvm).map_err(kvm_error("create a VM"))?;
+    leave_out_performance_counters(&vm);
     vm.set_tss_address(KVM_TSS)
         .map_err(kvm_error("set the TSS address"))?;
     vm.set_identity_map_address(KVM_IDENTITY_MAP)
@@ -72,6 +73,19 @@ pub(super) fn create_vm(kvm: &Kvm, memory: &Memory) -> Result<VmFd, StartError> 
     })
     .map_err(kvm_error("create the interval timer"))?;
     Ok(vm)
+}
+
+/// Takes the performance counters away, of which CPUID tells nothing either. Kernels before 5.18 can't, and
+/// then only what guests try without asking CPUID reaches them.
+fn leave_out_performance_counters(vm: &VmFd) {
+    let mut request = kvm_enable_cap {
+        cap: KVM_CAP_PMU_CAPABILITY,
+        ..Default::default()
+    };
+    request.args[0] = KVM_PMU_CAP_DISABLE.into();
+    if let Err(error) = vm.enable_cap(&request) {
+        tracing::debug!(%error, "KVM keeps its performance counters");
+    }
 }
 
 /// Masks all lines of the two 8259s, as firmware would. Kernels on hardware-reduced ACPI leave these

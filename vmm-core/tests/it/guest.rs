@@ -92,6 +92,10 @@ pub(crate) fn elf_at(address: u64, parts: &[Vec<u8>]) -> Vec<u8> {
 pub(crate) struct Screen(Arc<Mutex<Vec<u8>>>);
 
 impl Screen {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.0.lock().unwrap().clone()
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
     }

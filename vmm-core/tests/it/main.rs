@@ -6,6 +6,7 @@ mod bad_input;
 mod balloon;
 mod churn;
 mod console;
+mod cpuid;
 mod disk;
 mod events;
 mod guest;

@@ -171,12 +171,21 @@ fn without_filters_everything_is_allowed_everywhere() {
     );
 }
 
-/// A console that does what it must not.
-struct Opener;
+/// A console that does what it must not: twice what any library may try, and then worse.
+struct Intruder(Sender<Option<i32>>);
 
-impl Write for Opener {
+impl Write for Intruder {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        std::fs::File::open("/dev/null").map(|_| bytes.len())
+        let opened = std::fs::File::open("/dev/null");
+        let linked = std::fs::read_link("/proc/self/exe");
+        for error in [opened.err(), linked.err()] {
+            let errno = error.and_then(|error| error.raw_os_error());
+            self.0.send(errno).map_err(io::Error::other)?;
+        }
+        if std::env::var_os(VICTIM).is_some() {
+            std::os::unix::net::UnixStream::pair()?;
+        }
+        Ok(bytes.len())
     }
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
@@ -185,14 +194,15 @@ impl Write for Opener {
 
 #[test]
 fn a_call_that_is_not_listed_kills_the_process_if_that_is_asked_for() {
-    if std::env::var_os(VICTIM).is_some() {
-        run(&[print("x")], |config| {
-            config.seccomp = Seccomp::Kill;
-            config.console = Box::new(Opener);
-        });
-        return;
-    }
     let _turn = TURN.lock();
+    let (tell, told) = channel();
+    let exit = run(&[print("x")], |config| {
+        config.seccomp = Seccomp::Kill;
+        config.console = Box::new(Intruder(tell));
+    });
+    assert!(matches!(exit, Exit::PowerOff), "{exit:?}");
+    assert_eq!(told.iter().collect::<Vec<_>>(), [Some(libc::EPERM); 2]);
+    assert!(std::env::var_os(VICTIM).is_none(), "the victim lives");
     let name = "seccomp::a_call_that_is_not_listed_kills_the_process_if_that_is_asked_for";
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name])

@@ -13,6 +13,9 @@ fn a_guest_sees_its_machine_and_powers_off() {
     let mut config = config(
         "echo cpus $(grep -c ^processor /proc/cpuinfo)\n\
          echo cores $(grep -m1 'cpu cores' /proc/cpuinfo | cut -d: -f2)\n\
+         echo apics $(grep ^apicid /proc/cpuinfo | cut -d: -f2)\n\
+         echo threads $(cat /sys/devices/system/cpu/cpu1/topology/thread_siblings_list)\n\
+         echo hidden $(grep -m1 ^flags /proc/cpuinfo | grep -c -w -E 'svm|vmx|monitor|mwaitx|rtm|perfctr_core')\n\
          echo clock $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)\n\
          echo random $(head -c 16 /dev/hwrng | wc -c)\n\
          echo ports $(ls -d /sys/class/tty/ttyS*/device/driver/module 2>/dev/null | wc -l)\n\
@@ -32,6 +35,9 @@ fn a_guest_sees_its_machine_and_powers_off() {
     for line in [
         "cpus 2\n",
         "cores 2\n",
+        "apics 0 1\n",
+        "threads 1\n",
+        "hidden 0\n",
         "clock kvm-clock\n",
         "random 16\n",
         "done\n",
