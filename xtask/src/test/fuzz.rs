@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::num::NonZeroUsize;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
 use super::TestError;
 use crate::cargo::{self, Target};
@@ -35,7 +38,7 @@ pub(crate) enum FuzzError {
     Failed { target: String, output: String },
 }
 
-/// Builds and runs each target.
+/// Builds the targets and runs them, as many at a time as there are processors.
 pub(super) fn run(seconds: u32) -> Result<(), TestError> {
     let folder = cargo::workspace().join("fuzz");
     let names = names(&folder)?;
@@ -43,12 +46,32 @@ pub(super) fn run(seconds: u32) -> Result<(), TestError> {
     // cargo-fuzz has no option for this: whatever it builds afterwards keeps to the lock file.
     let fetch = ["fetch", "--locked", "--target", "x86_64-unknown-linux-gnu"];
     command::run(cargo::cargo(fetch).current_dir(&folder))?;
-    for name in &names {
-        command::run(fuzz(&program, &folder, &["build", name]).args(["--fuzz-dir", "."]))?;
-        let runs = run_one(&program, &folder, name, seconds)?;
-        println!("xtask: fuzz target {name}: {runs}");
+    command::run(fuzz(&program, &folder, &["build"]).args(["--fuzz-dir", "."]))?;
+    // All take the same time, so the targets of a group end together.
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    for group in names.chunks(cores) {
+        for (name, runs) in group.iter().zip(run_all(&program, &folder, group, seconds)) {
+            println!("xtask: fuzz target {name}: {}", runs?);
+        }
     }
     Ok(())
+}
+
+/// Runs targets at the same time.
+fn run_all(
+    program: &Path,
+    folder: &Path,
+    names: &[String],
+    seconds: u32,
+) -> Vec<Result<String, TestError>> {
+    thread::scope(|scope| {
+        let run = |name| scope.spawn(move || run_one(program, folder, name, seconds));
+        let threads: Vec<_> = names.iter().map(run).collect();
+        let ended = threads.into_iter().map(|thread| thread.join());
+        ended
+            .map(|result| result.unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
+    })
 }
 
 /// The targets' names, once it is sure that none is left out.
