@@ -66,7 +66,7 @@ fn run_all(
 ) -> Vec<Result<String, TestError>> {
     thread::scope(|scope| {
         let run = |name| scope.spawn(move || run_one(program, folder, name, seconds));
-        let threads: Vec<_> = names.iter().map(run).collect();
+        let threads: Vec<_> = names.iter().map(String::as_str).map(run).collect();
         let ended = threads.into_iter().map(|thread| thread.join());
         ended
             .map(|result| result.unwrap_or_else(|panic| resume_unwind(panic)))
