@@ -7,7 +7,7 @@ use crate::error::{Error, Repr};
 
 mod opened;
 
-pub(crate) use opened::OpenKernels;
+pub(crate) use opened::{HeldKernel, OpenKernels};
 
 /// The folder of a store that holds an unpacked kernel package.
 const STORE_FOLDER: &str = "kernel";

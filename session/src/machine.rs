@@ -19,6 +19,7 @@ use crate::console::Console;
 use crate::control::{self, Timed};
 use crate::disk::RootDisk;
 use crate::error::{Error, Repr, one_line};
+use crate::kernel::HeldKernel;
 
 /// The guest's address; it means something to its own VM alone.
 const CID: u32 = 3;
@@ -41,7 +42,7 @@ const NO_MODULES: &str = "; it was given no kernel modules: name their folder if
 /// A machine to be booted.
 #[derive(Debug)]
 pub(crate) struct Spec {
-    pub(crate) kernel: Arc<vmm_core::Kernel>,
+    pub(crate) kernel: HeldKernel,
     pub(crate) has_modules: bool,
     pub(crate) initramfs: Vec<u8>,
     pub(crate) vcpus: u8,
@@ -73,7 +74,7 @@ pub(crate) struct Machine {
     console: Console,
     disk: Arc<RootDisk>,
     /// Kept for sessions that start while this one runs.
-    _kernel: Arc<vmm_core::Kernel>,
+    _kernel: HeldKernel,
 }
 
 /// The end of a machine, for those who don't own it.
@@ -110,7 +111,7 @@ impl Machine {
         let begun = Instant::now();
         let mut root = Drive::new(Arc::clone(&spec.disk) as Arc<dyn BlockBackend>);
         root.serial = ROOT_SERIAL.to_owned();
-        let mut config = VmConfig::new(vmm_core::Kernel::clone(&spec.kernel));
+        let mut config = VmConfig::new(spec.kernel.kernel());
         config.initrd = Some(spec.initramfs);
         config.command_line = format!("{RECOMMENDED_COMMAND_LINE} {NO_GETTY}");
         config.vcpus = spec.vcpus;

@@ -1,7 +1,7 @@
 //! A machine as a process: its serial port's lines with the time that they came.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
@@ -52,6 +52,14 @@ impl Machine {
             results: BTreeMap::new(),
             seen: Vec::new(),
         })
+    }
+
+    /// Lets a process go on that waits for a line of its input.
+    pub(crate) fn go_on(&mut self) -> Outcome {
+        let input = self.child.stdin.as_mut();
+        Ok(input
+            .ok_or("a process without an input")?
+            .write_all(b"\n")?)
     }
 
     pub(crate) fn id(&self) -> u32 {

@@ -32,7 +32,8 @@ pub(crate) struct Args {
     /// An interface of the host.
     #[arg(long)]
     tap: Option<String>,
-    /// Asks the guest for commands over vsock, and reports how long they take and what machines cost.
+    /// Asks the guest for commands over vsock, and reports how long they take and what machines cost. Waits for a line
+    /// of input after the first answer.
     #[arg(long)]
     commands: bool,
 }
@@ -80,6 +81,8 @@ fn config(args: &Args, kernel: Kernel) -> Outcome<VmConfig> {
 fn commands(args: &Args, kernel: &Kernel, vm: &Vm) -> Outcome {
     let mut stream = answer_of(vm)?;
     println!("answered");
+    // Whoever started this process looks at the machine while it stands still.
+    io::stdin().read_line(&mut String::new())?;
     for (name, value) in round_trips(&mut stream)? {
         report(&name, value);
     }

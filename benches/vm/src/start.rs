@@ -21,7 +21,7 @@ pub(crate) struct Args {
     initrd: PathBuf,
 }
 
-/// Prints the seconds from the call to `Vm::start` until the guest runs, and of a stop.
+/// Prints the seconds of a `Vm::start`, after which the guest runs, and of a stop.
 pub(crate) fn main(args: &Args) -> Outcome {
     let kernel = Kernel::open(&args.kernel)?;
     let initrd = std::fs::read(&args.initrd)?;

@@ -16,7 +16,18 @@ pub(crate) struct OpenKernels {
 #[derive(Debug)]
 struct Entry {
     file: Identity,
-    kernel: Weak<vmm_core::Kernel>,
+    place: Weak<Place>,
+}
+
+/// Where a kernel is once it has been read.
+type Place = Mutex<Option<vmm_core::Kernel>>;
+
+/// A kernel that a session holds.
+#[derive(Debug)]
+pub(crate) struct HeldKernel {
+    kernel: vmm_core::Kernel,
+    /// Keeps it for others.
+    _place: Arc<Place>,
 }
 
 /// What is another file, or another version of it, differs in this.
@@ -35,25 +46,47 @@ impl OpenKernels {
     ///
     /// # Errors
     /// [`ErrorKind::Kernel`](crate::ErrorKind::Kernel) if it can't be read or is none.
-    pub(crate) fn open(&self, path: &Path) -> Result<Arc<vmm_core::Kernel>, Error> {
+    pub(crate) fn open(&self, path: &Path) -> Result<HeldKernel, Error> {
         let unreadable = |source| Repr::KernelUnreadable {
             path: path.to_owned(),
             source,
         };
         let file = Identity::new(path, &path.metadata().map_err(unreadable)?);
+        let place = self.place(file);
         // Held while the kernel is read, so that sessions that start together wait for one reading.
+        let mut known = place.lock().unwrap_or_else(PoisonError::into_inner);
+        let kernel = match &*known {
+            Some(kernel) => kernel.clone(),
+            None => known.insert(vmm_core::Kernel::open(path)?).clone(),
+        };
+        drop(known);
+        Ok(HeldKernel {
+            kernel,
+            _place: place,
+        })
+    }
+
+    fn place(&self, file: Identity) -> Arc<Place> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.retain(|entry| entry.kernel.strong_count() > 0);
+        entries.retain(|entry| entry.place.strong_count() > 0);
         let known = entries.iter().find(|entry| entry.file == file);
-        if let Some(kernel) = known.and_then(|entry| entry.kernel.upgrade()) {
-            return Ok(kernel);
-        }
-        let kernel = Arc::new(vmm_core::Kernel::open(path)?);
-        entries.push(Entry {
-            file,
-            kernel: Arc::downgrade(&kernel),
-        });
-        Ok(kernel)
+        known
+            .and_then(|entry| entry.place.upgrade())
+            .unwrap_or_else(|| {
+                let place = Arc::default();
+                entries.push(Entry {
+                    file,
+                    place: Arc::downgrade(&place),
+                });
+                place
+            })
+    }
+}
+
+impl HeldKernel {
+    /// The kernel, for a VM.
+    pub(crate) fn kernel(&self) -> vmm_core::Kernel {
+        self.kernel.clone()
     }
 }
 

@@ -17,8 +17,17 @@ enum Unit {
     Times,
 }
 
-/// What is compared: the figure's name, the words for it, its unit, and how many times better ours has to be.
-const COMPARED: [(&str, &str, Unit, Option<f64>); 18] = [
+/// What ours has to be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Must {
+    /// So many times better than the peer's.
+    Better(f64),
+    /// At most this, in the figure's unit.
+    AtMost(f64),
+}
+
+/// What is compared: the figure's name, the words for it, its unit, and what ours has to be.
+const COMPARED: [(&str, &str, Unit, Option<Must>); 18] = [
     (
         "boot-to-user-s",
         "start to the first line of user space",
@@ -29,7 +38,7 @@ const COMPARED: [(&str, &str, Unit, Option<f64>); 18] = [
         "boot-process-s",
         "start to the end of a guest that reboots at once",
         Unit::Seconds,
-        None,
+        Some(Must::AtMost(1.2)),
     ),
     (
         "boot-to-answer-s",
@@ -54,37 +63,37 @@ const COMPARED: [(&str, &str, Unit, Option<f64>); 18] = [
         "sequential-read-bytes-per-s",
         "disk, reads in order",
         Unit::BytesPerSecond,
-        Some(1.0),
+        Some(Must::Better(1.0)),
     ),
     (
         "sequential-write-bytes-per-s",
         "disk, writes in order",
         Unit::BytesPerSecond,
-        Some(1.0),
+        Some(Must::Better(1.0)),
     ),
     (
         "random-read-1-per-s",
         "disk, random reads, one at a time",
         Unit::PerSecond,
-        Some(1.0),
+        Some(Must::Better(1.0)),
     ),
     (
         "random-read-8-per-s",
         "disk, random reads, eight at a time",
         Unit::PerSecond,
-        Some(1.0),
+        Some(Must::Better(1.0)),
     ),
     (
         "random-write-1-per-s",
         "disk, random writes, one at a time",
         Unit::PerSecond,
-        Some(1.0),
+        Some(Must::Better(1.0)),
     ),
     (
         "random-write-8-per-s",
         "disk, random writes, eight at a time",
         Unit::PerSecond,
-        Some(1.0),
+        Some(Must::Better(1.0)),
     ),
     (
         "net-send-bytes-per-s",
@@ -114,7 +123,7 @@ const COMPARED: [(&str, &str, Unit, Option<f64>); 18] = [
         "memory-next-vm-mib",
         "memory of a further machine",
         Unit::Mebibytes,
-        None,
+        Some(Must::AtMost(4.0)),
     ),
     (
         "vm-io_exits",
@@ -124,19 +133,21 @@ const COMPARED: [(&str, &str, Unit, Option<f64>); 18] = [
     ),
 ];
 
-/// Parts of our start, which the peer has no figures of.
-const PARTS: [(&str, &str); 5] = [
+/// Parts of our start, which the peer has no figures of, and the seconds that they may take.
+const PARTS: [(&str, &str, Option<f64>); 5] = [
     (
         "open-kernel-s",
         "read the kernel and lay it out, once for all machines",
+        None,
     ),
-    ("start-s", "`Vm::start`"),
-    ("run-s", "`Vm::start` and the guest, to its end"),
+    ("start-s", "`Vm::start`", None),
+    ("run-s", "`Vm::start` and the guest, to its end", None),
     (
         "native-start-s",
         "`Vm::start` on this machine itself, with vsock: the middle of 41",
+        Some(0.01),
     ),
-    ("native-stop-s", "`Vm::stop` and the drop there"),
+    ("native-stop-s", "`Vm::stop` and the drop there", None),
 ];
 
 /// All figures of a run.
@@ -154,7 +165,10 @@ pub(super) struct Figure {
     pub(super) theirs: String,
     /// How many times better ours is.
     pub(super) ratio: f64,
+    /// How many times better it must be.
     pub(super) least: Option<f64>,
+    /// What ours must be, in words, and whether it is.
+    pub(super) must: Option<(String, bool)>,
 }
 
 impl Figures {
@@ -176,14 +190,22 @@ impl Figures {
 
     /// What was measured of both.
     pub(super) fn compared(&self) -> impl Iterator<Item = Figure> {
-        COMPARED.iter().filter_map(|(name, work, unit, least)| {
+        COMPARED.iter().filter_map(|(name, work, unit, must)| {
             let (ours, theirs) = (*self.ours.get(*name)?, *self.theirs.get(*name)?);
+            let ratio = unit.times_better(ours, theirs);
             Some(Figure {
                 work,
                 ours: unit.show(ours),
                 theirs: unit.show(theirs),
-                ratio: unit.times_better(ours, theirs),
-                least: *least,
+                ratio,
+                least: match must {
+                    Some(Must::Better(least)) => Some(*least),
+                    _ => None,
+                },
+                must: must.map(|must| match must {
+                    Must::Better(least) => (format!("≥ {}×", digits(least)), ratio >= least),
+                    Must::AtMost(most) => (format!("≤ {}", unit.show(most)), ours <= most),
+                }),
             })
         })
     }
@@ -191,10 +213,15 @@ impl Figures {
     /// The parts of our start, as a list.
     pub(super) fn parts(&self) -> String {
         let mut text = String::new();
-        for (name, words) in PARTS {
+        for (name, words, most) in PARTS {
             if let Some(value) = self.ours.get(name) {
+                let bound = match most {
+                    Some(most) if *value <= most => format!(", at most {}: yes", seconds(most)),
+                    Some(most) => format!(", at most {}: **no**", seconds(most)),
+                    None => String::new(),
+                };
                 // Writing to a string does not fail.
-                let _ = writeln!(text, "- {words}: {}", seconds(*value));
+                let _ = writeln!(text, "- {words}: {}{bound}", seconds(*value));
             }
         }
         text
