@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 const LISTS: &str = "src/seccomp";
 
 /// The programs, and the lists that each of them consists of; rules that come first are found first.
-const PROGRAMS: [(&str, &[&str]); 3] = [
+const PROGRAMS: [(&str, &[&str]); 4] = [
     ("VCPU", &["vcpu", "common"]),
     ("DESCRIPTORS", &["common", "device"]),
     ("FILES", &["common", "device", "files"]),
+    ("UNIX_SOCKETS", &["common", "device", "vsock"]),
 ];
 
 /// Calls of libraries, which do without what they ask for: they are refused where others kill.

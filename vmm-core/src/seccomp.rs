@@ -24,6 +24,10 @@ use crate::thread::{NewThread, Role};
 /// | a [`BlockBackend`](crate::BlockBackend) | that, and everything that is done with files and folders |
 /// | any of these | not: start threads or programs, make or connect sockets, make memory executable |
 ///
+/// A vsock device with a [`vsock_socket`](crate::VmConfig::vsock_socket) may also accept clients, make and connect
+/// Unix sockets, look at files and remove them. Filters see no paths, so a guest that took over this thread could
+/// connect to any Unix socket, and remove any file, that this process could.
+///
 /// Backends can ask for [less or more](HostCalls). What a console or a callback must not do itself, a thread
 /// of the embedder's can do for it, over a channel. The supervisor, on which
 /// [`Event::WatchdogExpired`](crate::Event::WatchdogExpired) is told and consoles are flushed, has no filter.
@@ -56,6 +60,14 @@ pub enum HostCalls {
     /// There is no telling: its device's threads get no filter. For backends that connect to other hosts,
     /// start threads, or use `io_uring`, while they serve a request.
     Any,
+}
+
+/// What the threads of a device do with their host.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum DeviceCalls {
+    Of(HostCalls),
+    /// Descriptors, and the Unix sockets of a vsock device.
+    UnixSockets,
 }
 
 /// A filter that answers calls that are not listed in one way or the other.
@@ -102,12 +114,13 @@ impl Filters {
         self.thread(name, Role::Vcpu, Some(&VCPU))
     }
 
-    /// The thread of a device to be started whose backend makes these calls.
-    pub(crate) fn device(&self, name: String, calls: HostCalls) -> NewThread {
+    /// The thread of a device to be started that makes these calls.
+    pub(crate) fn device(&self, name: String, calls: DeviceCalls) -> NewThread {
         let program = match calls {
-            HostCalls::Descriptors => Some(&DESCRIPTORS),
-            HostCalls::Files => Some(&FILES),
-            HostCalls::Any => None,
+            DeviceCalls::Of(HostCalls::Descriptors) => Some(&DESCRIPTORS),
+            DeviceCalls::Of(HostCalls::Files) => Some(&FILES),
+            DeviceCalls::Of(HostCalls::Any) => None,
+            DeviceCalls::UnixSockets => Some(&UNIX_SOCKETS),
         };
         self.thread(name, Role::Other, program)
     }

@@ -2,8 +2,10 @@
 
 mod probes;
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -213,6 +215,33 @@ fn a_call_that_is_not_listed_kills_the_process_if_that_is_asked_for() {
     assert_eq!(signal, Some(libc::SIGSYS), "{output:?}");
 }
 
+/// What a client of a VM's socket says gets it nothing but the end.
+fn assert_refused(door: &Path, line: &[u8]) {
+    let mut client = UnixStream::connect(door).unwrap();
+    client.set_read_timeout(Some(SOON)).unwrap();
+    client.write_all(line).unwrap();
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn the_socket_of_a_vsock_device_takes_clients_and_goes_under_either_filter() {
+    let _turn = TURN.lock();
+    for seccomp in [Seccomp::Refuse, Seccomp::Kill] {
+        let folder = TempDir::new().unwrap();
+        let door = folder.path().join("vsock");
+        let (_dir, path) = file(&elf(&[spin()]));
+        let mut config = config(path, &Screen::default());
+        config.seccomp = seccomp;
+        config.vsock_cid = Some(3);
+        config.vsock_socket = Some(door.clone());
+        let vm = Vm::start(config).unwrap();
+        assert_refused(&door, b"CONNECT nowhere\n");
+        vm.stop();
+        assert!(matches!(vm.wait_timeout(SOON), Some(Exit::Stopped)));
+        assert!(!door.exists(), "{seccomp:?}");
+    }
+}
+
 /// Were a call of the VMM's own missing from the lists, this would kill the tests.
 #[test]
 fn a_machine_with_all_devices_makes_no_call_that_is_not_listed() {
@@ -239,6 +268,8 @@ fn a_machine_with_all_devices_makes_no_call_that_is_not_listed() {
     config.drives = vec![drive];
     config.nets = vec![Net::new(switch.port().unwrap())];
     config.vsock_cid = Some(3);
+    let door = folder.path().join("vsock");
+    config.vsock_socket = Some(door.clone());
     config.balloon = true;
     config.watchdog = true;
     config.on_event = Some(Box::new(|_| {}));
@@ -248,6 +279,7 @@ fn a_machine_with_all_devices_makes_no_call_that_is_not_listed() {
         assert!(begun.elapsed() < SOON, "{:?}", screen.text());
         thread::sleep(Duration::from_millis(1));
     }
+    assert_refused(&door, b"CONNECT nowhere\n");
     vm.pause();
     limiter.set(RateLimits::default()).unwrap();
     vm.set_balloon_mib(16).unwrap();
@@ -255,6 +287,7 @@ fn a_machine_with_all_devices_makes_no_call_that_is_not_listed() {
     vm.press_power_button();
     vm.stop();
     assert!(matches!(vm.wait_timeout(SOON), Some(Exit::Stopped)));
+    assert!(!door.exists(), "the socket goes with the VM");
     assert!(std::fs::read(&disk).unwrap()[1024..].starts_with(b"data"));
 }
 
