@@ -19,11 +19,12 @@ use vmm_core::{
     RateLimits, ReadTarget, Seccomp, StartError, Switch, Vm, VmConfig, WriteSource,
 };
 
-use self::probes::{Answer, BENIGN, FILES, HARMFUL, OUTWARD, Place, answers};
+use self::probes::{Answer, BENIGN, FILES, HARMFUL, OPEN_FILES, OUTWARD, Place, answers};
 use super::disk::{set_up, wait_for_the_disk, write_sector};
 use super::guest::{Screen, config, elf, file, out, print, spin};
 use super::lifecycle::{TURN, assert_left, possessions};
 
+const ALL: &[&[probes::Probe]] = &[&BENIGN, &OPEN_FILES, &FILES, &OUTWARD, &HARMFUL];
 const SOON: Duration = Duration::from_secs(20);
 /// Set in a copy of this process that is meant to be killed.
 const VICTIM: &str = "VMM_CORE_TEST_VICTIM";
@@ -112,10 +113,7 @@ fn assert_allowed(answers: &[Answer], allowed: &[&[probes::Probe]]) {
         let expected = if is_allowed { None } else { Some(libc::EPERM) };
         assert_eq!(*errno, expected, "{name}");
     }
-    assert_eq!(
-        answers.len(),
-        [&BENIGN[..], &FILES, &OUTWARD, &HARMFUL].concat().len()
-    );
+    assert_eq!(answers.len(), ALL.concat().len());
 }
 
 #[test]
@@ -145,8 +143,9 @@ fn a_disk_may_do_what_it_says_that_it_does() {
     let _turn = TURN.lock();
     for (calls, allowed) in [
         (HostCalls::Descriptors, &[&BENIGN[..]][..]),
-        (HostCalls::Files, &[&BENIGN, &FILES]),
-        (HostCalls::Any, &[&BENIGN, &FILES, &OUTWARD, &HARMFUL]),
+        (HostCalls::OpenFiles, &[&BENIGN, &OPEN_FILES]),
+        (HostCalls::Files, &[&BENIGN, &OPEN_FILES, &FILES]),
+        (HostCalls::Any, ALL),
     ] {
         let (prober, told) = Prober::new(calls);
         let parts = [set_up(), write_sector(), wait_for_the_disk()];
@@ -167,10 +166,7 @@ fn without_filters_everything_is_allowed_everywhere() {
         config.console = Box::new(prober);
     });
     assert!(matches!(exit, Exit::PowerOff), "{exit:?}");
-    assert_allowed(
-        &told.recv().unwrap(),
-        &[&BENIGN, &FILES, &OUTWARD, &HARMFUL],
-    );
+    assert_allowed(&told.recv().unwrap(), ALL);
 }
 
 /// A console that does what it must not: twice what any library may try, and then worse.

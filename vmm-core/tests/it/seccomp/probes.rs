@@ -8,6 +8,8 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::thread;
@@ -19,6 +21,7 @@ use tempfile::TempDir;
 pub(super) struct Place {
     folder: TempDir,
     sockets: [UnixStream; 2],
+    file: File,
 }
 
 impl Place {
@@ -26,6 +29,7 @@ impl Place {
         Self {
             folder: TempDir::new().unwrap(),
             sockets: UnixStream::pair().unwrap().into(),
+            file: tempfile::tempfile().unwrap(),
         }
     }
 }
@@ -58,8 +62,30 @@ pub(super) const BENIGN: [Probe; 4] = [
     }),
 ];
 
-/// What backends with files may do, too.
-pub(super) const FILES: [Probe; 2] = [
+/// What backends with open files may do, too.
+pub(super) const OPEN_FILES: [Probe; 3] = [
+    ("read and write at an offset", |place| {
+        place.file.write_all_at(b"text", 4096)?;
+        place.file.read_exact_at(&mut [0; 4], 4096)?;
+        place.file.sync_data()
+    }),
+    ("give back space", |place| {
+        let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+        // SAFETY: the call takes no pointers.
+        let answer = unsafe { libc::fallocate(place.file.as_raw_fd(), mode, 0, 4096) };
+        check(answer == 0)
+    }),
+    ("ask for a size", |place| place.file.metadata().map(drop)),
+];
+
+/// What backends that open files may do, too.
+pub(super) const FILES: [Probe; 4] = [
+    ("look at a path", |place| {
+        place.folder.path().metadata().map(drop)
+    }),
+    ("open the process's memory", |_| {
+        File::open("/proc/self/mem").map(drop)
+    }),
     ("make, write, sync, resize and rename a file", |place| {
         let (new, old) = (
             place.folder.path().join("new"),
@@ -123,7 +149,7 @@ fn check(worked: bool) -> io::Result<()> {
 
 /// Tries everything on the calling thread.
 pub(super) fn answers(place: &Place) -> Vec<Answer> {
-    let all = [&BENIGN[..], &FILES, &OUTWARD, &HARMFUL].concat();
+    let all = [&BENIGN[..], &OPEN_FILES, &FILES, &OUTWARD, &HARMFUL].concat();
     let answer = |(name, probe): Probe| (name, probe(place).err().map(errno));
     all.into_iter().map(answer).collect()
 }
