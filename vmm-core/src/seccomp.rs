@@ -23,7 +23,9 @@ use crate::thread::{NewThread, Role};
 /// | a [`NetBackend`](crate::NetBackend) | that, and receive, wait for several descriptors, set timers |
 /// | a [`FileBackend`](crate::FileBackend) | that, and read and write at offsets, make and give back space, ask for the size of what is open |
 /// | another [`BlockBackend`](crate::BlockBackend) | that, and everything that is done with files and folders |
-/// | any of these | not: start threads or programs, make or connect sockets, make memory executable |
+/// | any of these | not: start threads or programs, make or connect sockets, send or take descriptors or addresses with messages (`sendmsg`, `recvmsg`), signal anyone, make memory executable |
+///
+/// An `abort` on such a thread ends the process by `SIGSEGV`, as the thread can't send itself `SIGABRT`.
 ///
 /// A vsock device with a [`vsock_socket`](crate::VmConfig::vsock_socket) may also accept clients, make and connect
 /// Unix sockets, look at files and remove them. Filters see no paths, so a guest that took over this thread could
@@ -53,7 +55,8 @@ pub enum Seccomp {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HostCalls {
-    /// It uses descriptors that are open, as network backends do: reads, writes, sockets, timers.
+    /// It uses descriptors that are open, as network backends do: reads, writes, sockets that are connected
+    /// (`send` and `recv`, not `sendmsg` and `recvmsg`), timers.
     Descriptors,
     /// It also reads and writes at offsets of files that are open, makes and gives back their space, and asks for
     /// their sizes, as [`FileBackend`](crate::FileBackend) does. It opens none.
@@ -61,7 +64,7 @@ pub enum HostCalls {
     /// It also opens, makes, resizes, locks, renames and removes files and folders, as stores do. A guest that
     /// took over such a thread could open all that the process may, `/proc/self/mem` too.
     Files,
-    /// There is no telling: its device's threads get no filter. For backends that connect to other hosts,
+    /// There is no telling: its device's threads get no filter. For backends that connect or name other hosts,
     /// start threads, or use `io_uring`, while they serve a request.
     Any,
 }

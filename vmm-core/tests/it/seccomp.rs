@@ -211,6 +211,35 @@ fn a_call_that_is_not_listed_kills_the_process_if_that_is_asked_for() {
     assert_eq!(signal, Some(libc::SIGSYS), "{output:?}");
 }
 
+/// A console that aborts.
+struct Aborter;
+
+impl Write for Aborter {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        std::process::abort()
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_abort_ends_the_process_although_the_thread_can_signal_nobody() {
+    let _turn = TURN.lock();
+    if std::env::var_os(VICTIM).is_some() {
+        let exit = run(&[print("x")], |config| config.console = Box::new(Aborter));
+        panic!("the victim lives: {exit:?}");
+    }
+    let name = "seccomp::an_abort_ends_the_process_although_the_thread_can_signal_nobody";
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name])
+        .env(VICTIM, "yes")
+        .output()
+        .unwrap();
+    let signal = output.status.signal();
+    assert_eq!(signal, Some(libc::SIGSEGV), "{output:?}");
+}
+
 /// What a client of a VM's socket says gets it nothing but the end.
 fn assert_refused(door: &Path, line: &[u8]) {
     let mut client = UnixStream::connect(door).unwrap();
