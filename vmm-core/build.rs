@@ -12,10 +12,12 @@ use serde_json::{Value, json};
 const LISTS: &str = "src/seccomp";
 
 /// The programs, and the lists that each of them consists of; rules that come first are found first.
-const PROGRAMS: [(&str, &[&str]); 3] = [
+const PROGRAMS: [(&str, &[&str]); 5] = [
     ("VCPU", &["vcpu", "common"]),
     ("DESCRIPTORS", &["common", "device"]),
-    ("FILES", &["common", "device", "files"]),
+    ("OPEN_FILES", &["common", "device", "open_files"]),
+    ("FILES", &["common", "device", "open_files", "files"]),
+    ("UNIX_SOCKETS", &["common", "device", "vsock"]),
 ];
 
 /// Calls of libraries, which do without what they ask for: they are refused where others kill.
@@ -29,11 +31,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut text = String::new();
     for (name, lists) in PROGRAMS {
         let allowed = rules(lists)?;
-        let (known, asked) = (names(&allowed), rules(&[ASKED])?);
-        let refused: Vec<Value> = asked
-            .into_iter()
-            .filter(|rule| !known.contains(&rule["syscall"]))
-            .collect();
+        let mut refused = rules(&[ASKED])?;
+        refused.retain(|asked| !allowed.iter().any(|rule| covers(rule, asked)));
         let refuse = json!({"errno": EPERM});
         let survived = [&allowed[..], &refused].concat();
         write!(text, "static {name}: Program = Program {{")?;
@@ -70,8 +69,10 @@ fn rules(lists: &[&str]) -> Result<Vec<Value>, Box<dyn Error>> {
     Ok(rules)
 }
 
-fn names(rules: &[Value]) -> Vec<Value> {
-    rules.iter().map(|rule| rule["syscall"].clone()).collect()
+/// Whether `rule` stands for the calls of `other`: for all of that name, or for those with the same arguments.
+fn covers(rule: &Value, other: &Value) -> bool {
+    let (args, same) = (rule.get("args"), rule["syscall"] == other["syscall"]);
+    same && (args.is_none() || args == other.get("args"))
 }
 
 /// A program that answers what the rules say in one way, and everything else in another.

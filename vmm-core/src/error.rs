@@ -131,7 +131,7 @@ pub enum StartError {
         free: Option<u64>,
         /// The file that says how many the host sets aside.
         setting: PathBuf,
-        /// What mapping them answered.
+        /// What mapping or taking them answered.
         source: io::Error,
     },
     /// The host's kernel was built without transparent huge pages.

@@ -15,14 +15,21 @@ use crate::thread::{NewThread, Role};
 ///
 /// vCPU and device threads make few system calls, and those are listed (`vmm-core/src/seccomp/*.json`). A
 /// guest that took over such a thread can't open files or sockets, run programs, or make memory executable by
-/// itself. What runs on these threads of the embedder's is held to the same:
+/// itself, unless the table says so. What runs on these threads of the embedder's is held to the same:
 ///
 /// | runs there | may |
 /// |---|---|
 /// | [`VmConfig::console`](crate::VmConfig::console), [`VmConfig::on_event`](crate::VmConfig::on_event), `tracing`'s subscribers | read, write, sync, wait for and close what is open, also sockets that are connected; lock, wake, sleep, ask for the time; allocate |
 /// | a [`NetBackend`](crate::NetBackend) | that, and receive, wait for several descriptors, set timers |
-/// | a [`BlockBackend`](crate::BlockBackend) | that, and everything that is done with files and folders |
-/// | any of these | not: start threads or programs, make or connect sockets, make memory executable |
+/// | a [`FileBackend`](crate::FileBackend) | that, and read and write at offsets, make and give back space, ask for the size of what is open |
+/// | another [`BlockBackend`](crate::BlockBackend) | that, and everything that is done with files and folders |
+/// | any of these | not: start threads or programs, make or connect sockets, send or take descriptors or addresses with messages (`sendmsg`, `recvmsg`), signal anyone, make memory executable |
+///
+/// An `abort` on such a thread ends the process by `SIGSEGV`, as the thread can't send itself `SIGABRT`.
+///
+/// A vsock device with a [`vsock_socket`](crate::VmConfig::vsock_socket) may also accept clients, make and connect
+/// Unix sockets, look at files and remove them. Filters see no paths, so a guest that took over this thread could
+/// connect to any Unix socket, and remove any file, that this process could.
 ///
 /// Backends can ask for [less or more](HostCalls). What a console or a callback must not do itself, a thread
 /// of the embedder's can do for it, over a channel. The supervisor, on which
@@ -48,14 +55,26 @@ pub enum Seccomp {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HostCalls {
-    /// It uses descriptors that are open, as network backends do: reads, writes, sockets, timers.
+    /// It uses descriptors that are open, as network backends do: reads, writes, sockets that are connected
+    /// (`send` and `recv`, not `sendmsg` and `recvmsg`), timers.
     Descriptors,
-    /// It also opens, makes, resizes, syncs, renames and removes files and folders, and reads and writes them
-    /// at offsets.
+    /// It also reads and writes at offsets of files that are open, makes and gives back their space, and asks for
+    /// their sizes, as [`FileBackend`](crate::FileBackend) does. It opens none.
+    OpenFiles,
+    /// It also opens, makes, resizes, locks, renames and removes files and folders, as stores do. A guest that
+    /// took over such a thread could open all that the process may, `/proc/self/mem` too.
     Files,
-    /// There is no telling: its device's threads get no filter. For backends that connect to other hosts,
+    /// There is no telling: its device's threads get no filter. For backends that connect or name other hosts,
     /// start threads, or use `io_uring`, while they serve a request.
     Any,
+}
+
+/// What the threads of a device do with their host.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum DeviceCalls {
+    Of(HostCalls),
+    /// Descriptors, and the Unix sockets of a vsock device.
+    UnixSockets,
 }
 
 /// A filter that answers calls that are not listed in one way or the other.
@@ -102,12 +121,14 @@ impl Filters {
         self.thread(name, Role::Vcpu, Some(&VCPU))
     }
 
-    /// The thread of a device to be started whose backend makes these calls.
-    pub(crate) fn device(&self, name: String, calls: HostCalls) -> NewThread {
+    /// The thread of a device to be started that makes these calls.
+    pub(crate) fn device(&self, name: String, calls: DeviceCalls) -> NewThread {
         let program = match calls {
-            HostCalls::Descriptors => Some(&DESCRIPTORS),
-            HostCalls::Files => Some(&FILES),
-            HostCalls::Any => None,
+            DeviceCalls::Of(HostCalls::Descriptors) => Some(&DESCRIPTORS),
+            DeviceCalls::Of(HostCalls::OpenFiles) => Some(&OPEN_FILES),
+            DeviceCalls::Of(HostCalls::Files) => Some(&FILES),
+            DeviceCalls::Of(HostCalls::Any) => None,
+            DeviceCalls::UnixSockets => Some(&UNIX_SOCKETS),
         };
         self.thread(name, Role::Other, program)
     }

@@ -84,7 +84,8 @@ pub trait BlockBackend: Send + Sync {
     }
 
     /// What the calls above, and dropping the backend, do with the host: anything else is
-    /// [refused](crate::Seccomp) to the drive's threads. Asked once, when the VM starts.
+    /// [refused](crate::Seccomp) to the drive's threads. Asked once, when the VM starts. If not implemented,
+    /// [`Files`](HostCalls::Files); a backend that opens none while it serves should say so.
     fn host_calls(&self) -> HostCalls {
         HostCalls::Files
     }

@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use vmm_sys_util::fallocate::{FallocateMode, fallocate};
 
 use super::{BlockBackend, ReadTarget, SECTOR_BYTES, WriteSource};
+use crate::seccomp::HostCalls;
 
 /// Zeroes that are written at once where the file system can't make them.
 static ZEROES: [u8; 64 << 10] = [0; 64 << 10];
@@ -173,6 +174,10 @@ impl BlockBackend for FileBackend {
             return Ok(());
         }
         self.write_zeroes(offset, len)
+    }
+
+    fn host_calls(&self) -> HostCalls {
+        HostCalls::OpenFiles
     }
 }
 

@@ -61,6 +61,17 @@ impl Mapping {
         Ok(mapping)
     }
 
+    /// Takes all of its pages from the host now. Kernels before 5.14 can't, and then the guest's touches do.
+    fn populate(&self) -> io::Result<()> {
+        match self.advise(libc::MADV_POPULATE_WRITE) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                tracing::debug!("the host's kernel takes huge pages only as a guest touches them");
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
     /// Cuts it in two at `at`, which is within it.
     fn split(self, at: usize) -> (Self, Self) {
         assert!(at <= self.length, "a mapping is cut where it is");
@@ -119,6 +130,9 @@ impl Region {
             Some(flags) => Mapping::new(length, flags)?,
             None => Mapping::aligned(length)?,
         };
+        if pages.are_reserved() {
+            mapping.populate()?;
+        }
         if pages == Pages::TransparentHuge {
             mapping.advise(libc::MADV_HUGEPAGE)?;
         }
@@ -178,3 +192,6 @@ impl GuestMemoryRegion for Region {
 }
 
 impl GuestMemoryRegionBytes for Region {}
+
+#[cfg(test)]
+mod tests;

@@ -19,9 +19,11 @@ pub enum Pages {
     /// huge pages, unless the file named above says `never`). A balloon takes such pages apart. A kernel that
     /// several VMs share stays in pages of 4 KiB.
     TransparentHuge,
-    /// Pages of 2 MiB that the host has set aside (`hugetlbfs`), all of which the VM takes when it starts.
-    /// The memory must be a multiple of 2 MiB. Such memory is never given back while the VM runs, so there
-    /// can be no balloon, and each VM has a copy of its kernel.
+    /// Pages of 2 MiB that the host has set aside (`hugetlbfs`), all of which the VM takes when it starts; that
+    /// fills them with zeroes, so the start takes longer the more there are. Kernels before 5.14 promise them at
+    /// the start and give them as the guest touches memory: should a limit (a cgroup, a NUMA policy) keep the
+    /// promise from being kept, the process gets a `SIGBUS`. The memory must be a multiple of 2 MiB. It is never
+    /// given back while the VM runs, so there can be no balloon, and each VM has a copy of its kernel.
     Huge2M,
     /// The same with pages of 1 GiB.
     Huge1G,

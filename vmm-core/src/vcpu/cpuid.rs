@@ -15,6 +15,7 @@
 //! | 5 | nothing: no MONITOR and MWAIT | a guest that waits keeps its core |
 //! | 6 | an APIC timer that always runs, and nothing else | guests need no second timer to wake them; frequency and temperature are the host's |
 //! | 7 | no TSX, SGX, WAITPKG, MPX, resource directors, processor trace, ENQCMD, PCONFIG, LBRs | broken, retired, or the host's; what tells of faults of the processor and their mitigations stays |
+//! | 7.1, 7.2 | a list of instruction sets and of mitigations; parts behind them: nothing | nobody has looked at the rest |
 //! | 0xa, 0x80000022 | nothing: no performance counters | they count, and time, more than the guest; KVM is told so, too |
 //! | 0xb | threads and cores, by x2APIC id; also where KVM has none | topology |
 //! | 0xd, 0x1d, 0x1e, 0x24 | as KVM has it | sizes of what the instruction sets save |
@@ -28,6 +29,10 @@
 //! | 0x80000008 | sizes of addresses as KVM has it, cores of its own | topology |
 //! | 0x8000001e | a compute unit and a node of its own | topology |
 //! | all others | nothing | nobody has looked at them: SGX, processor trace, resource directors, encrypted guests, what is yet to come |
+//!
+//! Leaves are let through by a list. So are the features of the leaves 6, 7.1, 7.2, 0x40000001 and 0x80000007; in the
+//! other leaves, features that KVM learns to offer reach guests unless they are taken out here: most are instructions
+//! or mitigations, which KVM can give to guests without a VMM's help.
 //!
 //! Nothing is added that costs the guest time at its boot.
 

@@ -26,7 +26,7 @@ use crate::metrics::DeviceMeter;
 use crate::net::{self, NetDevice, NetState};
 use crate::rate::RateLimiter;
 use crate::rng;
-use crate::seccomp::{Filters, HostCalls};
+use crate::seccomp::{DeviceCalls, Filters, HostCalls};
 use crate::virtio::{DeviceInfo, Handler, Interrupt, LiveConfig, MmioTransport, Worker};
 use crate::vsock::{self, Shared, Sockets, VsockDevice, VsockState};
 
@@ -36,7 +36,7 @@ pub(super) struct Device {
     info: DeviceInfo,
     handler: Handlers,
     counters: Option<Arc<DiskCounters>>,
-    calls: HostCalls,
+    calls: DeviceCalls,
     source: Source,
 }
 
@@ -122,7 +122,7 @@ pub(super) fn devices(
                 .map(Handlers::ForEach)
                 .map_err(host("make the descriptors of a drive's limits"))?,
             counters: Some(counters),
-            calls: drive.backend.host_calls(),
+            calls: DeviceCalls::Of(drive.backend.host_calls()),
             source: Source::Block {
                 state: BlockState::of(drive),
                 limiter: drive.limiter.clone(),
@@ -134,7 +134,7 @@ pub(super) fn devices(
         devices.push(Device {
             name: format!("vm-net{index}"),
             info: net::info(&net, index),
-            calls: net.backend.host_calls(),
+            calls: DeviceCalls::Of(net.backend.host_calls()),
             source: Source::Net {
                 state: NetState::of(&net, index),
                 receive_limiter: net.receive_limiter.clone(),
@@ -152,12 +152,16 @@ pub(super) fn devices(
             .as_deref()
             .map(Sockets::open)
             .transpose()?;
+        let calls = match sockets {
+            Some(_) => DeviceCalls::UnixSockets,
+            None => DeviceCalls::Of(HostCalls::Descriptors),
+        };
         devices.push(Device {
             name: "vm-vsock".to_owned(),
             info: vsock::info(cid),
             handler: Handlers::ForAll(Box::new(VsockDevice::new(Arc::clone(shared), sockets))),
             counters: None,
-            calls: HostCalls::Descriptors,
+            calls,
             source: Source::Vsock {
                 state: VsockState::new(cid),
                 shared: Arc::clone(shared),
@@ -170,7 +174,7 @@ pub(super) fn devices(
             info: balloon::info(),
             handler: Handlers::ForAll(Box::new(BalloonDevice::new(Arc::clone(balloon)))),
             counters: None,
-            calls: HostCalls::Descriptors,
+            calls: DeviceCalls::Of(HostCalls::Descriptors),
             source: Source::Balloon(Arc::clone(balloon)),
         });
     }
@@ -179,7 +183,7 @@ pub(super) fn devices(
         info: rng::info(),
         handler: Handlers::ForAll(Box::new(rng::Entropy)),
         counters: None,
-        calls: HostCalls::Descriptors,
+        calls: DeviceCalls::Of(HostCalls::Descriptors),
         source: Source::Entropy,
     });
     Ok(devices)

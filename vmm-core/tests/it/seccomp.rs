@@ -2,8 +2,10 @@
 
 mod probes;
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -17,11 +19,12 @@ use vmm_core::{
     RateLimits, ReadTarget, Seccomp, StartError, Switch, Vm, VmConfig, WriteSource,
 };
 
-use self::probes::{Answer, BENIGN, FILES, HARMFUL, OUTWARD, Place, answers};
+use self::probes::{Answer, BENIGN, FILES, HARMFUL, OPEN_FILES, OUTWARD, Place, answers};
 use super::disk::{set_up, wait_for_the_disk, write_sector};
 use super::guest::{Screen, config, elf, file, out, print, spin};
 use super::lifecycle::{TURN, assert_left, possessions};
 
+const ALL: &[&[probes::Probe]] = &[&BENIGN, &OPEN_FILES, &FILES, &OUTWARD, &HARMFUL];
 const SOON: Duration = Duration::from_secs(20);
 /// Set in a copy of this process that is meant to be killed.
 const VICTIM: &str = "VMM_CORE_TEST_VICTIM";
@@ -110,10 +113,7 @@ fn assert_allowed(answers: &[Answer], allowed: &[&[probes::Probe]]) {
         let expected = if is_allowed { None } else { Some(libc::EPERM) };
         assert_eq!(*errno, expected, "{name}");
     }
-    assert_eq!(
-        answers.len(),
-        [&BENIGN[..], &FILES, &OUTWARD, &HARMFUL].concat().len()
-    );
+    assert_eq!(answers.len(), ALL.concat().len());
 }
 
 #[test]
@@ -143,8 +143,9 @@ fn a_disk_may_do_what_it_says_that_it_does() {
     let _turn = TURN.lock();
     for (calls, allowed) in [
         (HostCalls::Descriptors, &[&BENIGN[..]][..]),
-        (HostCalls::Files, &[&BENIGN, &FILES]),
-        (HostCalls::Any, &[&BENIGN, &FILES, &OUTWARD, &HARMFUL]),
+        (HostCalls::OpenFiles, &[&BENIGN, &OPEN_FILES]),
+        (HostCalls::Files, &[&BENIGN, &OPEN_FILES, &FILES]),
+        (HostCalls::Any, ALL),
     ] {
         let (prober, told) = Prober::new(calls);
         let parts = [set_up(), write_sector(), wait_for_the_disk()];
@@ -165,10 +166,7 @@ fn without_filters_everything_is_allowed_everywhere() {
         config.console = Box::new(prober);
     });
     assert!(matches!(exit, Exit::PowerOff), "{exit:?}");
-    assert_allowed(
-        &told.recv().unwrap(),
-        &[&BENIGN, &FILES, &OUTWARD, &HARMFUL],
-    );
+    assert_allowed(&told.recv().unwrap(), ALL);
 }
 
 /// A console that does what it must not: twice what any library may try, and then worse.
@@ -213,6 +211,62 @@ fn a_call_that_is_not_listed_kills_the_process_if_that_is_asked_for() {
     assert_eq!(signal, Some(libc::SIGSYS), "{output:?}");
 }
 
+/// A console that aborts.
+struct Aborter;
+
+impl Write for Aborter {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        std::process::abort()
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_abort_ends_the_process_although_the_thread_can_signal_nobody() {
+    let _turn = TURN.lock();
+    if std::env::var_os(VICTIM).is_some() {
+        let exit = run(&[print("x")], |config| config.console = Box::new(Aborter));
+        panic!("the victim lives: {exit:?}");
+    }
+    let name = "seccomp::an_abort_ends_the_process_although_the_thread_can_signal_nobody";
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name])
+        .env(VICTIM, "yes")
+        .output()
+        .unwrap();
+    let signal = output.status.signal();
+    assert_eq!(signal, Some(libc::SIGSEGV), "{output:?}");
+}
+
+/// What a client of a VM's socket says gets it nothing but the end.
+fn assert_refused(door: &Path, line: &[u8]) {
+    let mut client = UnixStream::connect(door).unwrap();
+    client.set_read_timeout(Some(SOON)).unwrap();
+    client.write_all(line).unwrap();
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn the_socket_of_a_vsock_device_takes_clients_and_goes_under_either_filter() {
+    let _turn = TURN.lock();
+    for seccomp in [Seccomp::Refuse, Seccomp::Kill] {
+        let folder = TempDir::new().unwrap();
+        let door = folder.path().join("vsock");
+        let (_dir, path) = file(&elf(&[spin()]));
+        let mut config = config(path, &Screen::default());
+        config.seccomp = seccomp;
+        config.vsock_cid = Some(3);
+        config.vsock_socket = Some(door.clone());
+        let vm = Vm::start(config).unwrap();
+        assert_refused(&door, b"CONNECT nowhere\n");
+        vm.stop();
+        assert!(matches!(vm.wait_timeout(SOON), Some(Exit::Stopped)));
+        assert!(!door.exists(), "{seccomp:?}");
+    }
+}
+
 /// Were a call of the VMM's own missing from the lists, this would kill the tests.
 #[test]
 fn a_machine_with_all_devices_makes_no_call_that_is_not_listed() {
@@ -239,6 +293,8 @@ fn a_machine_with_all_devices_makes_no_call_that_is_not_listed() {
     config.drives = vec![drive];
     config.nets = vec![Net::new(switch.port().unwrap())];
     config.vsock_cid = Some(3);
+    let door = folder.path().join("vsock");
+    config.vsock_socket = Some(door.clone());
     config.balloon = true;
     config.watchdog = true;
     config.on_event = Some(Box::new(|_| {}));
@@ -248,6 +304,7 @@ fn a_machine_with_all_devices_makes_no_call_that_is_not_listed() {
         assert!(begun.elapsed() < SOON, "{:?}", screen.text());
         thread::sleep(Duration::from_millis(1));
     }
+    assert_refused(&door, b"CONNECT nowhere\n");
     vm.pause();
     limiter.set(RateLimits::default()).unwrap();
     vm.set_balloon_mib(16).unwrap();
@@ -255,6 +312,7 @@ fn a_machine_with_all_devices_makes_no_call_that_is_not_listed() {
     vm.press_power_button();
     vm.stop();
     assert!(matches!(vm.wait_timeout(SOON), Some(Exit::Stopped)));
+    assert!(!door.exists(), "the socket goes with the VM");
     assert!(std::fs::read(&disk).unwrap()[1024..].starts_with(b"data"));
 }
 

@@ -34,12 +34,13 @@ fn number(text: &str) -> u64 {
     text.trim().parse().unwrap()
 }
 
+fn count(name: &str) -> u64 {
+    let path = format!("/sys/kernel/mm/hugepages/hugepages-2048kB/{name}");
+    number(&fs::read_to_string(path).unwrap())
+}
+
 /// Those that nobody has and that nobody was promised.
 fn free_pages() -> u64 {
-    let count = |name| {
-        let path = format!("/sys/kernel/mm/hugepages/hugepages-2048kB/{name}");
-        number(&fs::read_to_string(path).unwrap())
-    };
     count("free_hugepages") - count("resv_hugepages")
 }
 
@@ -65,6 +66,7 @@ fn a_stock_kernel_boots_in_huge_pages_which_the_host_then_has_back() {
     first.pages = Pages::Huge2M;
     let vm = Vm::start(first).unwrap();
     assert_eq!(free_pages(), before - NEEDED, "all are taken at once");
+    assert_eq!(count("resv_hugepages"), 0, "and not only promised");
     screen.wait_for("here\n");
     let mut second = config("poweroff -f", &Screen::default());
     second.pages = Pages::Huge2M;

@@ -51,6 +51,15 @@ const LEAF_7_EBX: u32 = bits(&[2, 4, 11, 12, 14, 15, 25]);
 const LEAF_7_ECX: u32 = bits(&[5, 29, 30]);
 /// Leaf 7, `edx`: RTM_ALWAYS_ABORT, TSX_FORCE_ABORT, TSXLDTRK, PCONFIG, architectural LBRs.
 const LEAF_7_EDX: u32 = bits(&[11, 13, 16, 18, 19]);
+/// The last part of leaf 7 that guests see.
+const LEAF_7_LAST: u32 = 2;
+/// Leaf 7.1, `eax`: SHA512, SM3, SM4, AVX-VNNI, AVX512-BF16, CMPCCXADD, fast string instructions, AMX-FP16,
+/// AVX-IFMA.
+const LEAF_7_1_EAX: u32 = bits(&[0, 1, 2, 4, 5, 7, 10, 11, 12, 21, 23]);
+/// Leaf 7.1, `edx`: AVX-VNNI-INT8, AVX-NE-CONVERT, AMX-COMPLEX, AVX-VNNI-INT16, PREFETCHI, AVX10.
+const LEAF_7_1_EDX: u32 = bits(&[4, 5, 8, 10, 14, 19]);
+/// Leaf 7.2, `edx`: PSFD, IPRED_CTRL, RRSBA_CTRL, DDPD_U, BHI_CTRL, MCDT_NO, of faults and their mitigations.
+const LEAF_7_2_EDX: u32 = bits(&[0, 1, 2, 3, 4, 5]);
 /// Leaf 0x80000001, `ecx`: SVM, IBS, SKINIT, LWP, node ids, performance counters of core, northbridge and
 /// time, of the last cache, MWAITX.
 const EXTENDED_ECX: u32 = bits(&[2, 10, 12, 15, 19, 23, 24, 27, 28, 29]);
@@ -99,9 +108,20 @@ fn change(entry: &mut kvm_cpuid_entry2, has_deadline_timer: bool) {
             (entry.ebx, entry.ecx, entry.edx) = (0, 0, 0);
         }
         (7, 0) => {
+            entry.eax = entry.eax.min(LEAF_7_LAST);
             entry.ebx &= !LEAF_7_EBX;
             entry.ecx &= !LEAF_7_ECX;
             entry.edx &= !LEAF_7_EDX;
+        }
+        (7, part) => {
+            let (eax, edx) = match part {
+                1 => (LEAF_7_1_EAX, LEAF_7_1_EDX),
+                2 => (0, LEAF_7_2_EDX),
+                _ => (0, 0),
+            };
+            (entry.ebx, entry.ecx) = (0, 0);
+            entry.eax &= eax;
+            entry.edx &= edx;
         }
         // Those of the host's, which `frequency` replaces.
         (0x15, _) => (entry.eax, entry.ebx, entry.ecx, entry.edx) = (0, 0, 0, 0),

@@ -110,6 +110,17 @@ fn what_only_hosts_have_use_for_is_taken_out() {
         assert!(!is_set(leaf7.ebx, bit), "{name}");
     }
     assert!(!is_set(leaf7.ecx, 5), "WAITPKG");
+    assert_eq!(leaf7.eax, 2, "there are three parts");
+    let second = filtered(7, 1).unwrap();
+    assert_eq!((second.ebx, second.ecx), (0, 0), "what nobody looked at");
+    for (name, bit) in [("FRED", 17), ("LKGS", 18), ("HRESET", 22), ("LAM", 26)] {
+        assert!(!is_set(second.eax, bit), "{name}");
+    }
+    let third = filtered(7, 2).unwrap();
+    assert_eq!((third.eax, third.ebx, third.ecx), (0, 0, 0));
+    assert_eq!(third.edx, 0x3f, "mitigations");
+    let none = entry(7, Some(3));
+    assert_eq!(filtered(7, 3), Some(none), "a part that nobody looked at");
     let extended = filtered(0x8000_0001, 0).unwrap();
     for (name, bit) in [("SVM", 2), ("IBS", 10), ("counters", 23), ("MWAITX", 29)] {
         assert!(!is_set(extended.ecx, bit), "{name}");
@@ -157,6 +168,10 @@ fn what_guests_need_stays() {
         ("SSBD", 31),
     ] {
         assert!(is_set(leaf7.edx, bit), "{name}");
+    }
+    let second = filtered(7, 1).unwrap();
+    for (name, bit) in [("AVX-VNNI", 4), ("AVX512-BF16", 5), ("FSRS", 11)] {
+        assert!(is_set(second.eax, bit), "{name}");
     }
     assert_eq!(filtered(6, 0).unwrap().eax, 1 << 2);
     assert_eq!(filtered(0x8000_0007, 0).unwrap().edx, 1 << 8);

@@ -10,6 +10,8 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+use crate::seccomp::{DeviceCalls, Filters, Seccomp};
+use crate::thread::spawn;
 use crate::vsock::VsockHost;
 use crate::vsock::connection::{RECEIVE_BYTES, SEND_BYTES};
 use crate::vsock::packet::{SHUTDOWN_RECEIVE, SHUTDOWN_SEND, TYPE_STREAM, op};
@@ -249,6 +251,31 @@ fn a_guest_reaches_who_listens_beside_the_socket_and_nobody_else() {
     bed.send(1001, 77, op::REQUEST, 0, b"");
     bed.take_op(op::RST);
     assert_eq!(bed.held(), (1, 1));
+}
+
+#[test]
+fn the_filter_of_the_device_lets_all_of_it_happen() {
+    let mut bed = Bed::new();
+    let (path, client) = (bed.path(""), UnixStream::connect(bed.path("")).unwrap());
+    let listener = UnixListener::bind(bed.path("_80")).unwrap();
+    let filters = Filters::new(Seccomp::Refuse);
+    let filtered = filters.device("filtered".to_owned(), DeviceCalls::UnixSockets);
+    let thread = spawn(filtered, move || {
+        bed.turn();
+        bed.send(1, 80, op::REQUEST, 0, b"");
+        bed.take_op(op::RESPONSE);
+        assert_eq!(bed.held().1, 2);
+        let Bed { dir, sockets, .. } = bed;
+        drop(sockets);
+        // Removing folders is not a device's business.
+        std::mem::forget(dir);
+    });
+    thread.unwrap().join().unwrap();
+    filters.wait().unwrap();
+    listener.accept().unwrap();
+    assert_eq!((&client).read(&mut [0]).unwrap(), 0);
+    assert!(!path.exists());
+    fs::remove_dir_all(path.parent().unwrap()).unwrap();
 }
 
 #[test]
