@@ -3,9 +3,6 @@
 //! Invariant: nothing of a state has an effect outside of the VM before all of it that can be checked has
 //! been.
 
-#[cfg(feature = "fuzzing")]
-pub(crate) mod fuzzing;
-
 use std::io::Read;
 
 use kvm_bindings::kvm_clock_data;
@@ -110,7 +107,7 @@ fn failed(action: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> StateError 
 }
 
 /// Checks that `saved` is a state of `device`.
-fn check(saved: &DeviceState, device: &Device) -> Result<CheckedRegisters, StateError> {
+pub(super) fn check(saved: &DeviceState, device: &Device) -> Result<CheckedRegisters, StateError> {
     let name = device.name();
     match (&saved.kind, device.source()) {
         (DeviceKindState::Block(saved), Source::Block { state, .. }) => {
@@ -155,7 +152,7 @@ impl Source {
     }
 
     /// Takes over a state that was checked to be of this kind.
-    fn take_over(&self, saved: &DeviceKindState) {
+    pub(super) fn take_over(&self, saved: &DeviceKindState) {
         match (self, saved) {
             (Self::Block { limiter, .. }, DeviceKindState::Block(saved)) => {
                 limiter.take_over(&saved.limiter);
