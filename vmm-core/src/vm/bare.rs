@@ -86,6 +86,9 @@ impl BareVm {
         for (transport, checked) in vm.machine.transports().iter().zip(checked) {
             transport.take_over(checked);
         }
+        for (source, saved) in vm.sources.iter().zip(&saved.devices) {
+            source.tell_changes(&saved.kind);
+        }
         Ok(vm)
     }
 

@@ -95,6 +95,9 @@ impl Restore<'_> {
         for (transport, checked) in machine.transports().iter().zip(checked) {
             transport.take_over(checked);
         }
+        for (saved, source) in state.devices.iter().zip(sources) {
+            source.tell_changes(&saved.kind);
+        }
     }
 }
 
@@ -154,7 +157,8 @@ impl Source {
     /// Takes over a state that was checked to be of this kind.
     pub(super) fn take_over(&self, saved: &DeviceKindState) {
         match (self, saved) {
-            (Self::Block { limiter, .. }, DeviceKindState::Block(saved)) => {
+            (Self::Block { limiter, space, .. }, DeviceKindState::Block(saved)) => {
+                space.set_writeback(saved.writeback);
                 limiter.take_over(&saved.limiter);
             }
             (
@@ -171,6 +175,13 @@ impl Source {
             (Self::Vsock { shared, .. }, DeviceKindState::Vsock(_)) => shared.owe_transport_reset(),
             (Self::Balloon(balloon), DeviceKindState::Balloon(saved)) => balloon.take_over(saved),
             _ => {}
+        }
+    }
+
+    /// Tells a driver, whose registers are back, what is not as it was.
+    pub(super) fn tell_changes(&self, saved: &DeviceKindState) {
+        if let (Self::Net { link, .. }, DeviceKindState::Net(saved)) = (self, saved) {
+            link.take_over(saved.link_up, saved.config_generation);
         }
     }
 }
