@@ -16,6 +16,7 @@ pub(crate) use counters::DiskCounters;
 pub(crate) use device::{Block, info};
 pub use file::{FileBackend, FileBackendError};
 pub(crate) use reports::ErrorReports;
+pub(crate) use request::MAX_CHARGED_BYTES;
 pub use state::BlockState;
 pub use transfer::{MAX_RANGE_CALL_BYTES, MAX_TRANSFER_BYTES, ReadTarget, WriteSource};
 

@@ -6,10 +6,11 @@ mod block;
 mod devices;
 mod kernel;
 mod machine;
+mod state;
 
-pub use crate::vm::fuzzing::TakenOver;
 pub use crate::vsock::fuzzing::{GuestPort, PACKET_HEADER_BYTES};
 pub use block::{BlockDriver, Rings};
 pub use devices::attack_device;
 pub use kernel::{Loaded, load_kernel};
 pub use machine::{BareMachine, Prepared, prepare};
+pub use state::TakenOver;

@@ -25,6 +25,7 @@ pub use counters::{NetCounters, NetTraffic};
 pub(crate) use device::{NetDevice, info};
 pub use error::NetError;
 pub use header::OffloadHeader;
+pub(crate) use link::Link;
 pub use link::NetLink;
 pub use state::NetState;
 pub use stream::FrameStream;

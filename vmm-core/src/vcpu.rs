@@ -12,7 +12,7 @@ pub(crate) use cpuid::CpuidTemplate;
 pub(crate) use gate::Gate;
 pub(crate) use run::{RunContext, SharedVcpu, Stop, Vcpu, run};
 pub use state::{MsrState, VcpuState};
-pub(crate) use state::{VcpuSaver, restore};
+pub(crate) use state::{VcpuSaver, msrs_of_state, restore};
 
 use kvm_ioctls::VmFd;
 

@@ -13,6 +13,8 @@ mod restore;
 mod save;
 mod supervise;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use bare::BareState;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use bare::BareVm;
 
@@ -26,8 +28,6 @@ use self::control::Control;
 pub use self::irqchip::{InterruptControllersState, IoApicState, PicState};
 use self::outcome::Outcome;
 use self::restore::Restore;
-#[cfg(feature = "fuzzing")]
-pub(crate) use self::restore::fuzzing;
 use crate::balloon::SharedBalloon;
 use crate::config::VmConfig;
 use crate::error::{BalloonError, RunError, StartError};

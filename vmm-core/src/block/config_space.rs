@@ -58,13 +58,18 @@ impl ConfigSpace {
     }
 
     /// Whether writes may wait for a flush.
-    pub(super) fn writeback(&self) -> bool {
+    pub(crate) fn writeback(&self) -> bool {
         self.writeback.load(Ordering::Relaxed)
+    }
+
+    /// Takes over what the driver of a saved drive chose.
+    pub(crate) fn set_writeback(&self, writeback: bool) {
+        self.writeback.store(writeback, Ordering::Relaxed);
     }
 
     /// The driver is gone, and with it what it chose.
     pub(super) fn reset(&self) {
-        self.writeback.store(true, Ordering::Relaxed);
+        self.set_writeback(true);
     }
 }
 
@@ -80,7 +85,7 @@ impl LiveConfig for ConfigSpace {
 
     fn write(&self, offset: usize, data: &[u8]) {
         if let (WRITEBACK, [value]) = (offset, data) {
-            self.writeback.store(*value != 0, Ordering::Relaxed);
+            self.set_writeback(*value != 0);
         }
     }
 

@@ -124,7 +124,8 @@ impl Block {
             let result = self.execute(memory, chain, &request);
             match &result {
                 Ok(_) => self.counters.done(request.operation(), bytes),
-                Err(_) => self.counters.failed(),
+                Err(Failure::Disk(_)) => self.counters.failed(),
+                Err(_) => {}
             }
             result.map_err(|error| (error, request.operation()))
         });

@@ -20,6 +20,17 @@ pub(super) const MAX_RANGES: usize = 32;
 /// The most sectors in one range of such a request, 2 GiB, so that one is never as long as its disk is large.
 pub(super) const MAX_RANGE_SECTORS: u32 = 1 << 22;
 
+/// The most that a request counts against a limit on bytes; packets are smaller.
+pub(crate) const MAX_CHARGED_BYTES: u64 = {
+    let ranges = MAX_RANGES as u64 * MAX_RANGE_SECTORS as u64 * SECTOR_BYTES;
+    let charged = ranges.div_ceil(RANGE_BYTES_A_CHARGED_BYTE);
+    if charged > MAX_REQUEST_BYTES {
+        charged
+    } else {
+        MAX_REQUEST_BYTES
+    }
+};
+
 /// What the guest wants. Byte ranges are within the disk.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Request {

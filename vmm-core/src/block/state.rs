@@ -16,6 +16,8 @@ pub struct BlockState {
     pub read_only: bool,
     /// The serial number.
     pub serial: String,
+    /// Whether writes may wait for a flush, which is the driver's choice; `true` at first.
+    pub writeback: bool,
     /// How much its limits have left.
     pub limiter: LimiterState,
 }
@@ -26,6 +28,7 @@ impl BlockState {
             bytes: drive.backend.size(),
             read_only: drive.read_only,
             serial: drive.serial.clone(),
+            writeback: true,
             limiter: drive.limiter.save(),
         }
     }

@@ -35,7 +35,7 @@ pub struct Net {
     /// Limits on what the guest sends; none at first. What is over them waits with the guest.
     pub transmit_limiter: RateLimiter,
     counters: Arc<NetCounters>,
-    pub(super) link: Arc<Link>,
+    pub(crate) link: Arc<Link>,
 }
 
 impl fmt::Debug for Net {

@@ -48,7 +48,7 @@ impl fmt::Debug for NetLink {
 
 /// What [`NetLink`]s, the device and its registers share.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(crate) struct Link {
     /// Whether the guest sees a link; changes under the lock.
     up: AtomicBool,
     state: Mutex<State>,
@@ -94,20 +94,42 @@ impl Link {
         self.up.load(Ordering::Relaxed)
     }
 
+    /// Whether the guest sees a link, and the generation of its configuration space.
+    pub(crate) fn save(&self) -> (bool, u32) {
+        let state = self.lock();
+        (self.is_up(), state.generation)
+    }
+
+    /// Goes on for a driver that knows the link so; if it is otherwise now, the driver is told.
+    pub(crate) fn take_over(&self, up: bool, generation: u32) {
+        let mut state = self.lock();
+        state.generation = generation;
+        if self.is_up() != up {
+            state.tell();
+        }
+    }
+
     fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.lock();
         change(&mut state);
         let up = state.wanted && state.connected;
         if self.up.swap(up, Ordering::Relaxed) != up {
-            state.generation = state.generation.wrapping_add(1);
-            if let Some(interrupt) = &state.interrupt {
-                interrupt.config_changed();
-            }
+            state.tell();
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Tells the driver that the configuration space is another one.
+    fn tell(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+        if let Some(interrupt) = &self.interrupt {
+            interrupt.config_changed();
+        }
     }
 }
 

@@ -15,6 +15,10 @@ pub struct NetState {
     pub mac: [u8; 6],
     /// The MTU that the guest was told, if any.
     pub mtu: Option<u16>,
+    /// Whether the guest saw a link. A guest whose link is another one where it goes on is told.
+    pub link_up: bool,
+    /// How often the link has changed, as the guest was told (virtio 1.2, section 4.2.2.1, ConfigGeneration).
+    pub config_generation: u32,
     /// How much the limits on what it receives have left.
     pub receive_limiter: LimiterState,
     /// How much the limits on what it sends have left.
@@ -27,6 +31,8 @@ impl NetState {
         Self {
             mac: net.mac_at(index),
             mtu: net.mtu,
+            link_up: true,
+            config_generation: 0,
             receive_limiter: net.receive_limiter.save(),
             transmit_limiter: net.transmit_limiter.save(),
         }

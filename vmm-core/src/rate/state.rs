@@ -5,10 +5,13 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::RateLimiter;
+use crate::block::MAX_CHARGED_BYTES;
 use crate::state::{FieldError, check};
 
-/// The most that a bucket can owe: a request passes when there is a token, and is of less than 4 GiB.
-const MAX_DEBT: i64 = 1 << 32;
+/// The most that a bucket of bytes can owe: a request passes when there is a token.
+const MAX_BYTES_DEBT: u64 = MAX_CHARGED_BYTES;
+/// The same of operations, of which a request is one.
+const MAX_OPERATIONS_DEBT: u64 = 1;
 
 /// What is left of a limiter's bursts. The limits themselves are the configuration's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,12 +33,15 @@ pub struct BucketState {
 
 impl LimiterState {
     pub(crate) fn check(&self) -> Result<(), FieldError> {
-        for bucket in [self.bytes, self.operations].into_iter().flatten() {
-            let is_fine = bucket.level >= -MAX_DEBT;
+        for (bucket, most) in [
+            (self.bytes, MAX_BYTES_DEBT),
+            (self.operations, MAX_OPERATIONS_DEBT),
+        ] {
+            let level = bucket.map_or(0, |bucket| bucket.level);
             check(
                 "a limit's debt",
-                bucket.level.unsigned_abs(),
-                is_fine,
+                level.unsigned_abs(),
+                level >= 0 || level.unsigned_abs() <= most,
                 "a request's",
             )?;
         }

@@ -235,3 +235,23 @@ fn a_state_takes_along_what_is_owed_and_gives_nothing() {
     absurd.bytes.as_mut().unwrap().level = i64::MIN;
     assert!(absurd.check().is_err());
 }
+
+#[test]
+fn a_state_owes_no_more_than_a_request() {
+    let bucket = |level| Some(BucketState { level });
+    let bytes = |level| LimiterState {
+        bytes: bucket(level),
+        operations: None,
+    };
+    let operations = |level| LimiterState {
+        bytes: None,
+        operations: bucket(level),
+    };
+    let most = i64::try_from(crate::block::MAX_CHARGED_BYTES).unwrap();
+    for fine in [bytes(-most), bytes(i64::MAX), operations(-1), operations(5)] {
+        fine.check().unwrap();
+    }
+    for wrong in [bytes(-most - 1), bytes(i64::MIN), operations(-2)] {
+        wrong.check().unwrap_err();
+    }
+}

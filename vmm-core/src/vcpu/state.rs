@@ -9,6 +9,7 @@ mod msrs;
 mod xsave;
 
 pub use msrs::MsrState;
+pub(crate) use msrs::of_state as msrs_of_state;
 
 use std::io;
 

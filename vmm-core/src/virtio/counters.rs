@@ -1,12 +1,15 @@
 //! What goes through queues and interrupts, counted.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crate::metrics::{Counter, QueueMetrics};
 
 /// Counts of one queue.
 #[derive(Debug, Default)]
 pub(crate) struct QueueCounters {
-    notified: Counter,
-    notified_itself: Counter,
+    kicks: Counter,
+    /// How often the queue has written its own eventfd since that was read.
+    own: AtomicU64,
     requests: Counter,
     refused: Counter,
     bytes_from_guest: Counter,
@@ -16,11 +19,12 @@ pub(crate) struct QueueCounters {
 impl QueueCounters {
     /// The queue's eventfd was written so often, by the driver or by the queue itself.
     pub(super) fn notified(&self, times: u64) {
-        self.notified.add(times);
+        let own = self.own.swap(0, Ordering::Relaxed);
+        self.kicks.add(times.saturating_sub(own));
     }
 
     pub(super) fn notified_itself(&self) {
-        self.notified_itself.one();
+        self.own.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn refused(&self) {
@@ -35,9 +39,8 @@ impl QueueCounters {
     }
 
     pub(crate) fn read(&self) -> QueueMetrics {
-        let itself = self.notified_itself.get();
         QueueMetrics {
-            kicks: self.notified.get().saturating_sub(itself),
+            kicks: self.kicks.get(),
             requests: self.requests.get(),
             refused: self.refused.get(),
             bytes_from_guest: self.bytes_from_guest.get(),
@@ -57,5 +60,21 @@ impl InterruptCounters {
     /// How often it was raised, and how often because the device needed a reset.
     pub(crate) fn read(&self) -> (u64, u64) {
         (self.raised.get(), self.resets_needed.get())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kicks_of_the_driver_are_counted_alone_and_never_go_down() {
+        let counters = QueueCounters::default();
+        counters.notified(2);
+        assert_eq!(counters.read().kicks, 2);
+        counters.notified_itself();
+        assert_eq!(counters.read().kicks, 2);
+        counters.notified(3);
+        assert_eq!(counters.read().kicks, 4);
     }
 }

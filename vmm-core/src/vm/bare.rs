@@ -1,6 +1,7 @@
 //! A VM's machine without KVM: memory, ports, registers and devices on their threads, but no guest. For tests and
 //! fuzz targets, which play that.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
@@ -8,14 +9,16 @@ use std::time::Instant;
 
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
-use super::devices::{devices, start_device};
-use super::{Exit, Outcome};
+use super::devices::{Device, Source, devices, start_device};
+use super::{Exit, Outcome, restore};
 use crate::balloon::SharedBalloon;
 use crate::config::VmConfig;
 use crate::event::Events;
-use crate::machine::{BootTime, Machine, SerialPort, Watchdog};
+use crate::machine::{BootTime, Machine, SerialPort, SerialState, Watchdog, WatchdogState};
 use crate::memory::Memory;
 use crate::seccomp::{Filters, Seccomp};
+use crate::state::{DeviceState, StateError};
+use crate::virtio::CheckedRegisters;
 use crate::vsock::{Shared, VsockHost};
 
 /// What is there of a VM without KVM.
@@ -25,7 +28,31 @@ pub(crate) struct BareVm {
     pub(crate) balloon: Option<SharedBalloon>,
     outcome: Arc<Outcome>,
     vsock: Option<Arc<Shared>>,
+    serial: Arc<SerialPort>,
+    sources: Vec<Source>,
     threads: Vec<JoinHandle<()>>,
+}
+
+/// The state of a VM without KVM.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct BareState {
+    pub(crate) devices: Vec<DeviceState>,
+    pub(crate) serial: SerialState,
+    pub(crate) watchdog: Option<WatchdogState>,
+}
+
+impl BareState {
+    fn check(&self, devices: &[Device]) -> Result<Vec<CheckedRegisters>, StateError> {
+        self.serial.check().map_err(|e| e.of("serial port"))?;
+        if let Some(watchdog) = &self.watchdog {
+            watchdog.check().map_err(|e| e.of("watchdog"))?;
+        }
+        StateError::compare("devices", self.devices.len(), devices.len())?;
+        let pairs = self.devices.iter().zip(devices);
+        pairs
+            .map(|(saved, device)| restore::check(saved, device))
+            .collect()
+    }
 }
 
 impl BareVm {
@@ -33,7 +60,63 @@ impl BareVm {
     ///
     /// # Panics
     /// If the configuration is wrong, or the host has no descriptors or threads.
-    pub(crate) fn start(mut config: VmConfig, memory: Memory) -> Self {
+    pub(crate) fn start(config: VmConfig, memory: Memory) -> Self {
+        let started = Self::build(config, memory, |_| Ok(()), SerialPort::new);
+        started.expect("nothing is taken over").0
+    }
+
+    /// The same, which goes on from `saved`; it is `now`.
+    pub(crate) fn restore(
+        config: VmConfig,
+        memory: Memory,
+        saved: &BareState,
+        now: Instant,
+    ) -> Result<Self, StateError> {
+        let serial = |console, line| {
+            SerialPort::restored(console, line, &saved.serial).expect("the host has descriptors")
+        };
+        let check = |devices: &[Device]| saved.check(devices);
+        let (vm, checked) = Self::build(config, memory, check, serial)?;
+        for (source, saved) in vm.sources.iter().zip(&saved.devices) {
+            source.take_over(&saved.kind);
+        }
+        if let (Some(watchdog), Some(saved)) = (vm.machine.watchdog(), &saved.watchdog) {
+            watchdog.take_over(saved, now);
+        }
+        for (transport, checked) in vm.machine.transports().iter().zip(checked) {
+            transport.take_over(checked);
+        }
+        for (source, saved) in vm.sources.iter().zip(&saved.devices) {
+            source.tell_changes(&saved.kind);
+        }
+        Ok(vm)
+    }
+
+    /// What it has become; it is `now`.
+    pub(crate) fn save(&self, now: Instant) -> BareState {
+        let devices = self.machine.transports().iter().zip(&self.sources);
+        BareState {
+            devices: devices
+                .map(|(transport, source)| {
+                    let worker = transport.worker().pause().wait(|| false);
+                    DeviceState {
+                        transport: transport.save(&worker.expect("a device's thread lives")),
+                        kind: source.save(),
+                    }
+                })
+                .collect(),
+            serial: self.serial.save(),
+            watchdog: self.machine.watchdog().map(|watchdog| watchdog.save(now)),
+        }
+    }
+
+    /// The machine whose devices pass `check`, with its answer.
+    fn build<T>(
+        mut config: VmConfig,
+        memory: Memory,
+        check: impl FnOnce(&[Device]) -> Result<T, StateError>,
+        serial: impl FnOnce(Box<dyn Write + Send>, Arc<EventFd>) -> Arc<SerialPort>,
+    ) -> Result<(Self, T), StateError> {
         config.check().expect("the configuration is sound");
         let event = || EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC).expect("the host has descriptors");
         let vsock = config
@@ -48,29 +131,29 @@ impl BareVm {
             vsock.as_ref(),
             balloon.as_ref(),
             &events,
-        );
+        )
+        .expect("the host has descriptors");
+        let checked = check(&found)?;
+        let sources = found.iter().map(|device| device.source().clone()).collect();
         let outcome = Arc::new(Outcome::default());
         // Sanitizers call what devices don't.
         let filters = Filters::new(Seccomp::Off);
         let mut threads = Vec::new();
-        let transports = found
-            .expect("the host has descriptors")
-            .into_iter()
-            .map(|device| {
-                let started = start_device(&memory, &outcome, device, &filters, &mut threads);
-                let (transport, threads) = started.expect("the host has descriptors");
-                threads.expect("the host has threads");
-                transport
-            });
+        let transports = found.into_iter().map(|device| {
+            let started = start_device(&memory, &outcome, device, &filters, &mut threads);
+            let (transport, threads) = started.expect("the host has descriptors");
+            threads.expect("the host has threads");
+            transport
+        });
         let transports = transports.collect();
         let watchdog = config
             .watchdog
             .then(|| Watchdog::new(Box::new(|| { /* Nobody waits for it. */ })));
-        let serial = SerialPort::new(config.console, Arc::new(event()));
+        let serial = serial(config.console, Arc::new(event()));
         let boot_time = BootTime::default();
-        Self {
+        let vm = Self {
             machine: Machine::new(
-                serial,
+                Arc::clone(&serial),
                 transports,
                 watchdog,
                 Instant::now(),
@@ -81,8 +164,11 @@ impl BareVm {
             balloon,
             outcome,
             vsock,
+            serial,
+            sources,
             threads,
-        }
+        };
+        Ok((vm, checked))
     }
 
     /// The host's side of the vsock device, if there is one.
@@ -115,3 +201,6 @@ impl Drop for BareVm {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -106,7 +106,7 @@ pub(super) fn start(
         memory: memory.clone(),
         msr_indices: kvm
             .get_msr_index_list()
-            .map(|list| list.as_slice().to_vec()),
+            .map(|list| vcpu::msrs_of_state(list.as_slice())),
         sources: served.sources,
         vm,
         vcpus: Vec::new(),

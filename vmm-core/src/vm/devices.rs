@@ -23,7 +23,7 @@ use crate::layout::{
 use crate::machine::PowerButton;
 use crate::memory::Memory;
 use crate::metrics::DeviceMeter;
-use crate::net::{self, NetDevice, NetState};
+use crate::net::{self, Link, NetDevice, NetState};
 use crate::rate::RateLimiter;
 use crate::rng;
 use crate::seccomp::{DeviceCalls, Filters, HostCalls};
@@ -44,13 +44,15 @@ pub(super) struct Device {
 #[derive(Clone)]
 pub(super) enum Source {
     Block {
-        /// But for what its limits have left.
+        /// But for what its limits have left, and its driver chose.
         state: BlockState,
+        space: Arc<ConfigSpace>,
         limiter: RateLimiter,
     },
     Net {
-        /// But for what its limits have left.
+        /// But for what its limits have left, and its link.
         state: NetState,
+        link: Arc<Link>,
         receive_limiter: RateLimiter,
         transmit_limiter: RateLimiter,
     },
@@ -125,6 +127,7 @@ pub(super) fn devices(
             calls: DeviceCalls::Of(drive.backend.host_calls()),
             source: Source::Block {
                 state: BlockState::of(drive),
+                space,
                 limiter: drive.limiter.clone(),
             },
         });
@@ -137,6 +140,7 @@ pub(super) fn devices(
             calls: DeviceCalls::Of(net.backend.host_calls()),
             source: Source::Net {
                 state: NetState::of(&net, index),
+                link: Arc::clone(&net.link),
                 receive_limiter: net.receive_limiter.clone(),
                 transmit_limiter: net.transmit_limiter.clone(),
             },

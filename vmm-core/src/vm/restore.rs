@@ -3,9 +3,6 @@
 //! Invariant: nothing of a state has an effect outside of the VM before all of it that can be checked has
 //! been.
 
-#[cfg(feature = "fuzzing")]
-pub(crate) mod fuzzing;
-
 use std::io::Read;
 
 use kvm_bindings::kvm_clock_data;
@@ -98,6 +95,9 @@ impl Restore<'_> {
         for (transport, checked) in machine.transports().iter().zip(checked) {
             transport.take_over(checked);
         }
+        for (saved, source) in state.devices.iter().zip(sources) {
+            source.tell_changes(&saved.kind);
+        }
     }
 }
 
@@ -110,7 +110,7 @@ fn failed(action: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> StateError 
 }
 
 /// Checks that `saved` is a state of `device`.
-fn check(saved: &DeviceState, device: &Device) -> Result<CheckedRegisters, StateError> {
+pub(super) fn check(saved: &DeviceState, device: &Device) -> Result<CheckedRegisters, StateError> {
     let name = device.name();
     match (&saved.kind, device.source()) {
         (DeviceKindState::Block(saved), Source::Block { state, .. }) => {
@@ -155,9 +155,10 @@ impl Source {
     }
 
     /// Takes over a state that was checked to be of this kind.
-    fn take_over(&self, saved: &DeviceKindState) {
+    pub(super) fn take_over(&self, saved: &DeviceKindState) {
         match (self, saved) {
-            (Self::Block { limiter, .. }, DeviceKindState::Block(saved)) => {
+            (Self::Block { limiter, space, .. }, DeviceKindState::Block(saved)) => {
+                space.set_writeback(saved.writeback);
                 limiter.take_over(&saved.limiter);
             }
             (
@@ -174,6 +175,13 @@ impl Source {
             (Self::Vsock { shared, .. }, DeviceKindState::Vsock(_)) => shared.owe_transport_reset(),
             (Self::Balloon(balloon), DeviceKindState::Balloon(saved)) => balloon.take_over(saved),
             _ => {}
+        }
+    }
+
+    /// Tells a driver, whose registers are back, what is not as it was.
+    pub(super) fn tell_changes(&self, saved: &DeviceKindState) {
+        if let (Self::Net { link, .. }, DeviceKindState::Net(saved)) = (self, saved) {
+            link.take_over(saved.link_up, saved.config_generation);
         }
     }
 }

@@ -88,17 +88,24 @@ pub(super) fn copy_memory(control: &Control, target: &mut dyn Write) -> Result<(
 impl Source {
     pub(super) fn save(&self) -> DeviceKindState {
         match self {
-            Self::Block { state, limiter } => {
+            Self::Block {
+                state,
+                space,
+                limiter,
+            } => {
                 let mut state = state.clone();
+                state.writeback = space.writeback();
                 state.limiter = limiter.save();
                 DeviceKindState::Block(state)
             }
             Self::Net {
                 state,
+                link,
                 receive_limiter,
                 transmit_limiter,
             } => {
                 let mut state = state.clone();
+                (state.link_up, state.config_generation) = link.save();
                 state.receive_limiter = receive_limiter.save();
                 state.transmit_limiter = transmit_limiter.save();
                 DeviceKindState::Net(state)

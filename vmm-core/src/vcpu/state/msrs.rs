@@ -1,5 +1,7 @@
 //! Model-specific registers.
 
+use std::ops::RangeInclusive;
+
 use kvm_bindings::{KVM_MAX_MSR_ENTRIES, Msrs, kvm_msr_entry};
 use kvm_ioctls::VcpuFd;
 use serde::{Deserialize, Serialize};
@@ -9,6 +11,24 @@ use crate::state::StateError;
 
 /// `IA32_TSC_DEADLINE`, which KVM only takes when the local APIC's timer is in that mode.
 const TSC_DEADLINE: u32 = 0x6e0;
+
+/// Memory types (Intel SDM volume 3, section 12.11): the default one, the fixed ranges, and bases and masks of the
+/// variable ones. KVM has them, and leaves them out of its list.
+const MTRRS: [RangeInclusive<u32>; 5] = [
+    0x2ff..=0x2ff,
+    0x250..=0x250,
+    0x258..=0x259,
+    0x268..=0x26f,
+    0x200..=0x20f,
+];
+
+/// The registers that a state is made of, where a vCPU has them: those that KVM lists, and what it leaves out.
+pub(crate) fn of_state(listed: &[u32]) -> Vec<u32> {
+    let others = MTRRS.into_iter().flatten();
+    let mut indices = listed.to_vec();
+    indices.extend(others.filter(|index| !listed.contains(index)));
+    indices
+}
 
 /// A model-specific register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,3 +126,6 @@ fn entry(index: u32, data: u64) -> kvm_msr_entry {
 fn list(entries: &[kvm_msr_entry]) -> Result<Msrs, Error> {
     Msrs::from_entries(entries).map_err(|_| Error::new(libc::ENOMEM))
 }
+
+#[cfg(test)]
+mod tests;
