@@ -70,7 +70,8 @@ pub struct VmConfig {
     ///   if somebody listens there at that moment.
     ///
     /// Either side can shut down each direction alone. At most [`MAX_VSOCK_CLIENTS`](crate::MAX_VSOCK_CLIENTS)
-    /// sockets are connected at a time, for which the process needs descriptors; each buffers 256 KiB each way.
+    /// sockets of each direction are connected at a time, for which the process needs descriptors; each buffers
+    /// 256 KiB each way.
     /// A guest's bytes that a client has not taken when the VM ends are lost, but for what is in its socket already.
     ///
     /// The path has at most 96 bytes. Its file belongs to this process's user, who alone may connect (mode 0600), and

@@ -23,7 +23,7 @@ pub enum Event {
     /// The guest reset itself; the run ends as [`Exit::Reboot`](crate::Exit::Reboot).
     RebootAsked,
     /// The guest did not kick the watchdog that it had started; the run ends as
-    /// [`Exit::Reboot`](crate::Exit::Reboot).
+    /// [`Exit::Reboot`](crate::Exit::Reboot). Its vCPUs have stopped when this is told.
     WatchdogExpired,
     /// The guest's kernel says that it crashed (Linux with the module `pvpanic-mmio`). What happened is
     /// among the last lines on the console. The run goes on until the guest ends it.
@@ -47,7 +47,8 @@ pub enum Event {
     StopDelayed {
         /// The thread that waits for the call: `vm-block0`, or `vm-block0q1` and so on for further queues, for the
         /// backend of the first drive, `vm-net0` for that of the first network device, `vm-vcpu0` for the console or
-        /// `on_event`. A vCPU may also wait for a device that is told of as well.
+        /// `on_event`. A vCPU may also wait for a device that is told of as well. `copy_memory` is whichever thread is
+        /// in [`Vm::copy_memory`](crate::Vm::copy_memory), whose writer does not return.
         thread: String,
     },
 }

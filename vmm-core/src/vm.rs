@@ -154,8 +154,9 @@ impl Vm {
     }
 
     /// Writes all of the guest's memory to `target`, lowest address first and without the hole below 4 GiB.
-    /// The VM must be [paused](Self::pause), and stays so meanwhile: calls that would change that, and the
-    /// end of the run, wait for the writer.
+    /// The VM must be [paused](Self::pause), and stays so meanwhile: calls that would change that, or take the
+    /// state, wait until the copy is made, so `target` must make none of them, nor wait for the end of the run.
+    /// If the run is ended, the copy ends after the write that is under way.
     ///
     /// # Errors
     /// [`SaveError`]; the VM is as it was, and `target` may have a part of the memory.
@@ -257,8 +258,9 @@ impl Vm {
     /// call it, any number of times.
     ///
     /// It is done within milliseconds, but for calls to the embedder's code that are under way (backends, the console,
-    /// `on_event`): no thread can be ended from without, so the end waits for them. What takes longer than 2 seconds is
-    /// told by [`Event::StopDelayed`](crate::Event::StopDelayed); [`wait_timeout`](Self::wait_timeout) limits the wait.
+    /// `on_event`, the writer of [`copy_memory`](Self::copy_memory)): no thread can be ended from without, so the end
+    /// waits for them. What takes longer than 2 seconds is told by [`Event::StopDelayed`](crate::Event::StopDelayed);
+    /// [`wait_timeout`](Self::wait_timeout) limits the wait.
     pub fn stop(&self) {
         let _may_have_ended = self.outcome.end(Exit::Stopped);
     }

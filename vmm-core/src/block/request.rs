@@ -14,8 +14,8 @@ pub(super) const HEADER_BYTES: usize = 16;
 const RANGE_BYTES: usize = 16;
 /// How much of a range counts as one byte that moves.
 const RANGE_BYTES_A_CHARGED_BYTE: u64 = 64;
-/// The most ranges in one discard or write-zeroes request.
-pub(super) const MAX_RANGES: usize = 32;
+/// The most ranges in one discard or write-zeroes request, so that a pause does not wait for more.
+pub(super) const MAX_RANGES: usize = 1;
 
 /// The most sectors in one range of such a request, 2 GiB, so that one is never as long as its disk is large.
 pub(super) const MAX_RANGE_SECTORS: u32 = 1 << 22;

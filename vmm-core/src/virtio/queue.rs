@@ -1,6 +1,7 @@
 //! A queue as a device's worker sees it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use virtio_queue::{DescriptorChain, Error as RingError, Queue, QueueOwnedT, QueueState, QueueT};
 use vm_memory::{Address, Bytes, GuestAddress, GuestMemory, Permissions};
@@ -42,6 +43,8 @@ pub(crate) struct ServedQueue {
     interrupt: Interrupt,
     kick: Arc<EventFd>,
     counters: Arc<QueueCounters>,
+    /// How many commands wait for the thread that serves the queue.
+    commands: Arc<AtomicUsize>,
 }
 
 impl ServedQueue {
@@ -58,12 +61,18 @@ impl ServedQueue {
             interrupt,
             kick,
             counters: Arc::default(),
+            commands: Arc::default(),
         }
     }
 
     /// The same queue, which counts in `counters`.
     pub(super) fn counting_in(self, counters: Arc<QueueCounters>) -> Self {
         Self { counters, ..self }
+    }
+
+    /// The same queue, whose turns end while this many `commands` are not zero.
+    pub(super) fn yielding_to(self, commands: Arc<AtomicUsize>) -> Self {
+        Self { commands, ..self }
     }
 
     /// Where the queue is.
@@ -96,7 +105,7 @@ impl ServedQueue {
     }
 
     /// Gives chains to `serve` until there are none, or it wants no more, or a whole queue's worth is
-    /// done. In the last case the queue kicks itself, so that other events get their turn.
+    /// done, or a command waits. In the last two cases the queue kicks itself, so that other events get their turn.
     pub(crate) fn drain(
         &mut self,
         mut serve: impl FnMut(&Memory, &Chain) -> Verdict,
@@ -108,7 +117,7 @@ impl ServedQueue {
         loop {
             self.queue.disable_notification(&self.memory)?;
             while let Some(chain) = self.queue.iter(&self.memory)?.next() {
-                if budget == 0 {
+                if budget == 0 || self.commands.load(Ordering::Relaxed) > 0 {
                     self.queue.go_to_previous_position();
                     self.kick_itself();
                     return Ok(());

@@ -1,7 +1,8 @@
 //! The threads on which a device works: one for all of its queues, or one for each.
 //!
 //! The transport, on a vCPU thread, sends commands; the driver's kicks arrive as eventfds. Invariant: after
-//! [`Worker::reset`] returns, the device touches no guest memory until it is activated again.
+//! [`Worker::reset`] returns, the device touches no guest memory until it is activated again. A command
+//! waits for the request that is being served, not for those that the guest has queued behind it.
 
 mod pausing;
 
@@ -11,6 +12,7 @@ pub(crate) use pausing::{PausedWorker, PausingWorker};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
@@ -69,6 +71,8 @@ pub(crate) struct Worker {
 #[derive(Debug)]
 struct Lane {
     commands: Sender<Command>,
+    /// How many of them wait.
+    waiting: Arc<AtomicUsize>,
     wake: EventFd,
     /// How many of the device's queues it serves.
     queues: usize,
@@ -99,6 +103,7 @@ impl Worker {
         let (commands, received) = channel();
         let lane = Lane {
             commands,
+            waiting: Arc::default(),
             wake: new_event()?,
             queues,
         };
@@ -106,6 +111,7 @@ impl Worker {
         let body = Body {
             epoll: Epoll::new()?,
             commands: received,
+            waiting: Arc::clone(&lane.waiting),
             wake: lane.wake.try_clone()?,
             kicks: self.kicks[first..first + queues].to_vec(),
             counters: self.counters[first..first + queues].to_vec(),
@@ -188,6 +194,7 @@ impl Lane {
     }
 
     fn send(&self, command: Command) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         // Both fail only if the thread is gone, which its guard has reported.
         let _thread_is_gone = self.commands.send(command);
         let _woken_already = self.wake.write(1);
@@ -217,6 +224,7 @@ impl<R: FnOnce(RunError)> Drop for DeathGuard<R> {
 struct Body {
     epoll: Epoll,
     commands: Receiver<Command>,
+    waiting: Arc<AtomicUsize>,
     wake: EventFd,
     kicks: Vec<Arc<EventFd>>,
     counters: Vec<Arc<QueueCounters>>,
@@ -278,6 +286,7 @@ impl Body {
 
     fn obey_commands(&mut self) -> std::ops::ControlFlow<()> {
         while let Ok(command) = self.commands.try_recv() {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
             match command {
                 Command::Activate { queues, features } => self.activate(queues, features),
                 Command::Reset { done } => {
@@ -303,6 +312,7 @@ impl Body {
             let kick: &Arc<EventFd> = &self.kicks[index];
             ServedQueue::new(queue, memory, interrupt, Arc::clone(kick))
                 .counting_in(Arc::clone(&self.counters[index]))
+                .yielding_to(Arc::clone(&self.waiting))
         };
         let served: Vec<_> = queues.into_iter().enumerate().map(serve).collect();
         if !served.iter().all(ServedQueue::is_sane) {

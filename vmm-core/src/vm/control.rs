@@ -11,7 +11,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -157,10 +157,16 @@ impl Control {
     }
 
     /// The run is over: frees what is paused, and hands over what is to be taken apart; `None` if that was
-    /// done.
-    pub(super) fn end(&self) -> Option<Running> {
+    /// done. Calls `wait` as long as somebody copies memory.
+    pub(super) fn end(&self, mut wait: impl FnMut()) -> Option<Running> {
         self.stopping.store(true, Ordering::SeqCst);
-        let mut guard = self.lock();
+        let mut guard = loop {
+            match self.running.try_lock() {
+                Ok(guard) => break guard,
+                Err(TryLockError::Poisoned(error)) => break error.into_inner(),
+                Err(TryLockError::WouldBlock) => wait(),
+            }
+        };
         // Now nobody is pausing, and nobody will be.
         self.gate.open();
         let mut running = guard.take()?;

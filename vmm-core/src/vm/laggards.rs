@@ -4,17 +4,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
+use super::control::KICK_INTERVAL;
 use crate::event::{Event, Events, STOP_PATIENCE};
 
 /// Pauses between looks whether a thread has ended: short at first, as most end at once.
 const FIRST_PAUSE: Duration = Duration::from_micros(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
+/// What the owner knows the writer of guest memory by.
+const COPY: &str = "copy_memory";
+
 /// Tells the VM's owner of threads that take long.
 pub(super) struct Laggards<'a> {
     events: &'a Events,
     due: Instant,
     told: Vec<ThreadId>,
+    told_of_copy: bool,
 }
 
 impl<'a> Laggards<'a> {
@@ -24,6 +29,7 @@ impl<'a> Laggards<'a> {
             events,
             due: Instant::now() + STOP_PATIENCE,
             told: Vec::new(),
+            told_of_copy: false,
         }
     }
 
@@ -43,13 +49,24 @@ impl<'a> Laggards<'a> {
                 continue;
             }
             self.told.push(thread.id());
-            let thread = thread.name().unwrap_or_default().to_owned();
-            tracing::warn!(thread, "a VM's end waits for the embedder's code");
-            let event = Event::StopDelayed { thread };
-            let tell = || self.events.tell(event);
-            if catch_unwind(AssertUnwindSafe(tell)).is_err() {
-                tracing::error!("the owner of a VM panicked when its end was delayed");
-            }
+            self.tell_of(thread.name().unwrap_or_default());
+        }
+    }
+
+    /// Waits a moment for the writer of guest memory, and tells of it if the time is over.
+    pub(super) fn wait_for_copy(&mut self) {
+        if self.are_late() && !std::mem::replace(&mut self.told_of_copy, true) {
+            self.tell_of(COPY);
+        }
+        std::thread::sleep(KICK_INTERVAL);
+    }
+
+    fn tell_of(&self, thread: &str) {
+        tracing::warn!(thread, "a VM's end waits for the embedder's code");
+        let thread = thread.to_owned();
+        let tell = || self.events.tell(Event::StopDelayed { thread });
+        if catch_unwind(AssertUnwindSafe(tell)).is_err() {
+            tracing::error!("the owner of a VM panicked when its end was delayed");
         }
     }
 

@@ -38,37 +38,46 @@ pub(super) struct Parts {
 impl Parts {
     /// Waits for a reason to end, then takes the VM apart.
     pub(super) fn supervise(self) {
-        self.wait_for_end();
+        let last = self.wait_for_end();
         let _guard = FinishGuard(Arc::clone(&self.outcome));
-        self.take_apart();
+        self.take_apart_telling(last);
     }
 
-    /// Waits for a reason to end, of which the watchdog is one.
-    fn wait_for_end(&self) {
+    /// Waits for a reason to end, of which the watchdog is one; returns what the owner is to be told of it.
+    fn wait_for_end(&self) -> Option<Event> {
         let deadline = || self.machine.watchdog()?.deadline();
         while !self.outcome.wait_for_end(deadline()) {
             let watchdog = self.machine.watchdog();
             if watchdog.is_some_and(|watchdog| watchdog.has_expired(Instant::now()))
                 && self.outcome.end(Exit::Reboot)
             {
-                let tell = || self.events.tell(Event::WatchdogExpired);
-                if catch_unwind(AssertUnwindSafe(tell)).is_err() {
-                    tracing::error!("the owner of a VM panicked when its watchdog expired");
-                }
+                return Some(Event::WatchdogExpired);
             }
         }
+        None
     }
 
-    /// Stops everything; also for a VM that never got to run.
+    /// Stops everything, of a VM that never got to run.
     pub(super) fn take_apart(self) {
+        self.take_apart_telling(None);
+    }
+
+    /// Stops everything, and tells the owner of `last` when the guest does nothing any more.
+    fn take_apart_telling(self, last: Option<Event>) {
         self.serial.close_input();
         let mut laggards = Laggards::new(&self.events);
-        let vm = self.control.end().map(|running| {
-            self.end_vcpus(running.vcpus, &mut laggards);
-            running.vm
-        });
+        let vm = self
+            .control
+            .end(|| laggards.wait_for_copy())
+            .map(|running| {
+                self.end_vcpus(running.vcpus, &mut laggards);
+                running.vm
+            });
         self.meter.finish();
         self.stop_workers();
+        if let Some(event) = last {
+            self.tell(event);
+        }
         laggards.join(self.workers);
         if let Some(vsock) = self.vsock {
             vsock.close();
@@ -79,6 +88,13 @@ impl Parts {
         drop(self.machine);
         drop(vm);
         drop(self.memory);
+    }
+
+    fn tell(&self, event: Event) {
+        let tell = || self.events.tell(event);
+        if catch_unwind(AssertUnwindSafe(tell)).is_err() {
+            tracing::error!("the owner of a VM panicked when its watchdog expired");
+        }
     }
 
     fn stop_workers(&self) {

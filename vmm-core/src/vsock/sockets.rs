@@ -5,9 +5,9 @@
 //! to the host's port N, if no listener of this process has it, goes to whoever listens at `PATH_N`.
 //!
 //! All of it is done by the device's thread, which waits for the sockets in a set of their own: no thread for each
-//! connection, and a VM that is paused moves no bytes. Invariants: no call here waits; at most [`MAX_VSOCK_CLIENTS`] sockets
-//! are held; a client is read from only while there is room for what it sends, and holds at most the buffers of its
-//! connection.
+//! connection, and a VM that is paused moves no bytes. Invariants: no call here waits; of each direction at most
+//! [`MAX_VSOCK_CLIENTS`] sockets are held; a client is read from only while there is room for what it sends, and
+//! holds at most the buffers of its connection.
 
 mod client;
 mod deadlines;
@@ -35,10 +35,13 @@ use super::connection::Ports;
 use super::mux::{Id, Mux};
 use super::packet::Header;
 
-/// The most connections by sockets at a time, of a VM. Later clients wait; a guest that wants more is refused.
-pub const MAX_VSOCK_CLIENTS: usize = 256;
+/// The most connections by sockets at a time, of a VM and a direction: by the host's clients, of which later ones wait,
+/// and by the guest, which is refused more. Neither takes the other's.
+pub const MAX_VSOCK_CLIENTS: usize = 128;
 /// How long a client may take to say what it wants, and the guest to answer, together.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// An alarm that is heard so late tells that the device stood still: clients then have their time again.
+const TOO_LATE: Duration = Duration::from_secs(3);
 /// When clients are accepted again after the host was out of descriptors.
 const RETRY: Duration = Duration::from_secs(1);
 /// What is read from a client at once.
@@ -118,12 +121,16 @@ impl Sockets {
     pub(super) fn serve(&mut self, shared: &Shared) {
         let mut events = [EpollEvent::default(); EVENTS_A_TURN];
         let count = self.set.wait(0, &mut events).unwrap_or(0);
+        let mut has_rung = false;
         for event in &events[..count] {
             match event.data() {
                 DOOR => self.admit(Instant::now()),
-                TIMER => self.pass_deadlines(&mut shared.lock(), Instant::now()),
+                TIMER => has_rung = true,
                 token => self.go_on(&mut shared.lock(), token, event.event_set()),
             }
+        }
+        if has_rung {
+            self.pass_deadlines(&mut shared.lock(), Instant::now());
         }
         self.deadlines.set_alarm();
     }
@@ -145,7 +152,7 @@ impl Sockets {
 
     /// The guest asks, with `header`, for a port of the host's that no listener has.
     pub(super) fn request(&mut self, shared: &Shared, header: &Header, ports: Ports) {
-        let has_room = self.clients.len() < MAX_VSOCK_CLIENTS;
+        let has_room = self.count(true) < MAX_VSOCK_CLIENTS;
         let socket = has_room.then(|| self.door.reach(ports.host));
         let mut mux = shared.lock();
         match socket {
@@ -166,7 +173,7 @@ impl Sockets {
     /// Lets clients in.
     fn admit(&mut self, now: Instant) {
         for _ in 0..EVENTS_A_TURN {
-            if self.clients.len() >= MAX_VSOCK_CLIENTS {
+            if self.count(false) >= MAX_VSOCK_CLIENTS {
                 return self.leave_door();
             }
             match self.door.accept() {
@@ -184,6 +191,12 @@ impl Sockets {
                 }
             }
         }
+    }
+
+    /// How many there are by the guest's wish, or by the host's.
+    fn count(&self, by_guest: bool) -> usize {
+        let clients = self.clients.values();
+        clients.filter(|client| client.by_guest == by_guest).count()
     }
 
     fn add(&mut self, socket: UnixStream, stage: Stage, deadline: Option<Instant>) -> Token {
@@ -266,7 +279,15 @@ impl Sockets {
     }
 
     fn pass_deadlines(&mut self, mux: &mut Mux, now: Instant) {
-        self.deadlines.hear_alarm();
+        let late = self.deadlines.hear_alarm(now);
+        if late >= TOO_LATE {
+            // The VM was paused, and nobody could do anything meanwhile.
+            let by = late + PATIENCE;
+            self.deadlines.postpone(by);
+            for deadline in self.clients.values_mut().flat_map(|c| &mut c.deadline) {
+                *deadline += by;
+            }
+        }
         while let Some(token) = self.deadlines.take_past(now) {
             match token {
                 DOOR => self.try_door(now),

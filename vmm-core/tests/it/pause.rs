@@ -2,12 +2,12 @@
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::channel;
-use std::sync::{Arc, OnceLock};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use vmm_core::{BOOT_MARK_PORT, BOOT_MARK_VALUE, Exit, Vm, VmConfig};
+use vmm_core::{BOOT_MARK_PORT, BOOT_MARK_VALUE, Event, Exit, SaveError, Vm, VmConfig};
 
 use super::disk::{FailingDisk, MemoryDisk, set_up, write_sector};
 use super::guest::{Screen, config, elf, file, out, print, spin};
@@ -213,6 +213,77 @@ fn the_watchdog_does_not_count_a_pause() {
     let begun = Instant::now();
     assert!(matches!(vm.wait_timeout(SOON), Some(Exit::Reboot)));
     assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_guest_whose_watchdog_expires_stands_still_when_its_owner_hears_of_it() {
+    let _turn = TURN.lock();
+    let parts = [arm(), out(0x612, 1), chatter()];
+    let screen = Screen::default();
+    let (told, heard) = channel();
+    let (leave, wait) = channel::<()>();
+    let (told, wait) = (Mutex::new(told), Mutex::new(wait));
+    let vm = start(&parts, &screen, |config| {
+        config.watchdog = true;
+        config.on_event = Some(Box::new(move |event| {
+            told.lock().unwrap().send(event).unwrap();
+            let _left = wait.lock().unwrap().recv_timeout(SOON);
+        }));
+    });
+    let event = heard.recv_timeout(SOON).unwrap();
+    assert!(matches!(event, Event::WatchdogExpired), "{event:?}");
+    assert_silent(&screen);
+    assert!(vm.wait_timeout(Duration::ZERO).is_none());
+    leave.send(()).unwrap();
+    assert!(matches!(vm.wait_timeout(SOON), Some(Exit::Reboot)));
+}
+
+/// Says when it is written to, and waits for leave.
+struct Held {
+    entered: Sender<()>,
+    leave: Receiver<()>,
+}
+
+impl Write for Held {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.entered.send(()).unwrap();
+        let _left = self.leave.recv_timeout(SOON);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_copy_whose_writer_is_stuck_delays_the_end_and_is_told_of() {
+    let _turn = TURN.lock();
+    let (told, events) = channel();
+    let told = Mutex::new(told);
+    let vm = start(&[spin()], &Screen::default(), |config| {
+        config.on_event = Some(Box::new(move |event| {
+            told.lock().unwrap().send(event).unwrap();
+        }));
+    });
+    let (entered, inside) = channel();
+    let (go_on, leave) = channel();
+    let mut target = Held { entered, leave };
+    vm.pause();
+    let copied = thread::scope(|scope| {
+        let copy = scope.spawn(|| vm.copy_memory(&mut target));
+        inside.recv_timeout(SOON).unwrap();
+        vm.stop();
+        match events.recv_timeout(SOON).unwrap() {
+            Event::StopDelayed { thread } => assert_eq!(thread, "copy_memory"),
+            other => panic!("{other:?}"),
+        }
+        assert!(vm.wait_timeout(Duration::ZERO).is_none());
+        go_on.send(()).unwrap();
+        assert!(matches!(vm.wait_timeout(SOON), Some(Exit::Stopped)));
+        copy.join().unwrap()
+    });
+    assert!(matches!(copied, Err(SaveError::NotPaused)), "{copied:?}");
+    assert!(events.try_recv().is_err());
 }
 
 /// Starts a guest whose first event makes `callback` use what `take` has of the VM, and stops it in the middle of that.

@@ -1,12 +1,15 @@
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
+use virtio_bindings::bindings::virtio_ring::VRING_DESC_F_WRITE;
 use virtio_queue::QueueT;
+use virtio_queue::desc::RawDescriptor;
+use virtio_queue::desc::split::Descriptor;
 use virtio_queue::mock::MockSplitQueue;
 use vm_memory::GuestAddress;
 
 use super::*;
-use crate::virtio::QueueError;
+use crate::virtio::{QueueError, Verdict};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -163,4 +166,61 @@ fn a_reset_returns_when_all_threads_have_let_go() {
     bench.worker.kicks()[2].write(1).unwrap();
     let quiet = bench.told.recv_timeout(Duration::from_millis(50));
     assert_eq!(quiet, Err(RecvTimeoutError::Timeout));
+}
+
+/// Says which chain it serves, and waits for leave before each is done.
+struct Slow {
+    told: Sender<u64>,
+    leave: Receiver<()>,
+}
+
+impl Handler for Slow {
+    fn activate(&mut self, _: u64) {}
+    fn reset(&mut self) {}
+    fn serve(&mut self, _: Event, queues: &mut [ServedQueue]) -> Result<(), QueueError> {
+        queues[0].drain(|_, chain| {
+            let _ = self.told.send(chain.writable.len());
+            let _ = self.leave.recv_timeout(SOON);
+            Verdict::Used(0)
+        })
+    }
+}
+
+#[test]
+fn a_pause_waits_for_one_request_and_the_others_are_served_afterwards() {
+    let memory = crate::memory::map(16).unwrap();
+    let driver = MockSplitQueue::create(&memory, GuestAddress(0), 16);
+    let write = u16::try_from(VRING_DESC_F_WRITE).unwrap();
+    for (index, length) in (0..).zip(1..=3) {
+        let descriptor = RawDescriptor::from(Descriptor::new(0x8000, length, write, 0));
+        driver.add_desc_chains(&[descriptor], index).unwrap();
+    }
+    let mut queue: Queue = driver.create_queue().unwrap();
+    queue.set_ready(true);
+    let ((told, served), (give, leave)) = (channel(), channel());
+    let mut worker = Worker::new(1).unwrap();
+    let handler = Box::new(Slow { told, leave });
+    let interrupt = Interrupt::new().unwrap();
+    let report = |error| panic!("{error}");
+    let slow = NewThread::unfiltered("slow");
+    let thread = worker.add_thread(slow, 1, handler, memory.clone(), interrupt, report);
+    worker.activate(vec![queue], 0);
+    assert_eq!(served.recv_timeout(SOON), Ok(1));
+    let pausing = worker.pause();
+    give.send(()).unwrap();
+    let paused = pausing.wait(|| false).unwrap();
+    let at = paused.queues().next().unwrap().unwrap();
+    assert_eq!(
+        (at.next_avail, at.next_used),
+        (1, 1),
+        "the others are put back"
+    );
+    assert!(served.try_recv().is_err());
+    drop(paused);
+    for length in [2, 3] {
+        assert_eq!(served.recv_timeout(SOON), Ok(length));
+        give.send(()).unwrap();
+    }
+    worker.stop();
+    thread.unwrap().join().unwrap();
 }

@@ -25,6 +25,8 @@ pub(super) enum Stage {
 pub(super) struct Client {
     pub(super) socket: UnixStream,
     pub(super) stage: Stage,
+    /// Whether the guest asked for it.
+    pub(super) by_guest: bool,
     /// What is waited for at the socket; `None` if not even its end is.
     pub(super) watched: Option<EventSet>,
     /// When the client must be connected.
@@ -49,6 +51,8 @@ impl Client {
     pub(super) fn new(socket: UnixStream, stage: Stage, deadline: Option<Instant>) -> Self {
         Self {
             socket,
+            // A client of the host's says first what it wants.
+            by_guest: matches!(stage, Stage::Open(_)),
             stage,
             watched: None,
             deadline,

@@ -61,11 +61,21 @@ impl Deadlines {
         }
     }
 
-    /// The timer has rung: it is readable no more.
-    pub(super) fn hear_alarm(&mut self) {
-        self.alarm = None;
+    /// Puts all of them off.
+    pub(super) fn postpone(&mut self, by: Duration) {
+        let list = std::mem::take(&mut self.list).into_iter();
+        self.list = list.map(|(at, token)| (at + by, token)).collect();
+    }
+
+    /// The timer has rung: it is readable no more. Returns how late it is at `now`.
+    pub(super) fn hear_alarm(&mut self, now: Instant) -> Duration {
+        let late = self
+            .alarm
+            .take()
+            .map(|at| now.saturating_duration_since(at));
         // Disarming takes the expiration back that nobody has read; it fails for no timer that is open.
         let _disarmed = self.timer.clear();
+        late.unwrap_or_default()
     }
 }
 

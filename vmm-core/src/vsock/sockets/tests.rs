@@ -216,6 +216,21 @@ fn slow_clients_and_guests_are_given_up_after_a_while() {
 }
 
 #[test]
+fn a_client_has_its_time_again_after_a_long_pause() {
+    let mut bed = Bed::new();
+    let mut silent = bed.client("");
+    let hour = Duration::from_secs(3600);
+    let resumed = Instant::now() + hour;
+    bed.sockets.pass_deadlines(&mut bed.shared.lock(), resumed);
+    bed.sockets.deadlines.set_alarm();
+    assert_eq!(there(&mut silent), b"");
+    let late = resumed + PATIENCE;
+    bed.sockets.pass_deadlines(&mut bed.shared.lock(), late);
+    assert_eq!(rest(&mut silent), b"");
+    assert_eq!(bed.held(), (0, 0));
+}
+
+#[test]
 fn the_timer_wakes_the_device_for_a_slow_client() {
     let mut bed = Bed::new();
     let mut silent = bed.client("");
@@ -407,9 +422,14 @@ fn clients_beyond_the_most_wait_and_guests_are_refused() {
     let mut waiting = bed.client("CONNECT 9\n");
     assert_eq!(bed.held().1, MAX_VSOCK_CLIENTS);
     assert!(bed.take().is_none());
-    bed.send(1000, 77, op::REQUEST, 0, b"");
-    bed.take_op(op::RST);
     assert_eq!(there(&mut waiting), b"");
+    // The guest has as many of its own, and neither shuts the other's door.
+    for port in 0..u32::try_from(MAX_VSOCK_CLIENTS).unwrap() {
+        bed.send(1000 + port, 77, op::REQUEST, 0, b"");
+        bed.take_op(op::RESPONSE);
+    }
+    bed.send(9000, 77, op::REQUEST, 0, b"");
+    bed.take_op(op::RST);
     clients.pop();
     for _ in 0..3 {
         bed.turn();
