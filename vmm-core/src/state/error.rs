@@ -81,6 +81,19 @@ pub enum StateError {
         /// The features.
         bits: u32,
     },
+    /// The guest was told of something that this host's processors can't be asked for, or twice of the same.
+    #[error(
+        "vCPU {vcpu} has an answer to CPUID leaf {leaf:#x}, subleaf {subleaf:#x}, that this host can't give it; restore it on \
+         a host with the same processor, kernel and module parameters"
+    )]
+    CpuLeaf {
+        /// Which vCPU, counted from 0.
+        vcpu: u8,
+        /// The CPUID leaf.
+        leaf: u32,
+        /// The subleaf.
+        subleaf: u32,
+    },
     /// KVM refused a value.
     #[error("KVM could not {action} of {part}: the state is damaged, or of another host")]
     Kvm {
@@ -91,8 +104,8 @@ pub enum StateError {
         /// Its answer.
         source: io::Error,
     },
-    /// A model-specific register that KVM does not take.
-    #[error("{part}: KVM refused {value:#x} for the model-specific register {index:#x}")]
+    /// A model-specific register that is no part of a state, or a value that KVM does not take.
+    #[error("{part}: {value:#x} is refused for the model-specific register {index:#x}")]
     Msr {
         /// The vCPU.
         part: String,

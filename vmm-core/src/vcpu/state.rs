@@ -102,11 +102,12 @@ impl VcpuSaver<'_> {
     }
 }
 
-/// Makes vCPU number `id` of `count` in that state.
+/// Makes vCPU number `id` of `count` in that state, of which these model-specific registers may be a part.
 pub(crate) fn restore(
     vm: &VmFd,
     supported: &CpuidTemplate,
     saved: &VcpuState,
+    msr_indices: &[u32],
     id: u8,
     count: u8,
 ) -> Result<Vcpu, StateError> {
@@ -117,7 +118,9 @@ pub(crate) fn restore(
             source: error.into(),
         }
     };
-    features::check(&saved.cpuid, &supported.entries(id, count, None), id)?;
+    let tsc_khz = Some(saved.tsc_khz).filter(|khz| *khz > 0);
+    features::check(&saved.cpuid, &supported.entries(id, count, tsc_khz), id)?;
+    msrs::check(&saved.msrs, msr_indices).map_err(|error| error.of(id))?;
     let vcpu = vm
         .create_vcpu(u64::from(id))
         .map_err(failed("create the descriptor"))?;

@@ -55,11 +55,14 @@ pub(super) fn start(
         balloon.as_ref(),
         &events,
     )?;
+    let listed = kvm.get_msr_index_list();
+    let msr_indices = listed.map(|list| vcpu::msrs_of_state(list.as_slice()));
     let mut checked = Vec::new();
     let vcpus = match &mut restore {
         Some(restore) => {
             checked = restore.check(&config, &devices)?;
-            restore.fill(&vm, &memory, &cpuid)?
+            let msrs = msr_indices.as_deref().unwrap_or_default();
+            restore.fill(&vm, &memory, &cpuid, msrs)?
         }
         None => {
             let entry = boot::load(&config, &memory, devices.len())?;
@@ -104,9 +107,7 @@ pub(super) fn start(
         machine: Arc::clone(&machine),
         serial: Arc::clone(&serial),
         memory: memory.clone(),
-        msr_indices: kvm
-            .get_msr_index_list()
-            .map(|list| vcpu::msrs_of_state(list.as_slice())),
+        msr_indices,
         sources: served.sources,
         vm,
         vcpus: Vec::new(),

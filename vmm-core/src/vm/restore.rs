@@ -50,6 +50,7 @@ impl Restore<'_> {
         vm: &VmFd,
         memory: &Memory,
         supported: &CpuidTemplate,
+        msr_indices: &[u32],
     ) -> Result<Vec<Vcpu>, StateError> {
         let state = self.state;
         memory::copy_in(memory, self.memory).map_err(|source| StateError::Memory {
@@ -60,7 +61,7 @@ impl Restore<'_> {
         let count = u8::try_from(state.vcpus.len()).unwrap_or(u8::MAX);
         let vcpus = (0..count)
             .zip(&state.vcpus)
-            .map(|(id, saved)| vcpu::restore(vm, supported, saved, id, count))
+            .map(|(id, saved)| vcpu::restore(vm, supported, saved, msr_indices, id, count))
             .collect::<Result<_, _>>()?;
         // Behind the vCPUs: what waits in a controller may go to their local APICs at once.
         state

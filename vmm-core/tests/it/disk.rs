@@ -111,6 +111,9 @@ const HEADER: u64 = MEMORY + 0x3000;
 const DATA: u64 = MEMORY + 0x4000;
 const REQUEST_STATUS: u64 = MEMORY + 0x5000;
 
+/// What a balloon behind the disk is asked for: not zero once the test has called [`Vm::set_balloon_mib`].
+const SIGNAL: u64 = DEVICE + 0x1000 + 0x100;
+
 fn low(address: u64) -> u32 {
     u32::try_from(address).unwrap()
 }
@@ -216,6 +219,7 @@ fn start_drive(drive: Drive, parts: &[Vec<u8>], screen: &Screen) -> Vm {
     let (_dir, path) = file(&elf(parts));
     let mut config = config(path, screen);
     config.drives = vec![drive];
+    config.balloon = true;
     Vm::start(config).unwrap()
 }
 
@@ -242,14 +246,14 @@ fn a_driver_of_a_few_instructions_writes_to_its_disk() {
 fn a_stop_waits_for_a_call_to_the_disk_and_for_nothing_else() {
     let _turn = TURN.lock();
     // The second guest waits for the disk itself: its reset of the device returns when the device has let go.
-    for last in [
-        spin(),
-        [write32(STATUS, 0), print("reset"), spin()].concat(),
-    ] {
+    let reset = [write32(STATUS, 0), print("reset")].concat();
+    for last in [spin(), [wait_for(SIGNAL), reset, spin()].concat()] {
         let disk = MemoryDisk::new(true);
         let screen = Screen::default();
         let vm = start(&disk, &[set_up(), write_sector(), last], &screen);
         disk.wait_for_visitor();
+        vm.set_balloon_mib(1).unwrap();
+        std::thread::sleep(Duration::from_millis(100));
         vm.stop();
         assert!(vm.wait_timeout(Duration::from_millis(50)).is_none());
         assert_eq!(screen.text(), "");
@@ -265,12 +269,13 @@ fn a_stop_that_a_backend_holds_up_says_which_drive_it_is() {
     let _turn = TURN.lock();
     let disk = MemoryDisk::new(true);
     // The guest's processor waits for the disk, too.
-    let last = [print("asked"), write32(STATUS, 0), spin()].concat();
+    let last = [wait_for(SIGNAL), print("asked"), write32(STATUS, 0), spin()].concat();
     let parts = [set_up(), write_sector(), last];
     let (_dir, path) = file(&elf(&parts));
     let screen = Screen::default();
     let mut config = config(path, &screen);
     config.drives = vec![MemoryDisk::drive_of(&disk)];
+    config.balloon = true;
     let (sender, told) = mpsc::channel();
     config.on_event = Some(Box::new(move |event| {
         if let Event::StopDelayed { thread } = event {
@@ -279,6 +284,7 @@ fn a_stop_that_a_backend_holds_up_says_which_drive_it_is() {
     }));
     let vm = Vm::start(config).unwrap();
     disk.wait_for_visitor();
+    vm.set_balloon_mib(1).unwrap();
     while screen.text() != "asked" {
         std::thread::sleep(Duration::from_millis(1));
     }

@@ -70,6 +70,14 @@ pub(super) fn is_of_apic_timer(msr: &MsrState) -> bool {
     msr.index == TSC_DEADLINE
 }
 
+/// Refuses registers that no state has: some of those that KVM takes switch on what guests are not offered.
+pub(super) fn check(values: &[MsrState], indices: &[u32]) -> Result<(), MsrError> {
+    match values.iter().find(|msr| !indices.contains(&msr.index)) {
+        Some(foreign) => Err(MsrError::Refused(*foreign)),
+        None => Ok(()),
+    }
+}
+
 /// Those of the registers that the vCPU has.
 pub(super) fn read(vcpu: &VcpuFd, indices: &[u32]) -> Result<Vec<MsrState>, Error> {
     let mut values = Vec::with_capacity(indices.len());

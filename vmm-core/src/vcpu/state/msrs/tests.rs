@@ -9,3 +9,13 @@ fn each_register_is_in_a_state_once() {
     }
     assert_eq!(indices.len(), 3 + 1 + 2 + 8 + 16);
 }
+
+#[test]
+fn registers_that_no_state_has_are_refused() {
+    let msr = |index| MsrState { index, value: 1 };
+    assert!(check(&[msr(0x10), msr(0x174)], &[0x174, 0x10]).is_ok());
+    let Err(MsrError::Refused(refused)) = check(&[msr(0x10), msr(0x3a)], &[0x10]) else {
+        panic!("IA32_FEATURE_CONTROL is no part of this state");
+    };
+    assert_eq!(refused, msr(0x3a));
+}
