@@ -128,7 +128,7 @@ fn document(figures: &Figures) -> String {
          - To the first line of user space, and to the end: from the start of the monitor's process, with an initrd of one \
          program that reboots at once.\n\
          - To the first answer: over vsock, with an initrd that loads drivers.\n\
-         - Disks are files in the page cache of the host; QEMU's disk uses io_uring in a thread of its own. Requests of the \
+         - Disks are files in a file system in memory; QEMU's disk uses io_uring in a thread of its own. Requests of the \
          guest are direct; at random places they have 4 KiB.\n\
          - TCP between guest and host over a TAP interface, without vhost.\n\
          - Memory: resident besides the guest's memory, with pages that several processes have shared out.\n",
