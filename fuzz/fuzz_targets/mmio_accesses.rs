@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use vmm_core::fuzzing::BareMachine;
-use vmm_core::{BlockBackend, Drive, Net, ReadTarget, Switch, VmConfig, WriteSource};
+
+#[path = "../all_devices.rs"]
+mod all_devices;
 
 const WINDOWS: u64 = 0xd000_0000;
 const WINDOW: u64 = 0x1000;
@@ -100,30 +102,6 @@ impl Width {
     }
 }
 
-/// A disk that takes everything and holds zeroes.
-struct Disk;
-
-impl BlockBackend for Disk {
-    fn size(&self) -> u64 {
-        4096
-    }
-    fn read_at(&self, target: &mut ReadTarget<'_>, _: u64) -> io::Result<()> {
-        target.put(&vec![0; target.remaining()])
-    }
-    fn write_at(&self, source: &mut WriteSource<'_>, _: u64) -> io::Result<()> {
-        source.take(&mut vec![0; source.remaining()])
-    }
-    fn flush(&self) -> io::Result<()> {
-        Ok(())
-    }
-    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
-        Ok(())
-    }
-    fn write_zeroes(&self, _: u64, _: u64) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Counts what is printed.
 struct Console(Arc<AtomicUsize>);
 
@@ -147,14 +125,7 @@ fn is_device(machine: &BareMachine, address: u64) -> bool {
 
 fuzz_target!(|accesses: Vec<Access>| {
     let (printed, told) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let mut config = VmConfig::new("");
-    config.memory_mib = 16;
-    config.drives = vec![Drive::new(Arc::new(Disk))];
-    config.nets = vec![Net::new(
-        Switch::new().port().expect("there are descriptors"),
-    )];
-    config.vsock_cid = Some(3);
-    config.balloon = true;
+    let mut config = all_devices::config();
     config.watchdog = true;
     config.console = Box::new(Console(Arc::clone(&printed)));
     let events = Arc::clone(&told);

@@ -4,14 +4,13 @@
 //! that are of no use, which it asks to be reset for, and for what it did when it went on.
 #![no_main]
 
-use std::io;
-use std::sync::Arc;
-
 use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
 use vmm_core::fuzzing::TakenOver;
 use vmm_core::state::{DeviceKindState, DeviceState, LimiterState, SerialState, WatchdogState};
-use vmm_core::{BlockBackend, Drive, Net, ReadTarget, Switch, VmConfig, WriteSource};
+
+#[path = "../all_devices.rs"]
+mod all_devices;
 
 /// Bits of a status and of an interrupt status by which a device asks for a reset.
 const NEEDS_RESET: u32 = 64;
@@ -23,42 +22,6 @@ struct Document {
     devices: Vec<DeviceState>,
     serial: SerialState,
     watchdog: WatchdogState,
-}
-
-/// A disk of zeroes that stays one.
-struct Zeroes;
-
-impl BlockBackend for Zeroes {
-    fn size(&self) -> u64 {
-        4096
-    }
-    fn read_at(&self, target: &mut ReadTarget<'_>, _: u64) -> io::Result<()> {
-        target.put(&vec![0; target.remaining()])
-    }
-    fn write_at(&self, source: &mut WriteSource<'_>, _: u64) -> io::Result<()> {
-        source.take(&mut vec![0; source.remaining()])
-    }
-    fn flush(&self) -> io::Result<()> {
-        Ok(())
-    }
-    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
-        Ok(())
-    }
-    fn write_zeroes(&self, _: u64, _: u64) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn config() -> VmConfig {
-    let mut config = VmConfig::new("/none");
-    config.memory_mib = 16;
-    config.drives = vec![Drive::new(Arc::new(Zeroes))];
-    let mut net = Net::new(Switch::new().port().expect("the host has descriptors"));
-    net.mac = Some([2, 0, 0, 0, 0, 1]);
-    config.nets = vec![net];
-    config.vsock_cid = Some(3);
-    config.balloon = true;
-    config
 }
 
 /// The same, of a device that has no limits and a link, as those here.
@@ -86,7 +49,7 @@ fuzz_target!(|bytes: &[u8]| {
         serial: document.serial,
         watchdog: document.watchdog,
     };
-    let Ok(again) = TakenOver::of(config(), &saved) else {
+    let Ok(again) = TakenOver::of(all_devices::config(), &saved) else {
         return;
     };
     assert_eq!(again.watchdog, saved.watchdog);

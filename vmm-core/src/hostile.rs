@@ -53,8 +53,10 @@ pub(crate) enum Device {
     NetOnSwitch,
     /// A network device at a socket.
     NetOnSocket,
-    /// A vsock device.
+    /// A vsock device whose embedder takes the guest's connections.
     Vsock,
+    /// A vsock device that other processes reach, and are reached by, over Unix sockets.
+    VsockWithSockets,
     /// A balloon.
     Balloon,
     /// The entropy device alone.
@@ -63,7 +65,7 @@ pub(crate) enum Device {
 
 impl Device {
     /// All of them.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Block,
         Self::ReadOnlyBlock,
         Self::NetOnSwitch,
@@ -71,6 +73,7 @@ impl Device {
         Self::Vsock,
         Self::Balloon,
         Self::Entropy,
+        Self::VsockWithSockets,
     ];
 }
 

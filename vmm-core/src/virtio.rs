@@ -15,6 +15,7 @@ pub use mmio::{QueueState, TransportState};
 pub(crate) use queue::{QueueError, ServedQueue, Verdict};
 pub(crate) use worker::{Event, PausedWorker, Worker};
 
+use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
@@ -85,4 +86,12 @@ pub(crate) trait Handler: Send {
     /// # Errors
     /// A queue that the driver has wrecked; the device then asks for a reset and serves nothing until it comes.
     fn serve(&mut self, event: Event, queues: &mut [ServedQueue]) -> Result<(), QueueError>;
+}
+
+/// Whether a descriptor that does not block, and fails like this, should be asked again when it says so.
+pub(crate) fn is_for_later(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
 }

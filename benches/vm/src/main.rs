@@ -1,7 +1,7 @@
 //! Virtual machines of ours beside those of QEMU's `microvm`, with the same kernel, initrd and disk.
 //!
-//! `cargo xtask bench vm` calls it, in a machine whose clock counts instructions. `compare` prints one JSON object for each
-//! figure; `run` is a small monitor on `vmm-core`, so that both are processes with a guest's serial port for output.
+//! `cargo xtask bench vm` calls it, in a machine whose clock counts instructions. `compare` prints one JSON object for
+//! each figure; `run` is a small monitor on `vmm-core`, so that both are processes with a guest's serial port for output.
 
 use std::error::Error;
 use std::process::ExitCode;

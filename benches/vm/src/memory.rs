@@ -5,8 +5,8 @@ use std::fs;
 use crate::Outcome;
 use crate::spec::MEMORY_MIB;
 
-/// The least size of a mapping of ours that is a part of a guest's memory, in KiB. The kernel's own file of pages lies in it,
-/// so there are several.
+/// The least size of a mapping of ours that is a part of a guest's memory, in KiB. The kernel's own file of pages lies
+/// in it, so there are several.
 const PART_KIB: u64 = 8 << 10;
 
 /// Resident MiB of a peer's process besides the mapping that is its guest's memory.

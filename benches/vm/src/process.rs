@@ -62,6 +62,10 @@ impl Machine {
             .write_all(b"\n")?)
     }
 
+    pub(crate) fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }

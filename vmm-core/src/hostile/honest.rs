@@ -46,7 +46,7 @@ pub(super) fn send_secret(device: Device, driver: &mut Driver) {
     let (queue, header) = match device {
         Device::NetOnSwitch | Device::NetOnSocket => (1, vec![0; NET_HEADER]),
         // For a connection that there is not.
-        Device::Vsock => (1, vsock_header(9, 5, SECRET_BYTES)),
+        Device::Vsock | Device::VsockWithSockets => (1, vsock_header(9, 5, SECRET_BYTES)),
         _ => return,
     };
     driver.set_up();
@@ -79,7 +79,7 @@ pub(super) fn use_device(device: Device, driver: &mut Driver, peer: &mut Peer) {
             assert_eq!(disk_request(driver, 0, 0, wanted(ANSWER, 512)), 0);
         }
         Device::NetOnSwitch | Device::NetOnSocket => use_network(driver, peer),
-        Device::Vsock => use_vsock(driver),
+        Device::Vsock | Device::VsockWithSockets => use_vsock(driver),
         Device::Balloon => use_balloon(driver),
         Device::Entropy => use_entropy(driver),
     }

@@ -1,10 +1,13 @@
 //! The host's side of the device: an embedder with a disk, a network, connections.
 
+mod sockets;
+
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use self::sockets::Sockets;
 use super::Device;
 use super::choices::Choices;
 use crate::balloon::SharedBalloon;
@@ -17,7 +20,7 @@ use crate::vsock::{VsockHost, VsockListener, VsockStream};
 pub(super) const DISK_SECTORS: u64 = 16;
 /// The host's port that an honest driver connects to, and the most connections that the peer keeps.
 pub(super) const PORT: u32 = 1024;
-const MAX_STREAMS: usize = 8;
+pub(super) const MAX_STREAMS: usize = 8;
 /// How long calls may block that could block for ever.
 const PATIENCE: Duration = Duration::from_micros(100);
 const MAX_SENT: usize = 1500;
@@ -34,6 +37,7 @@ pub(super) enum Peer {
         listener: VsockListener,
         streams: Vec<VsockStream>,
     },
+    Sockets(Sockets),
     Balloon(SharedBalloon),
 }
 
@@ -117,6 +121,12 @@ impl Peer {
                 config.vsock_cid = Some(MIN_GUEST_CID);
                 Self::Unconnected
             }
+            Device::VsockWithSockets => {
+                config.vsock_cid = Some(MIN_GUEST_CID);
+                let sockets = Sockets::new();
+                config.vsock_socket = Some(sockets.path());
+                Self::Sockets(sockets)
+            }
             Device::Balloon => {
                 config.balloon = true;
                 Self::Unconnected
@@ -127,6 +137,9 @@ impl Peer {
 
     /// Takes the host's side of what there is now.
     pub(super) fn connect(&mut self, bare: &BareVm) {
+        if matches!(self, Self::Sockets(_)) {
+            return;
+        }
         if let Some(host) = bare.vsock() {
             let listener = host.listen(PORT).expect("the port is free");
             *self = Self::Vsock {
@@ -169,6 +182,7 @@ impl Peer {
                     talk(stream, usize::from(choices.u16()));
                 }
             }
+            Self::Sockets(sockets) => sockets.act(choices),
             Self::Balloon(balloon) => balloon.ask_for(choices.u32() % 0x1_0000),
         }
     }

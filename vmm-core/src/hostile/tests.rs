@@ -58,6 +58,11 @@ fn a_vsock_device_survives_hostile_drivers() {
 }
 
 #[test]
+fn a_vsock_device_with_sockets_survives_hostile_drivers() {
+    survives(Device::VsockWithSockets);
+}
+
+#[test]
 fn a_balloon_survives_hostile_drivers() {
     survives(Device::Balloon);
 }

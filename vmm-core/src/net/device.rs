@@ -32,8 +32,8 @@ const CONFIG_BYTES: usize = 12;
 const RECEIVE_GATE: usize = 1;
 const TRANSMIT_GATE: usize = RECEIVE_GATE + RateGate::SOURCES;
 
-/// What the driver sees of `net`, which is the VM's network device at this place.
-pub(crate) fn info(net: &Net, index: usize) -> DeviceInfo {
+/// What the driver sees of `net`, besides what its link shows.
+pub(crate) fn info(net: &Net) -> DeviceInfo {
     let mut features = COMMON_FEATURES
         | 1 << net::VIRTIO_NET_F_MAC
         | 1 << net::VIRTIO_NET_F_STATUS
@@ -46,12 +46,12 @@ pub(crate) fn info(net: &Net, index: usize) -> DeviceInfo {
         id: DEVICE_ID,
         features,
         queue_sizes: QUEUE_SIZES,
-        config: config_space(net, index),
+        config: Vec::new(),
     }
 }
 
-/// `struct virtio_net_config` of virtio 1.2, section 5.1.4: address, status, queue pairs, MTU. The status is filled in
-/// when it is read.
+/// `struct virtio_net_config` of virtio 1.2, section 5.1.4, of the VM's network device at this place: address, status,
+/// queue pairs, MTU. The status is filled in when it is read.
 fn config_space(net: &Net, index: usize) -> Vec<u8> {
     let mut config = vec![0; CONFIG_BYTES];
     config[..6].copy_from_slice(&net.mac_at(index));

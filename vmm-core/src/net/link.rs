@@ -17,7 +17,8 @@ const STATUS: usize = 6;
 /// The link is up while the embedder wants it to be, as at first, and the network is there: when a
 /// [`NetBackend`](super::NetBackend) says that its network is gone, for instance because `passt` has ended, the
 /// guest sees the link go down (on Linux, `carrier` of the interface), and up once it has set the device up anew.
-/// While it is down, frames are dropped in both directions.
+/// While it is down, frames are dropped in both directions, but for those from the network that the guest had no
+/// buffers for: they wait, here and with the backend, and are delivered when it is up.
 #[derive(Clone)]
 pub struct NetLink(Arc<Link>);
 

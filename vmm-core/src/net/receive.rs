@@ -7,7 +7,7 @@ use super::device::Rules;
 use super::header::HEADER_BYTES;
 use super::{MAX_FRAME_BYTES, MIN_FRAME_BYTES, NetBackend, NetCounters, OffloadHeader};
 use crate::rate::RateGate;
-use crate::virtio::{Chain, QueueError, ServedQueue};
+use crate::virtio::{Chain, QueueError, ServedQueue, is_for_later};
 
 /// Frames in a row before other events get their turn.
 const MAX_FRAMES_A_TURN: u32 = 256;
@@ -187,12 +187,4 @@ impl Receiver {
         }
         queue.finish_together(&used)
     }
-}
-
-/// Whether a backend that fails like this should be asked again when its descriptor says so.
-pub(super) fn is_for_later(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-    )
 }

@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use super::device::Rules;
 use super::header::HEADER_BYTES;
-use super::receive::is_for_later;
 use super::{MAX_FRAME_BYTES, MIN_FRAME_BYTES, NetBackend, NetCounters, OffloadHeader};
 use crate::memory::Memory;
 use crate::rate::RateGate;
-use crate::virtio::{Chain, QueueError, ServedQueue, Verdict};
+use crate::virtio::{Chain, QueueError, ServedQueue, Verdict, is_for_later};
 
 const OVER_MTU: &str = "longer than the MTU allows";
 

@@ -83,8 +83,8 @@ pub enum StateError {
     },
     /// The guest was told of something that this host's processors can't be asked for, or twice of the same.
     #[error(
-        "vCPU {vcpu} has an answer to CPUID leaf {leaf:#x}, subleaf {subleaf:#x}, that this host can't give it; restore it on \
-         a host with the same processor, kernel and module parameters"
+        "vCPU {vcpu} has an answer to CPUID leaf {leaf:#x}, subleaf {subleaf:#x}, that this host can't give \
+         it; restore it on a host with the same processor, kernel and module parameters"
     )]
     CpuLeaf {
         /// Which vCPU, counted from 0.

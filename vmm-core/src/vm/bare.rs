@@ -43,15 +43,8 @@ pub(crate) struct BareState {
 
 impl BareState {
     fn check(&self, devices: &[Device]) -> Result<Vec<CheckedRegisters>, StateError> {
-        self.serial.check().map_err(|e| e.of("serial port"))?;
-        if let Some(watchdog) = &self.watchdog {
-            watchdog.check().map_err(|e| e.of("watchdog"))?;
-        }
-        StateError::compare("devices", self.devices.len(), devices.len())?;
-        let pairs = self.devices.iter().zip(devices);
-        pairs
-            .map(|(saved, device)| restore::check(saved, device))
-            .collect()
+        let watchdog = self.watchdog.as_ref();
+        restore::check_devices(&self.serial, watchdog, &self.devices, devices)
     }
 }
 
@@ -77,18 +70,11 @@ impl BareVm {
         };
         let check = |devices: &[Device]| saved.check(devices);
         let (vm, checked) = Self::build(config, memory, check, serial)?;
-        for (source, saved) in vm.sources.iter().zip(&saved.devices) {
-            source.take_over(&saved.kind);
-        }
         if let (Some(watchdog), Some(saved)) = (vm.machine.watchdog(), &saved.watchdog) {
             watchdog.take_over(saved, now);
         }
-        for (transport, checked) in vm.machine.transports().iter().zip(checked) {
-            transport.take_over(checked);
-        }
-        for (source, saved) in vm.sources.iter().zip(&saved.devices) {
-            source.tell_changes(&saved.kind);
-        }
+        let transports = vm.machine.transports();
+        restore::take_over_devices(&saved.devices, &vm.sources, transports, checked);
         Ok(vm)
     }
 

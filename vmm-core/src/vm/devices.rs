@@ -136,7 +136,7 @@ pub(super) fn devices(
         net.settle_mac(index);
         devices.push(Device {
             name: format!("vm-net{index}"),
-            info: net::info(&net, index),
+            info: net::info(&net),
             calls: DeviceCalls::Of(net.backend.host_calls()),
             source: Source::Net {
                 state: NetState::of(&net, index),

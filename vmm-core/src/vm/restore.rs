@@ -10,11 +10,11 @@ use kvm_ioctls::VmFd;
 
 use super::devices::{Device, Source};
 use crate::config::VmConfig;
-use crate::machine::Machine;
+use crate::machine::{Machine, SerialState, WatchdogState};
 use crate::memory::{self, Memory};
 use crate::state::{DeviceKindState, DeviceState, StateError, VmState};
 use crate::vcpu::{self, CpuidTemplate, Vcpu};
-use crate::virtio::CheckedRegisters;
+use crate::virtio::{CheckedRegisters, MmioTransport};
 
 /// What a VM is to go on from.
 pub(super) struct Restore<'a> {
@@ -34,14 +34,8 @@ impl Restore<'_> {
         let vcpus = usize::from(config.vcpus);
         StateError::compare("vcpus", state.vcpus.len(), vcpus)?;
         StateError::compare("watchdog", state.watchdog.is_some(), config.watchdog)?;
-        if let Some(watchdog) = &state.watchdog {
-            watchdog.check().map_err(|error| error.of("watchdog"))?;
-        }
-        let serial = state.serial.check();
-        serial.map_err(|error| error.of("serial port"))?;
-        StateError::compare("devices", state.devices.len(), devices.len())?;
-        let pairs = state.devices.iter().zip(devices);
-        pairs.map(|(saved, device)| check(saved, device)).collect()
+        let watchdog = state.watchdog.as_ref();
+        check_devices(&state.serial, watchdog, &state.devices, devices)
     }
 
     /// Fills the memory, and makes the vCPUs and what KVM has besides them.
@@ -89,16 +83,8 @@ impl Restore<'_> {
         checked: Vec<CheckedRegisters>,
     ) {
         let state = self.state;
-        for (saved, source) in state.devices.iter().zip(sources) {
-            source.take_over(&saved.kind);
-        }
         machine.take_over(&state.marks, state.watchdog.as_ref());
-        for (transport, checked) in machine.transports().iter().zip(checked) {
-            transport.take_over(checked);
-        }
-        for (saved, source) in state.devices.iter().zip(sources) {
-            source.tell_changes(&saved.kind);
-        }
+        take_over_devices(&state.devices, sources, machine.transports(), checked);
     }
 }
 
@@ -110,8 +96,42 @@ fn failed(action: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> StateError 
     }
 }
 
+/// Checks the state of all that is not KVM's.
+pub(super) fn check_devices(
+    serial: &SerialState,
+    watchdog: Option<&WatchdogState>,
+    saved: &[DeviceState],
+    devices: &[Device],
+) -> Result<Vec<CheckedRegisters>, StateError> {
+    if let Some(watchdog) = watchdog {
+        watchdog.check().map_err(|error| error.of("watchdog"))?;
+    }
+    serial.check().map_err(|error| error.of("serial port"))?;
+    StateError::compare("devices", saved.len(), devices.len())?;
+    let pairs = saved.iter().zip(devices);
+    pairs.map(|(saved, device)| check(saved, device)).collect()
+}
+
+/// Lets virtio devices go on from states that were checked, and tells drivers what has changed meanwhile.
+pub(super) fn take_over_devices(
+    saved: &[DeviceState],
+    sources: &[Source],
+    transports: &[MmioTransport],
+    checked: Vec<CheckedRegisters>,
+) {
+    for (saved, source) in saved.iter().zip(sources) {
+        source.take_over(&saved.kind);
+    }
+    for (transport, checked) in transports.iter().zip(checked) {
+        transport.take_over(checked);
+    }
+    for (saved, source) in saved.iter().zip(sources) {
+        source.tell_changes(&saved.kind);
+    }
+}
+
 /// Checks that `saved` is a state of `device`.
-pub(super) fn check(saved: &DeviceState, device: &Device) -> Result<CheckedRegisters, StateError> {
+fn check(saved: &DeviceState, device: &Device) -> Result<CheckedRegisters, StateError> {
     let name = device.name();
     match (&saved.kind, device.source()) {
         (DeviceKindState::Block(saved), Source::Block { state, .. }) => {
@@ -125,7 +145,7 @@ pub(super) fn check(saved: &DeviceState, device: &Device) -> Result<CheckedRegis
         | (DeviceKindState::Entropy, Source::Entropy) => {}
         (saved, source) => {
             let place = format!("the device in the place of {name}");
-            StateError::compare(place, saved.name(), source.name())?;
+            StateError::compare(place, saved.name(), source.save().name())?;
         }
     }
     let checked = saved.transport.checked(device.info());
@@ -145,18 +165,8 @@ impl DeviceKindState {
 }
 
 impl Source {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Block { .. } => "a drive",
-            Self::Net { .. } => "a network device",
-            Self::Vsock { .. } => "vsock",
-            Self::Balloon(_) => "a balloon",
-            Self::Entropy => "entropy",
-        }
-    }
-
     /// Takes over a state that was checked to be of this kind.
-    pub(super) fn take_over(&self, saved: &DeviceKindState) {
+    fn take_over(&self, saved: &DeviceKindState) {
         match (self, saved) {
             (Self::Block { limiter, space, .. }, DeviceKindState::Block(saved)) => {
                 space.set_writeback(saved.writeback);
@@ -180,7 +190,7 @@ impl Source {
     }
 
     /// Tells a driver, whose registers are back, what is not as it was.
-    pub(super) fn tell_changes(&self, saved: &DeviceKindState) {
+    fn tell_changes(&self, saved: &DeviceKindState) {
         if let (Self::Net { link, .. }, DeviceKindState::Net(saved)) = (self, saved) {
             link.take_over(saved.link_up, saved.config_generation);
         }

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 
-use client::{Client, Fate, Stage, is_for_later};
+use client::{Client, Fate, Stage};
 use deadlines::Deadlines;
 use door::Door;
 pub use error::VsockSocketError;
@@ -34,6 +34,7 @@ use super::Shared;
 use super::connection::Ports;
 use super::mux::{Id, Mux};
 use super::packet::Header;
+use crate::virtio::is_for_later;
 
 /// The most connections by sockets at a time, of a VM and a direction: by the host's clients, of which later ones wait,
 /// and by the guest, which is refused more. Neither takes the other's.

@@ -20,7 +20,7 @@ const SEED: &str = "VMM_TEST_CHURN_SEED";
 const VMS: usize = 200;
 const OPERATIONS: usize = 1000;
 /// VMs that are measured.
-const MEASURED_VMS: usize = 50;
+const MEASURED_VMS: u64 = 50;
 const MAX_ADDED_KIB_A_VM: u64 = 4 << 10;
 
 /// Runs a test of this module in a new process. Freed memory and stacks of ended threads go back to the kernel there,
@@ -104,17 +104,17 @@ fn added_memory() {
         return;
     }
     let supplies = Supplies::new();
-    let start = || supplies.start_with_all_devices();
+    let start = |number| supplies.start_with_all_devices(number);
     // Buffers and code that all VMs share are no VM's.
-    drop(start());
+    drop(start(0));
     let (before, guests_before) = pss_kib();
-    let vms: Vec<_> = (0..MEASURED_VMS).map(|_| start()).collect();
+    let vms: Vec<_> = (0..MEASURED_VMS).map(start).collect();
     let (after, guests_after) = pss_kib();
     let guests = guests_after - guests_before;
-    let added = (after - before).saturating_sub(guests) / MEASURED_VMS as u64;
+    let added = (after - before).saturating_sub(guests) / MEASURED_VMS;
     println!(
         "a VM with all devices adds {added} KiB, and its guest touched {} KiB",
-        guests / MEASURED_VMS as u64
+        guests / MEASURED_VMS
     );
     assert!(guests > 0, "guests have touched memory");
     assert!(added < MAX_ADDED_KIB_A_VM);

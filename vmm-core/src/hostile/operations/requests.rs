@@ -13,7 +13,7 @@ pub(super) fn head(device: Device, choices: &mut Choices) -> Vec<u8> {
     match device {
         Device::Block | Device::ReadOnlyBlock => disk_request(choices),
         Device::NetOnSwitch | Device::NetOnSocket => frame(choices),
-        Device::Vsock => packet(choices),
+        Device::Vsock | Device::VsockWithSockets => packet(choices),
         Device::Balloon => page_numbers(choices),
         Device::Entropy => vec![choices.byte(); 16],
     }
@@ -44,8 +44,12 @@ pub(super) fn shape(
         (Device::NetOnSwitch | Device::NetOnSocket, _) => {
             vec![head, (choices.of(&[0, 1, 46, 1500, 1501, 8192]), false)]
         }
-        (Device::Vsock, 1) => vec![head, (choices.of(&[0, 1, 100, 0x1_0000]), false)],
-        (Device::Vsock, _) => vec![(choices.of(&[4096, 45, 44, 100, 0x1_0000]), true)],
+        (Device::Vsock | Device::VsockWithSockets, 1) => {
+            vec![head, (choices.of(&[0, 1, 100, 0x1_0000]), false)]
+        }
+        (Device::Vsock | Device::VsockWithSockets, _) => {
+            vec![(choices.of(&[4096, 45, 44, 100, 0x1_0000]), true)]
+        }
         (Device::Balloon, 2) => {
             let lengths = (0..=choices.below(4)).map(|_| choices.of(&[0x1000, 0x3000, 0xfff]));
             lengths.map(|length| (length, true)).collect()

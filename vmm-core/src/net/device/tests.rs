@@ -162,7 +162,7 @@ impl Bench {
             log: Arc::clone(&log),
         });
         change(&mut net);
-        let features = info(&net, 0).features & accepted;
+        let features = info(&net).features & accepted;
         let (counters, link) = (net.counters(), net.link());
         let memory = crate::memory::map(16).unwrap();
         let interrupt = Interrupt::new().unwrap();
@@ -546,19 +546,19 @@ fn what_the_driver_sees_follows_from_the_configuration() {
         offloads: Offloads::default(),
         log: Arc::default(),
     });
-    let seen = info(&net, 3);
-    assert_eq!(seen.config[..6], [0x02, 0x76, 0x6d, 0, 0, 3]);
+    let seen = config_space(&net, 3);
+    assert_eq!(seen[..6], [0x02, 0x76, 0x6d, 0, 0, 3]);
     let common = COMMON_FEATURES
         | 1 << net::VIRTIO_NET_F_MAC
         | 1 << net::VIRTIO_NET_F_STATUS
         | 1 << net::VIRTIO_NET_F_MRG_RXBUF;
-    assert_eq!(seen.features, common);
+    assert_eq!(info(&net).features, common);
     net.mac = Some([2, 1, 2, 3, 4, 5]);
     net.mtu = Some(9000);
-    let seen = info(&net, 3);
-    assert_eq!(seen.config[..6], [2, 1, 2, 3, 4, 5]);
-    assert_eq!(seen.config[10..], 9000u16.to_le_bytes());
-    assert_eq!(seen.features, common | 1 << net::VIRTIO_NET_F_MTU);
+    let seen = config_space(&net, 3);
+    assert_eq!(seen[..6], [2, 1, 2, 3, 4, 5]);
+    assert_eq!(seen[10..], 9000u16.to_le_bytes());
+    assert_eq!(info(&net).features, common | 1 << net::VIRTIO_NET_F_MTU);
 }
 
 #[test]

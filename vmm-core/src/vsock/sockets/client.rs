@@ -8,6 +8,7 @@ use std::time::Instant;
 use vmm_sys_util::epoll::EventSet;
 
 use super::greeting::{Greeting, Heard};
+use crate::virtio::is_for_later;
 use crate::vsock::connection::{Connection, State};
 use crate::vsock::mux::{Id, Mux};
 
@@ -178,11 +179,4 @@ impl Client {
         }
         Ok(())
     }
-}
-
-pub(super) fn is_for_later(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-    )
 }

@@ -1,7 +1,8 @@
 //! What each of many VMs should be doing, and the operations that change that.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -112,14 +113,15 @@ impl Supplies {
         config.drives = vec![Drive::new(Arc::new(disk))];
         config.nets = vec![Net::new(self.switch.port().unwrap())];
         config.vsock_cid = Some(3);
+        config.vsock_socket = Some(self.disks.path().join(format!("vsock-{number}")));
         config.balloon = true;
         config.watchdog = true;
     }
 
-    /// A guest that sleeps, and has booted.
-    pub(super) fn start_with_all_devices(&self) -> Vm {
+    /// A guest that sleeps, and has booted; each VM has a number of its own.
+    pub(super) fn start_with_all_devices(&self, number: u64) -> Vm {
         let mut config = self.config(Kind::Sleeper, true);
-        self.add_all_devices(&mut config, 0);
+        self.add_all_devices(&mut config, number);
         let vm = Vm::start(config).unwrap();
         wait_until_booted(&vm);
         vm
@@ -166,6 +168,8 @@ struct Slot {
     vm: Vm,
     kind: Kind,
     has_all_devices: bool,
+    /// Where other processes reach its vsock.
+    socket: Option<PathBuf>,
     state: State,
 }
 
@@ -240,6 +244,7 @@ impl<'a> Model<'a> {
             self.supplies.add_all_devices(&mut config, self.started);
         }
         config.vcpus = if self.below(8) == 0 { 2 } else { 1 };
+        let socket = config.vsock_socket.clone();
         self.started += 1;
         let vm = Vm::start(config).unwrap();
         // Sleepers may be treated before they have begun.
@@ -250,6 +255,7 @@ impl<'a> Model<'a> {
             vm,
             kind,
             has_all_devices,
+            socket,
             state: match kind {
                 Kind::Watched => State::Dying,
                 _ => State::Running,
@@ -381,6 +387,13 @@ impl Slot {
             _ => ErrorKind::TimedOut,
         };
         assert_eq!(error, expected);
+        let client = self.socket.as_ref().map(UnixStream::connect);
+        match (self.state, client) {
+            (State::Ended(_), Some(client)) => assert!(client.is_err(), "the socket is gone"),
+            // It may end at any moment.
+            (State::Dying, _) | (_, None) => {}
+            (_, Some(client)) => client.unwrap().write_all(b"CONNECT 1\n").unwrap(),
+        }
         "connect"
     }
 }
