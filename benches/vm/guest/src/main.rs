@@ -48,10 +48,12 @@ fn work() -> Outcome {
     }
 }
 
-/// Mounts `/dev` and loads the modules.
+/// Mounts `/dev` and `/sys`, and loads the modules.
 fn prepare() -> Outcome {
     let none = None::<&str>;
-    mount(none, "/dev", Some("devtmpfs"), MsFlags::empty(), none)?;
+    for (kind, at) in [("devtmpfs", "/dev"), ("sysfs", "/sys")] {
+        mount(none, at, Some(kind), MsFlags::empty(), none)?;
+    }
     let entries = fs::read_dir(MODULES)?;
     let mut modules: Vec<PathBuf> = entries
         .map(|entry| Ok(entry?.path()))

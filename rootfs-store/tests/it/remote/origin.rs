@@ -52,8 +52,8 @@ pub(crate) struct Manner {
     pub(crate) piece: Option<usize>,
     /// How long each of these takes.
     pub(crate) pause: Duration,
-    /// It panics when it has sent a half of what was asked for.
-    pub(crate) panics: bool,
+    /// So many answers end with a panic in the middle.
+    pub(crate) panics: usize,
     /// Only this origin is cut off, and takes its time.
     pub(crate) only: Option<&'static str>,
 }
@@ -73,6 +73,13 @@ pub(crate) struct Request {
     pub(crate) is_stream: bool,
 }
 
+/// What it sends, and how that ends.
+struct Answer {
+    bytes: Vec<u8>,
+    cut: bool,
+    panics: bool,
+}
+
 impl Memory {
     pub(crate) fn add(&self, store: &Store, digest: &BlobDigest) {
         let path = store.dir().join("blobs/sha256");
@@ -87,6 +94,13 @@ impl Memory {
     /// What was asked for since this was called last.
     pub(crate) fn requests(&self) -> Vec<Request> {
         std::mem::take(&mut self.state().log)
+    }
+
+    /// Waits until it is asked for something.
+    pub(crate) fn wait_for_request(&self) {
+        while self.state().log.is_empty() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Bytes that were asked for since anything was taken down last.
@@ -105,7 +119,7 @@ impl Memory {
         blob: &BlobDigest,
         range: &Range<u64>,
         is_stream: bool,
-    ) -> Result<(Vec<u8>, bool), OriginError> {
+    ) -> Result<Answer, OriginError> {
         let delay = self.state().manner.delay;
         std::thread::sleep(delay);
         let mut state = self.state();
@@ -125,6 +139,7 @@ impl Memory {
         let is_cut = manner.is_meant(origin);
         let cut = is_cut && take(&mut manner.cuts);
         let excess = take(&mut manner.excesses);
+        let panics = take(&mut manner.panics);
         let is_empty = manner.is_empty;
         let Some(bytes) = state.blobs.get(blob).filter(|_| !is_empty) else {
             return Err(OriginError::permanent(io::Error::from(
@@ -143,23 +158,19 @@ impl Memory {
         if excess {
             bytes.push(0);
         }
-        Ok((bytes, cut))
+        Ok(Answer { bytes, cut, panics })
     }
 }
 
 impl Memory {
-    fn send(
-        &self,
-        origin: &str,
-        (bytes, is_cut): (Vec<u8>, bool),
-        sink: Sink<'_>,
-    ) -> Result<(), OriginError> {
+    fn send(&self, origin: &str, answer: Answer, sink: Sink<'_>) -> Result<(), OriginError> {
+        let bytes = answer.bytes;
         let manner = self.state().manner.clone();
         let is_meant = manner.is_meant(origin);
         let piece = manner.piece.filter(|_| is_meant);
         for (number, piece) in bytes.chunks(piece.unwrap_or(PIECE)).enumerate() {
             let is_half = number * piece.len() >= bytes.len() / 2;
-            assert!(!(manner.panics && is_half), "{origin} panics");
+            assert!(!(answer.panics && is_half), "{origin} panics");
             if is_meant {
                 // It may have changed meanwhile.
                 let pause = self.state().manner.pause;
@@ -167,7 +178,7 @@ impl Memory {
             }
             sink(piece).map_err(|_| OriginError::stopped())?;
         }
-        match is_cut {
+        match answer.cut {
             true => Err(OriginError::transient(io::Error::from(
                 io::ErrorKind::UnexpectedEof,
             ))),

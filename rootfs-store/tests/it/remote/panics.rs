@@ -6,10 +6,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use rootfs_store::{FillOptions, Progress, Stage};
+use rootfs_store::{FillOptions, Progress, Stage, Store, StoreOptions};
 
 use super::Lazy;
-use super::origin::{Manner, ORIGIN};
+use super::origin::{Manner, ORIGIN, options};
 
 /// Longer than anything here takes.
 const FOR_EVER: Duration = Duration::from_secs(60);
@@ -37,45 +37,44 @@ fn text(panic: &(dyn Any + Send)) -> String {
         .unwrap()
 }
 
-fn panicking() -> Manner {
-    Manner {
-        panics: true,
-        piece: Some(16 << 10),
-        pause: Duration::from_millis(5),
-        ..Manner::default()
-    }
-}
-
 #[test]
 fn readers_go_on_after_an_origin_that_panicked() {
     for knows_no_ranges in [false, true] {
         let lazy = Lazy::new();
-        lazy.check_chunk(&lazy.store, 0);
-        let manner = |manner: Manner| Manner {
-            knows_no_ranges,
-            ..manner
+        // A panic takes its time to tell where it comes from.
+        let patient = StoreOptions {
+            read_patience: FOR_EVER,
+            ..options(&lazy.origin)
         };
-        lazy.origin.behave(manner(panicking()));
+        let store = Store::open_with(lazy.store.dir(), patient).unwrap();
+        lazy.check_chunk(&store, 0);
+        lazy.origin.behave(Manner {
+            knows_no_ranges,
+            panics: 1,
+            piece: Some(16 << 10),
+            pause: Duration::from_millis(5),
+            ..Manner::default()
+        });
+        lazy.origin.requests();
         thread::scope(|scope| {
-            let lazy = &lazy;
+            let (lazy, store) = (&lazy, &store);
             let fetch = move || {
                 let chunks = [50, 51, 52, 53, 54];
-                lazy.store
+                store
                     .prefetch(&lazy.snapshot, &chunks, &|| false, &())
                     .unwrap();
             };
             let fetch = scope.spawn(move || panic_of(fetch));
-            thread::sleep(Duration::from_millis(30));
-            lazy.origin.behave(manner(Manner {
-                panics: false,
-                ..panicking()
-            }));
+            lazy.origin.wait_for_request();
             // Waits for that fetch.
-            lazy.check_chunk(&lazy.store, 54);
+            lazy.check_chunk(store, 54);
             assert!(fetch.join().unwrap().contains(ORIGIN));
         });
-        lazy.origin.behave(manner(Manner::default()));
-        lazy.check_all(&lazy.store);
+        lazy.origin.behave(Manner {
+            knows_no_ranges,
+            ..Manner::default()
+        });
+        lazy.check_all(&store);
     }
 }
 
@@ -83,7 +82,7 @@ fn readers_go_on_after_an_origin_that_panicked() {
 fn fill_goes_on_after_an_origin_that_panicked() {
     let lazy = Lazy::new();
     lazy.origin.behave(Manner {
-        panics: true,
+        panics: usize::MAX,
         ..Manner::default()
     });
     let fill = || {

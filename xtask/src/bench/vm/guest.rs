@@ -110,7 +110,7 @@ pub(super) fn tiny_initrd(init: &Path) -> Result<Vec<u8>, BenchError> {
 /// The same with drivers, and with busybox to set up the network.
 pub(super) fn initrd(init: &Path, modules: &Path) -> Result<Vec<u8>, BenchError> {
     let mut archive = with_init(init)?;
-    for folder in ["bin", "mod"] {
+    for folder in ["bin", "mod", "sys"] {
         archive.folder(folder);
     }
     archive.file("bin/busybox", &read(Path::new("/bin/busybox"))?);
