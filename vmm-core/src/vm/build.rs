@@ -100,9 +100,12 @@ pub(super) fn start(
         boot_time.clone(),
         events.clone(),
     ));
-    if let (Some(restore), None) = (&restore, &failed) {
-        restore.go_on(&machine, &served.sources, checked);
-    }
+    let (restored, sources) = (Arc::clone(&machine), served.sources.clone());
+    let go_on = || {
+        if let Some(restore) = restore {
+            restore.go_on(&restored, &sources, checked);
+        }
+    };
     let running = Running {
         machine: Arc::clone(&machine),
         serial: Arc::clone(&serial),
@@ -125,12 +128,13 @@ pub(super) fn start(
         meter: Arc::new(Meter::new(started, vcpu_meters, served.meters)),
         memory,
     };
-    // The guest begins when nothing can fail any more.
+    // The guest begins, and devices go on, when nothing can fail any more.
     parts.control.gate.close();
     let started = failed.map_or_else(|| start_vcpus(&parts, vcpus, &filters), Err);
     match started.and_then(|()| filters.wait()) {
         Ok(()) => supervise(
             parts,
+            go_on,
             boot_time,
             balloon.map(|balloon| (balloon, config.memory_mib)),
         ),
@@ -141,8 +145,10 @@ pub(super) fn start(
     }
 }
 
+/// Hands the VM over to its supervisor, and then lets it `go_on`, and its vCPUs run.
 fn supervise(
     parts: Parts,
+    go_on: impl FnOnce(),
     boot_time: BootTime,
     balloon: Option<(SharedBalloon, u32)>,
 ) -> Result<Vm, StartError> {
@@ -161,6 +167,7 @@ fn supervise(
             if hand_over.send(parts).is_err() {
                 tracing::error!("a VM's supervisor ended before it began");
             }
+            go_on();
             control.gate.open();
             Ok(Vm {
                 outcome,

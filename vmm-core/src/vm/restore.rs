@@ -77,7 +77,7 @@ impl Restore<'_> {
 
     /// Lets the devices go on, which may touch guest memory and interrupt vCPUs from now on.
     pub(super) fn go_on(
-        &self,
+        self,
         machine: &Machine,
         sources: &[Source],
         checked: Vec<CheckedRegisters>,

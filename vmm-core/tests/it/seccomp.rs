@@ -317,7 +317,7 @@ fn a_machine_with_all_devices_makes_no_call_that_is_not_listed() {
 }
 
 /// Makes `seccomp(2)` fail for this thread and those that it starts.
-fn allow_no_filters() {
+pub(crate) fn allow_no_filters() {
     let rules = [(libc::SYS_seccomp, Vec::new())].into();
     let refuse = SeccompAction::Errno(libc::EACCES.unsigned_abs());
     let arch = std::env::consts::ARCH.try_into().unwrap();

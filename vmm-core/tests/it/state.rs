@@ -2,19 +2,21 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use serde_json::Value;
 use vmm_core::{
-    Exit, Net, RateLimit, RateLimiter, RateLimits, SaveError, StartError, StateError, Switch, Vm,
-    VmConfig, VmState,
+    BlockBackend, Drive, Exit, HostCalls, Net, RateLimit, RateLimiter, RateLimits, ReadTarget,
+    SaveError, StartError, StateError, Switch, Vm, VmConfig, VmState, WriteSource,
 };
 
 use super::disk::{MemoryDisk, SECTOR, set_up, wait_for_the_disk, write_again, write_sector};
 use super::guest::{Screen, config, elf, file, out, print, spin, wait_for};
 use super::lifecycle::{TURN, assert_left, possessions};
+use super::seccomp::allow_no_filters;
 
 const SOON: Duration = Duration::from_secs(20);
 const MEMORY_MIB: u32 = 32;
@@ -171,20 +173,31 @@ fn only_a_paused_vm_has_a_state() {
     refused(&vm);
 }
 
-#[test]
-fn a_request_that_waits_is_served_by_the_vm_that_goes_on() {
-    let _turn = TURN.lock();
-    let limits = |bytes| {
-        RateLimiter::new(RateLimits {
-            bytes,
-            operations: None,
-        })
-        .unwrap()
-    };
-    let slow = Some(RateLimit {
+/// A machine with one drive.
+fn machine_with(parts: &[Vec<u8>], mut drive: Drive, limiter: RateLimiter) -> (VmConfig, Screen) {
+    machine(parts, |config| {
+        config.memory_mib = 64;
+        config.vcpus = 16;
+        drive.limiter = limiter;
+        config.drives = vec![drive];
+    })
+}
+
+/// So slow that a request is the last for a while.
+fn slow() -> RateLimiter {
+    let bytes = Some(RateLimit {
         per_second: 1,
         burst: 1,
     });
+    RateLimiter::new(RateLimits {
+        bytes,
+        operations: None,
+    })
+    .unwrap()
+}
+
+/// The state and memory of a guest whose second write waits for a slow drive.
+fn with_a_request_that_waits() -> (VmState, Vec<u8>) {
     let parts = [
         set_up(),
         write_sector(),
@@ -195,33 +208,20 @@ fn a_request_that_waits_is_served_by_the_vm_that_goes_on() {
         print("answered"),
         spin(),
     ];
-    let (mut config, screen) = machine(&parts, |_| {});
-    config.memory_mib = 64;
-    let mut drive = MemoryDisk::drive();
-    drive.limiter = limits(slow);
-    config.drives = vec![drive];
+    let (config, screen) = machine_with(&parts, MemoryDisk::drive(), slow());
     let vm = Vm::start(config).unwrap();
     wait_for_output(&screen, "asked".len());
     let (state, memory) = take(vm);
     assert_eq!(screen.text(), "asked");
+    (state, memory)
+}
 
-    // The debt goes on, too.
-    let restore = |limiter| {
-        let disk = MemoryDisk::new(false);
-        let (mut config, screen) = machine(&[spin()], |_| {});
-        config.memory_mib = 64;
-        let mut drive = MemoryDisk::drive_of(&disk);
-        drive.limiter = limiter;
-        config.drives = vec![drive];
-        let vm = Vm::restore(config, &state, &mut memory.as_slice()).unwrap();
-        (vm, disk, screen)
-    };
-    let (vm, disk, _screen) = restore(limits(slow));
-    thread::sleep(Duration::from_millis(50));
-    drop(vm);
-    assert_eq!(disk.sector(SECTOR), [0; 4]);
-
-    let (vm, disk, screen) = restore(RateLimiter::default());
+/// Goes on from there with a fast drive, which serves the request.
+fn assert_served_by_another(state: &VmState, mut memory: &[u8]) {
+    let disk = MemoryDisk::new(false);
+    let drive = MemoryDisk::drive_of(&disk);
+    let (config, screen) = machine_with(&[spin()], drive, RateLimiter::default());
+    let vm = Vm::restore(config, state, &mut memory).unwrap();
     let end = Instant::now() + SOON;
     while disk.sector(SECTOR) != *b"more" {
         assert!(Instant::now() < end);
@@ -230,6 +230,81 @@ fn a_request_that_waits_is_served_by_the_vm_that_goes_on() {
     wait_for_output(&screen, "answered".len());
     assert_eq!(screen.text(), "answered");
     drop(vm);
+}
+
+#[test]
+fn a_request_that_waits_is_served_by_the_vm_that_goes_on() {
+    let _turn = TURN.lock();
+    let (state, memory) = with_a_request_that_waits();
+    // The debt goes on, too.
+    let disk = MemoryDisk::new(false);
+    let (config, _screen) = machine_with(&[spin()], MemoryDisk::drive_of(&disk), slow());
+    let vm = Vm::restore(config, &state, &mut memory.as_slice()).unwrap();
+    thread::sleep(Duration::from_millis(50));
+    drop(vm);
+    assert_eq!(disk.sector(SECTOR), [0; 4]);
+    assert_served_by_another(&state, &memory);
+}
+
+/// A disk like [`MemoryDisk`] that counts what it is asked for, on threads without a filter.
+#[derive(Default)]
+struct Counting(AtomicUsize);
+
+impl Counting {
+    fn count(&self) -> io::Result<()> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+impl BlockBackend for Counting {
+    fn size(&self) -> u64 {
+        MemoryDisk::drive().backend.size()
+    }
+    fn read_at(&self, _: &mut ReadTarget<'_>, _: u64) -> io::Result<()> {
+        self.count()
+    }
+    fn write_at(&self, _: &mut WriteSource<'_>, _: u64) -> io::Result<()> {
+        self.count()
+    }
+    fn flush(&self) -> io::Result<()> {
+        self.count()
+    }
+    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
+        self.count()
+    }
+    fn write_zeroes(&self, _: u64, _: u64) -> io::Result<()> {
+        self.count()
+    }
+    fn host_calls(&self) -> HostCalls {
+        HostCalls::Any
+    }
+}
+
+#[test]
+fn a_restore_that_fails_at_the_last_moment_has_done_nothing() {
+    /// Devices that went on too early may be stopped before they begin.
+    const TRIES: u32 = 12;
+    let _turn = TURN.lock();
+    let (state, memory) = with_a_request_that_waits();
+    let before = possessions();
+    let disk = Arc::new(Counting::default());
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // Threads find that they get no filter when all else is there.
+            allow_no_filters();
+            for _ in 0..TRIES {
+                let drive = Drive::new(Arc::clone(&disk) as Arc<dyn BlockBackend>);
+                let (config, screen) = machine_with(&[spin()], drive, RateLimiter::default());
+                let error = Vm::restore(config, &state, &mut memory.as_slice()).unwrap_err();
+                assert!(matches!(error, StartError::Seccomp { .. }), "{error:?}");
+                assert_eq!(screen.text(), "");
+            }
+        });
+    });
+    assert_eq!(disk.0.load(Ordering::SeqCst), 0, "the disk was asked");
+    assert_left(before);
+    assert_served_by_another(&state, &memory);
 }
 
 #[test]
