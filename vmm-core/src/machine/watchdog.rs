@@ -78,6 +78,7 @@ impl Watchdog {
     /// Handles a read at `port`; what is no register leaves `data` as it is.
     pub(super) fn read(&self, port: u16, data: &mut [u8], now: Instant) {
         let state = self.lock();
+        let now = state.time(now);
         match (port, data) {
             (WATCHDOG_COUNT_PORT, [low, high]) => {
                 [*low, *high] = state.count_left(now).to_le_bytes();
@@ -91,6 +92,7 @@ impl Watchdog {
     /// Handles a write at `port`.
     pub(super) fn write(&self, port: u16, data: &[u8], now: Instant) {
         let mut state = self.lock();
+        let now = state.time(now);
         let before = state.deadline;
         match (port, data) {
             (WATCHDOG_COUNT_PORT, [low, high]) => {
@@ -125,9 +127,13 @@ impl Watchdog {
 }
 
 impl State {
+    /// What time it is for the watchdog when it is `now` for others: vCPUs run for a moment longer than time does.
+    fn time(&self, now: Instant) -> Instant {
+        self.paused.unwrap_or(now)
+    }
+
     fn restart(&mut self, now: Instant) {
-        let time = Duration::from_millis(u64::from(WATCHDOG_PERIOD_MS) * u64::from(self.count));
-        self.deadline = Some(now + time);
+        self.deadline = Some(now + Duration::from_millis(whole_ms(self.count)));
     }
 
     fn restart_if_running(&mut self, now: Instant) {
@@ -142,6 +148,11 @@ impl State {
             u16::try_from(left / u128::from(WATCHDOG_PERIOD_MS)).unwrap_or(u16::MAX)
         })
     }
+}
+
+/// All the time that a kick gives.
+fn whole_ms(count: u16) -> u64 {
+    u64::from(WATCHDOG_PERIOD_MS) * u64::from(count)
 }
 
 impl fmt::Debug for Watchdog {

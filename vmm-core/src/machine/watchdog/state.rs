@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::{WATCHDOG_PERIOD_MS, Watchdog};
+use super::{Watchdog, whole_ms};
 use crate::state::{FieldError, check};
 
 /// The state of the watchdog.
@@ -20,9 +20,14 @@ pub struct WatchdogState {
 impl WatchdogState {
     pub(crate) fn check(&self) -> Result<(), FieldError> {
         check("count", self.count, self.count > 0, "1 or more")?;
-        let most = u64::from(u16::MAX) * u64::from(WATCHDOG_PERIOD_MS);
         let left = self.left_ms.unwrap_or(0);
-        check("left_ms", left, left <= most, "a time that can be counted")
+        let most = whole_ms(self.count);
+        check(
+            "left_ms",
+            left,
+            left <= most,
+            "what is counted from, or less",
+        )
     }
 }
 
@@ -30,13 +35,15 @@ impl Watchdog {
     /// The state at `now`, or since when time stands still.
     pub(crate) fn save(&self, now: Instant) -> WatchdogState {
         let state = self.lock();
-        let now = state.paused.unwrap_or(now);
-        let left = |deadline: Instant| deadline.saturating_duration_since(now).as_millis();
+        let (now, whole) = (state.time(now), whole_ms(state.count));
+        let left = |deadline: Instant| {
+            let left = deadline.saturating_duration_since(now).as_millis();
+            // A kick may have come a moment after the time at which the pause began.
+            u64::try_from(left).map_or(whole, |left| left.min(whole))
+        };
         WatchdogState {
             count: state.count,
-            left_ms: state
-                .deadline
-                .map(|deadline| u64::try_from(left(deadline)).unwrap_or(u64::MAX)),
+            left_ms: state.deadline.map(left),
         }
     }
 
