@@ -53,11 +53,6 @@ impl Balloon {
         u32::from_le_bytes(actual) / PAGES_PER_MIB
     }
 
-    /// The driver is gone, and with it its balloon.
-    fn deflate(&self) {
-        self.lock().config[ACTUAL..].fill(0);
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -72,11 +67,15 @@ impl LiveConfig for Balloon {
         }
     }
 
-    fn write(&self, offset: usize, data: &[u8]) {
+    fn write(&self, _: u64, offset: usize, data: &[u8]) {
         let mut state = self.lock();
         if offset == ACTUAL && data.len() == CONFIG_BYTES - ACTUAL {
             state.config[ACTUAL..].copy_from_slice(data);
         }
+    }
+
+    fn reset(&self) {
+        self.lock().config[ACTUAL..].fill(0);
     }
 
     fn generation(&self) -> u32 {

@@ -41,13 +41,23 @@ pub(crate) struct DeviceInfo {
     pub(crate) config: Vec<u8>,
 }
 
+impl DeviceInfo {
+    /// Whether these features will do for a driver.
+    pub(crate) fn accepts(&self, features: u64) -> bool {
+        features & !self.features == 0 && features & (1 << VIRTIO_F_VERSION_1) != 0
+    }
+}
+
 /// A configuration space that changes while the device is there.
 pub(crate) trait LiveConfig: Send + Sync {
     /// Fills `data` with what lies at `offset`; what passes the end stays as it is.
     fn read(&self, offset: usize, data: &mut [u8]);
 
-    /// Handles the driver's write.
-    fn write(&self, offset: usize, data: &[u8]);
+    /// Handles the write of a driver with which these features were negotiated; 0 before that.
+    fn write(&self, features: u64, offset: usize, data: &[u8]);
+
+    /// The driver has reset the device, at work or not: what it wrote is taken back.
+    fn reset(&self);
 
     /// A number that changes whenever the device changes the space (virtio 1.2, section 2.5.2).
     fn generation(&self) -> u32;

@@ -50,9 +50,7 @@ impl BalloonDevice {
 impl Handler for BalloonDevice {
     fn activate(&mut self, _features: u64) {}
 
-    fn reset(&mut self) {
-        self.balloon.deflate();
-    }
+    fn reset(&mut self) {}
 
     fn live_config(&self) -> Option<Arc<dyn LiveConfig>> {
         Some(Arc::clone(&self.balloon) as Arc<Balloon> as Arc<dyn LiveConfig>)

@@ -184,7 +184,7 @@ fn what_the_host_asks_for_shows_in_the_configuration_and_is_announced() {
     balloon.ask_for(3);
     assert_eq!((pages(), balloon.generation()), (768, 1));
     assert_eq!(interrupt.pending(), 0, "there is no driver to tell");
-    interrupt.set_status(VIRTIO_CONFIG_S_DRIVER_OK);
+    interrupt.add_status(VIRTIO_CONFIG_S_DRIVER_OK);
     balloon.ask_for(u32::MAX);
     assert_eq!((pages(), balloon.generation()), (u32::MAX, 2));
     assert_eq!(interrupt.pending(), VIRTIO_MMIO_INT_CONFIG);
@@ -194,15 +194,15 @@ fn what_the_host_asks_for_shows_in_the_configuration_and_is_announced() {
 fn the_driver_writes_what_it_gave_and_nothing_else() {
     let balloon = SharedBalloon::default();
     balloon.ask_for(1);
-    balloon.write(4, &1024u32.to_le_bytes());
+    balloon.write(0, 4, &1024u32.to_le_bytes());
     assert_eq!(balloon.given_mib(), 4);
     for (offset, length) in [(0, 4), (4, 3), (5, 4), (6, 2), (8, 4), (usize::MAX, 4)] {
-        balloon.write(offset, &[0xee; 4][..length]);
+        balloon.write(u64::MAX, offset, &[0xee; 4][..length]);
     }
     let mut config = [0x55; 12];
     balloon.read(0, &mut config);
     assert_eq!(config, [0, 1, 0, 0, 0, 4, 0, 0, 0x55, 0x55, 0x55, 0x55]);
     balloon.read(usize::MAX, &mut config);
-    BalloonDevice::new(Arc::clone(&balloon)).reset();
+    balloon.reset();
     assert_eq!(balloon.given_mib(), 0, "a reset leaves no balloon");
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use virtio_bindings::bindings::virtio_blk::VIRTIO_BLK_F_CONFIG_WCE;
+
 use super::request::{MAX_RANGE_SECTORS, MAX_RANGES};
 use super::{MAX_SEGMENT_BYTES, MAX_SEGMENTS, SECTOR_BYTES};
 use crate::config::Drive;
@@ -66,11 +68,6 @@ impl ConfigSpace {
     pub(crate) fn set_writeback(&self, writeback: bool) {
         self.writeback.store(writeback, Ordering::Relaxed);
     }
-
-    /// The driver is gone, and with it what it chose.
-    pub(super) fn reset(&self) {
-        self.set_writeback(true);
-    }
 }
 
 impl LiveConfig for ConfigSpace {
@@ -83,10 +80,15 @@ impl LiveConfig for ConfigSpace {
         }
     }
 
-    fn write(&self, offset: usize, data: &[u8]) {
-        if let (WRITEBACK, [value]) = (offset, data) {
+    fn write(&self, features: u64, offset: usize, data: &[u8]) {
+        let may_choose = features & 1 << VIRTIO_BLK_F_CONFIG_WCE != 0;
+        if let (true, WRITEBACK, [value]) = (may_choose, offset, data) {
             self.set_writeback(*value != 0);
         }
+    }
+
+    fn reset(&self) {
+        self.set_writeback(true);
     }
 
     fn generation(&self) -> u32 {

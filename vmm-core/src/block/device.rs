@@ -182,7 +182,6 @@ impl Handler for Block {
 
     fn reset(&mut self) {
         self.gate.forget();
-        self.config.reset();
     }
 
     fn live_config(&self) -> Option<Arc<dyn LiveConfig>> {

@@ -376,21 +376,24 @@ fn a_driver_may_choose_that_each_write_is_durable_at_once() {
     let offered = info(&drive).features;
     assert_ne!(offered & wce, 0);
     bench.device.activate(offered & !wce);
-    config.write(32, &[0]);
+    config.write(offered & !wce, 32, &[0]);
+    assert_eq!((writeback(&config), flushes(&mut bench)), (1, 0));
+    config.set_writeback(false);
     assert_eq!(flushes(&mut bench), 0);
     bench.device.reset();
+    config.reset();
     bench.device.activate(offered);
     assert_eq!((writeback(&config), flushes(&mut bench)), (1, 0));
-    config.write(32, &[0]);
+    config.write(offered, 32, &[0]);
     assert_eq!((writeback(&config), flushes(&mut bench)), (0, 1));
     // Only that one field is the driver's.
-    config.write(31, &[1, 1]);
-    config.write(0, &[9]);
+    config.write(offered, 31, &[1, 1]);
+    config.write(offered, 0, &[9]);
     assert_eq!((writeback(&config), flushes(&mut bench)), (0, 1));
-    config.write(32, &[1]);
+    config.write(offered, 32, &[1]);
     assert_eq!(flushes(&mut bench), 0);
-    config.write(32, &[0]);
-    bench.device.reset();
+    config.write(offered, 32, &[0]);
+    config.reset();
     assert_eq!(writeback(&config), 1);
     assert_eq!(info(&read_only()).features & wce, 0);
 }

@@ -152,7 +152,9 @@ impl LiveConfig for Link {
         }
     }
 
-    fn write(&self, _: usize, _: &[u8]) {}
+    fn write(&self, _: u64, _: usize, _: &[u8]) {}
+
+    fn reset(&self) {}
 
     fn generation(&self) -> u32 {
         self.lock().generation

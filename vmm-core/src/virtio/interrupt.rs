@@ -83,13 +83,14 @@ impl Interrupt {
         self.shared.status.load(Ordering::SeqCst)
     }
 
-    /// Sets what the driver may set; the device's need of a reset stays.
-    pub(crate) fn set_status(&self, status: u32) {
-        let update = |old| Some(status | old & VIRTIO_CONFIG_S_NEEDS_RESET);
-        let _always_updated =
-            self.shared
-                .status
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, update);
+    /// Whether the driver was told that the device can't go on without a reset.
+    pub(crate) fn is_reset_needed(&self) -> bool {
+        self.status() & VIRTIO_CONFIG_S_NEEDS_RESET != 0
+    }
+
+    /// Sets bits that the driver may set; returns all that are set now.
+    pub(crate) fn add_status(&self, bits: u32) -> u32 {
+        self.shared.status.fetch_or(bits, Ordering::SeqCst) | bits
     }
 
     /// Becomes the interrupt of a device in that state. If the driver has something to be told, it is told

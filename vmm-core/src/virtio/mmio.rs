@@ -1,7 +1,8 @@
 //! The virtio-mmio transport, version 2 (virtio 1.2, section 4.2).
 //!
 //! Invariant: queues belong to the transport until the driver sets DRIVER_OK, then to the worker until the
-//! driver resets the device.
+//! driver resets the device. Until then, bits of the status come and none goes, so the features of a device
+//! that is active are those that it agreed to.
 
 mod state;
 
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use virtio_bindings::bindings::virtio_config::{
     VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FAILED, VIRTIO_CONFIG_S_FEATURES_OK,
-    VIRTIO_F_VERSION_1,
+    VIRTIO_CONFIG_S_NEEDS_RESET,
 };
 use virtio_bindings::bindings::virtio_mmio as reg;
 use virtio_bindings::bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
@@ -122,12 +123,20 @@ impl MmioTransport {
     /// Handles the guest's write of `data` at `offset` of the window.
     pub(crate) fn write(&self, offset: u32, data: &[u8]) {
         if let Some(at) = offset.checked_sub(reg::VIRTIO_MMIO_CONFIG) {
-            if let Some(live) = &self.live {
-                live.write(at as usize, data);
-            }
+            self.write_config(at as usize, data);
         } else if let Ok(data) = data.try_into() {
             self.write_register(offset, u32::from_le_bytes(data));
         }
+    }
+
+    fn write_config(&self, at: usize, data: &[u8]) {
+        let Some(live) = &self.live else { return };
+        let registers = self.lock();
+        let negotiated = match self.interrupt.status() & VIRTIO_CONFIG_S_FEATURES_OK {
+            0 => 0,
+            _ => registers.driver_features,
+        };
+        live.write(negotiated, at, data);
     }
 
     fn read_register(&self, offset: u32) -> u32 {
@@ -197,23 +206,25 @@ impl MmioTransport {
         registers.driver_features |= u64::from(value) << shift;
     }
 
+    /// A driver sets bits, and takes them back by a reset alone (virtio 1.2, section 2.1.1); one is the device's.
     fn set_status(&self, registers: &mut Registers, value: u32) {
         if value == 0 {
             if registers.active {
                 self.worker.reset();
             }
+            if let Some(live) = &self.live {
+                live.reset();
+            }
             *registers = Registers::new(&self.info);
             self.interrupt.clear();
             return;
         }
-        let mut status = value;
+        let mut bits = value & !VIRTIO_CONFIG_S_NEEDS_RESET;
         let features = registers.driver_features;
-        let acceptable =
-            features & !self.info.features == 0 && features & (1 << VIRTIO_F_VERSION_1) != 0;
-        if status & VIRTIO_CONFIG_S_FEATURES_OK != 0 && !acceptable {
-            status &= !VIRTIO_CONFIG_S_FEATURES_OK;
+        if !self.info.accepts(features) {
+            bits &= !VIRTIO_CONFIG_S_FEATURES_OK;
         }
-        self.interrupt.set_status(status);
+        let status = self.interrupt.add_status(bits);
         let ready = VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK;
         if status & ready == ready && status & VIRTIO_CONFIG_S_FAILED == 0 && !registers.active {
             registers.active = true;
@@ -252,8 +263,7 @@ impl fmt::Debug for MmioTransport {
 }
 
 fn half(value: u64, select: u32) -> u32 {
-    let bytes = value.to_le_bytes();
-    let [a, b, c, d, e, f, g, h] = bytes;
+    let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
     match select {
         0 => u32::from_le_bytes([a, b, c, d]),
         1 => u32::from_le_bytes([e, f, g, h]),

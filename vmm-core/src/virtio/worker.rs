@@ -328,6 +328,10 @@ impl Body {
     }
 
     fn serve(&mut self, event: Event) {
+        if self.interrupt.is_reset_needed() {
+            // A device stops as a whole, also for a queue that another thread serves.
+            self.queues.clear();
+        }
         if self.queues.is_empty() && matches!(event, Event::Queue(_)) {
             return;
         }

@@ -627,7 +627,7 @@ fn interrupts(bench: &Bench) -> u32 {
 
 fn with_driver() -> Bench {
     let bench = Bench::new();
-    bench.interrupt.set_status(VIRTIO_CONFIG_S_DRIVER_OK);
+    bench.interrupt.add_status(VIRTIO_CONFIG_S_DRIVER_OK);
     let config = bench.device.live_config().unwrap();
     config.connect(bench.interrupt.clone());
     bench

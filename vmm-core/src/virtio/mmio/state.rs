@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 use virtio_bindings::bindings::virtio_config::{
     VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FEATURES_OK, VIRTIO_CONFIG_S_NEEDS_RESET,
-    VIRTIO_F_VERSION_1,
 };
 use virtio_bindings::bindings::virtio_mmio::{VIRTIO_MMIO_INT_CONFIG, VIRTIO_MMIO_INT_VRING};
 use virtio_bindings::bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
@@ -122,26 +121,28 @@ impl TransportState {
     /// The registers for a device like `info`.
     pub(crate) fn checked(&self, info: &DeviceInfo) -> Result<CheckedRegisters, FieldError> {
         let features = self.driver_features;
-        let is_acceptable =
-            features & !info.features == 0 && features & (1 << VIRTIO_F_VERSION_1) != 0;
         check(
             "driver_features",
             features,
-            is_acceptable || self.status & VIRTIO_CONFIG_S_FEATURES_OK == 0 && !self.active,
+            info.accepts(features)
+                || self.status & VIRTIO_CONFIG_S_FEATURES_OK == 0 && !self.active,
             "what the device offers, with VIRTIO_F_VERSION_1",
         )?;
         let ready = VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK;
+        let is_ready = self.status & ready == ready;
         check(
             "status",
             self.status,
-            self.active && self.status != 0
-                || !self.active && self.status & VIRTIO_CONFIG_S_NEEDS_RESET == 0,
+            match self.active {
+                true => is_ready,
+                false => self.status & VIRTIO_CONFIG_S_NEEDS_RESET == 0,
+            },
             "one that goes with being active or not",
         )?;
         check(
             "active",
             u64::from(self.active),
-            self.active || self.status & ready != ready || self.has_failed(),
+            self.active || !is_ready || self.has_failed(),
             "what the status says",
         )?;
         let interrupts = VIRTIO_MMIO_INT_VRING | VIRTIO_MMIO_INT_CONFIG;

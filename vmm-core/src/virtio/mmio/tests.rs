@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use virtio_bindings::bindings::virtio_config::{
     VIRTIO_CONFIG_S_ACKNOWLEDGE, VIRTIO_CONFIG_S_DRIVER, VIRTIO_CONFIG_S_NEEDS_RESET,
+    VIRTIO_F_VERSION_1,
 };
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
@@ -157,15 +158,19 @@ fn a_configuration_space_that_lives_is_read_and_written_and_lets_go_in_the_end()
 
     #[derive(Default)]
     struct Space {
-        written: Mutex<Vec<(usize, Vec<u8>)>>,
+        written: Mutex<Vec<(u64, usize, Vec<u8>)>>,
         interrupt: Mutex<Option<Interrupt>>,
     }
     impl LiveConfig for Space {
         fn read(&self, offset: usize, data: &mut [u8]) {
             data.fill(u8::try_from(offset).unwrap_or(0));
         }
-        fn write(&self, offset: usize, data: &[u8]) {
-            self.written.lock().unwrap().push((offset, data.to_vec()));
+        fn write(&self, features: u64, offset: usize, data: &[u8]) {
+            let written = (features, offset, data.to_vec());
+            self.written.lock().unwrap().push(written);
+        }
+        fn reset(&self) {
+            self.written.lock().unwrap().clear();
         }
         fn generation(&self) -> u32 {
             7
@@ -187,7 +192,16 @@ fn a_configuration_space_that_lives_is_read_and_written_and_lets_go_in_the_end()
     assert_eq!(data, [5; 3]);
     bench.transport.write(reg::VIRTIO_MMIO_CONFIG + 1, &[8, 9]);
     bench.set(reg::VIRTIO_MMIO_STATUS, VIRTIO_CONFIG_S_ACKNOWLEDGE);
-    assert_eq!(*space.written.lock().unwrap(), [(1, vec![8, 9])]);
+    assert_eq!(*space.written.lock().unwrap(), [(0, 1, vec![8, 9])]);
+    // A reset takes it back even from a device that was not at work.
+    bench.set(reg::VIRTIO_MMIO_STATUS, 0);
+    assert_eq!(*space.written.lock().unwrap(), []);
+    bench.set_up(0x1_0000);
+    bench.transport.write(reg::VIRTIO_MMIO_CONFIG, &[7]);
+    let negotiated = 1 << VIRTIO_F_VERSION_1;
+    assert_eq!(*space.written.lock().unwrap(), [(negotiated, 0, vec![7])]);
+    bench.set(reg::VIRTIO_MMIO_STATUS, 0);
+    assert_eq!(*space.written.lock().unwrap(), []);
     drop(bench);
     assert!(space.interrupt.lock().unwrap().is_none());
 }
@@ -267,6 +281,26 @@ fn a_need_of_a_reset_outlives_what_the_driver_writes() {
     assert_eq!(bench.get(reg::VIRTIO_MMIO_STATUS), status);
     bench.set(reg::VIRTIO_MMIO_STATUS, 0);
     assert_eq!(bench.get(reg::VIRTIO_MMIO_STATUS), 0);
+}
+
+#[test]
+fn a_driver_takes_no_bit_of_the_status_back_and_sets_none_of_the_devices() {
+    let bench = Bench::new();
+    bench.set(reg::VIRTIO_MMIO_STATUS, VIRTIO_CONFIG_S_NEEDS_RESET);
+    assert_eq!(bench.get(reg::VIRTIO_MMIO_STATUS), 0);
+    bench.set_up(0x1_0000);
+    assert_eq!(bench.next(), "activate 0x100000000");
+    let active = bench.get(reg::VIRTIO_MMIO_STATUS);
+    for status in [3, VIRTIO_CONFIG_S_FEATURES_OK, 0x4f, 64] {
+        bench.set(reg::VIRTIO_MMIO_STATUS, status);
+        assert_eq!(bench.get(reg::VIRTIO_MMIO_STATUS), active, "{status}");
+    }
+    // So the features that the device works by are those that were agreed to.
+    bench.set(reg::VIRTIO_MMIO_DRIVER_FEATURES, u32::MAX);
+    bench.set(reg::VIRTIO_MMIO_DRIVER_FEATURES_SEL, 0);
+    bench.set(reg::VIRTIO_MMIO_DRIVER_FEATURES, u32::MAX);
+    let features = bench.transport.lock().driver_features;
+    assert_eq!(features, 1 << VIRTIO_F_VERSION_1);
 }
 
 #[test]

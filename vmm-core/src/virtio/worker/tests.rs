@@ -39,6 +39,7 @@ impl Handler for Careful {
 /// A device of three queues, of which one thread serves one and another two.
 struct Bench {
     worker: Worker,
+    interrupt: Interrupt,
     memory: Memory,
     told: Receiver<String>,
     leave: Vec<Sender<()>>,
@@ -51,6 +52,7 @@ impl Bench {
         let (sender, told) = channel();
         let mut worker = Worker::new(3).unwrap();
         let (mut leave, mut threads) = (Vec::new(), Vec::new());
+        let shared = Interrupt::new().unwrap();
         for (name, queues) in [("one", 1), ("two", 2)] {
             let (give, leave_of_this) = channel();
             leave.push(give);
@@ -59,7 +61,7 @@ impl Bench {
                 told: sender.clone(),
                 leave: leave_of_this,
             });
-            let interrupt = Interrupt::new().unwrap();
+            let interrupt = shared.clone();
             let report = |error| panic!("{error}");
             let thread = worker.add_thread(
                 NewThread::unfiltered(name),
@@ -73,6 +75,7 @@ impl Bench {
         }
         Self {
             worker,
+            interrupt: shared,
             memory,
             told,
             leave,
@@ -166,6 +169,33 @@ fn a_reset_returns_when_all_threads_have_let_go() {
     bench.worker.kicks()[2].write(1).unwrap();
     let quiet = bench.told.recv_timeout(Duration::from_millis(50));
     assert_eq!(quiet, Err(RecvTimeoutError::Timeout));
+}
+
+#[test]
+fn a_device_that_needs_a_reset_serves_none_of_its_queues_until_it_comes() {
+    let bench = Bench::new();
+    let go = || {
+        bench.activate();
+        bench.next_sorted(4);
+        for leave in [0, 1, 1] {
+            bench.leave[leave].send(()).unwrap();
+        }
+        assert_eq!(bench.next(), "two Queue(1) of 2");
+    };
+    go();
+    bench.interrupt.needs_reset();
+    for kick in bench.worker.kicks() {
+        kick.write(1).unwrap();
+    }
+    let quiet = bench.told.recv_timeout(Duration::from_millis(50));
+    assert_eq!(quiet, Err(RecvTimeoutError::Timeout));
+    for kick in bench.worker.kicks() {
+        let _was_taken = kick.read();
+    }
+    bench.worker.reset();
+    bench.interrupt.clear();
+    assert_eq!(bench.next_sorted(2), ["one reset", "two reset"]);
+    go();
 }
 
 /// Says which chain it serves, and waits for leave before each is done.

@@ -64,7 +64,9 @@ fn states_that_drivers_bring_about_are_taken() {
 #[test]
 fn each_wrong_field_is_refused_by_its_name() {
     type Change = fn(&mut TransportState);
-    let changes: [(Change, &str); 14] = [
+    let changes: [(Change, &str); 16] = [
+        (|s| s.status = 1 | 2 | NEEDS_RESET, "status"),
+        (|s| s.status = 1 | 2 | 8, "status"),
         (|s| s.driver_features |= 1 << 60, "driver_features"),
         (|s| s.driver_features = 0, "driver_features"),
         (|s| s.status = 0, "status"),
