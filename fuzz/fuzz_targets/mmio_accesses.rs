@@ -1,7 +1,8 @@
 //! Accesses of any width to any port and address of a machine with all devices.
 //!
 //! Oracles: what nobody answers reads as ones; only three ports end the run; a guest prints no more than it wrote, and
-//! its owner hears no more than documented; all devices live, and say what they are.
+//! its owner hears no more than documented; another machine takes over whatever state this one is in; all devices live,
+//! and say what they are.
 #![no_main]
 
 use std::io::{self, Write};
@@ -21,6 +22,8 @@ const STATUS: u64 = 0x70;
 const SERIAL: u16 = 0x3f8;
 /// Booted, and two kinds of crash.
 const MAX_EVENTS: usize = 3;
+/// How often the machine becomes another one before its end.
+const MAX_MOVES: usize = 4;
 
 #[derive(Arbitrary, Debug)]
 enum Access {
@@ -46,6 +49,7 @@ enum Access {
         address: u16,
         bytes: [u8; 16],
     },
+    MoveOn,
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -125,15 +129,18 @@ fn is_device(machine: &BareMachine, address: u64) -> bool {
 
 fuzz_target!(|accesses: Vec<Access>| {
     let (printed, told) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let mut config = all_devices::config();
-    config.watchdog = true;
-    config.console = Box::new(Console(Arc::clone(&printed)));
-    let events = Arc::clone(&told);
-    config.on_event = Some(Box::new(move |_| {
-        events.fetch_add(1, Ordering::SeqCst);
-    }));
-    let machine = BareMachine::start(config);
-    let mut sent = 0;
+    let config = || {
+        let mut config = all_devices::config();
+        config.watchdog = true;
+        config.console = Box::new(Console(Arc::clone(&printed)));
+        let events = Arc::clone(&told);
+        config.on_event = Some(Box::new(move |_| {
+            events.fetch_add(1, Ordering::SeqCst);
+        }));
+        config
+    };
+    let mut machine = BareMachine::start(config());
+    let (mut sent, mut moves) = (0, 0);
     for access in accesses {
         match access {
             Access::PortIn { port, width } => {
@@ -171,8 +178,14 @@ fuzz_target!(|accesses: Vec<Access>| {
             Access::Memory { address, bytes } => {
                 machine.write(address.into(), &bytes);
             }
+            Access::MoveOn if moves < MAX_MOVES => {
+                machine = machine.move_on(config());
+                moves += 1;
+            }
+            Access::MoveOn => {}
         }
     }
+    machine = machine.move_on(config());
     for (device, id) in (0u64..).zip([2u32, 1, 19, 5, 4]) {
         let window = WINDOWS + device * WINDOW;
         machine.mmio_write(window + STATUS, &[0; 4]);

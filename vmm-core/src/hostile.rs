@@ -1,15 +1,17 @@
 //! A driver that breaks every rule there is, for tests and fuzz targets.
 //!
-//! It reaches its device as a guest does, by registers and by memory, and what it does follows from bytes. Afterwards
-//! it resets the device, and an honest driver takes over. Checked are: nothing panicked; the reset came in time; what
-//! the device was not given to write is as it was; nothing that an earlier driver sent is to be seen; and the honest
-//! driver's request gets the right answer.
+//! It reaches its device as a guest does, by registers and by memory, and what it does follows from bytes. Now and then
+//! its machine is suspended, and another one goes on from there. Afterwards it resets the device, and an honest driver
+//! takes over. Checked are: nothing panicked; each state was taken back, and is the same to the driver; the reset came
+//! in time; what the device was not given to write is as it was; nothing that an earlier driver sent is to be seen; and
+//! the honest driver's request gets the right answer.
 //!
 //! Memory has three pieces, two of them side by side and one above the hole for devices.
 
 mod choices;
 mod driver;
 mod honest;
+mod machine;
 mod operations;
 mod peer;
 mod shadow;
@@ -18,18 +20,16 @@ use std::time::{Duration, Instant};
 
 use self::choices::Choices;
 use self::driver::Driver;
-use self::operations::Hostile;
-use self::peer::Peer;
+use self::machine::Machine;
+use self::operations::{Hostile, Notes};
 use self::shadow::Shadow;
-use crate::config::VmConfig;
-use crate::layout::MMIO_GAP_END;
-use crate::memory::{Memory, Pages, map_ranges};
-use crate::vm::BareVm;
 
 /// What a device may take for a turn, however busy the machine is.
 const MAX_TURN: Duration = Duration::from_secs(20);
 /// The most operations of a driver.
 const MAX_OPERATIONS: usize = 256;
+/// How many of them come, more or less, before the machine is another one.
+const OPERATIONS_A_MOVE: u16 = 24;
 
 /// End of the first piece of memory, where the next begins.
 const BORDER: u64 = 0x2_0000;
@@ -83,22 +83,24 @@ impl Device {
 /// If the device does anything that it should not, or the host has no descriptors, threads or memory.
 pub(crate) fn attack(device: Device, bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
-    let mut config = VmConfig::new("");
-    let mut peer = Peer::new(device, &mut config);
-    let bare = BareVm::start(config, memory());
-    peer.connect(&bare);
-    let mut driver = Driver::new(&bare, 0);
-    honest::send_secret(device, &mut driver);
-    peer.drain();
+    let mut machine = Machine::start(device);
+    honest::send_secret(device, &mut Driver::new(&machine.bare, 0));
+    machine.peer.drain();
     let is_accounted = choices.below(4) != 0;
-    let mut shadow = Shadow::new(&bare.memory);
-    let mut hostile = Hostile::new(device, &bare, &mut shadow, is_accounted);
+    let mut shadow = Shadow::new(&machine.bare.memory);
+    let mut notes = Notes::new(is_accounted);
     for _ in 0..MAX_OPERATIONS {
         if choices.is_empty() {
             break;
         }
-        hostile.operate(&mut choices, &mut peer);
+        if choices.once_in(OPERATIONS_A_MOVE) {
+            machine = machine.move_on();
+        }
+        let Machine { bare, peer, .. } = &mut machine;
+        Hostile::new(device, bare, &mut shadow, &mut notes).operate(&mut choices, peer);
     }
+    let Machine { bare, mut peer, .. } = machine.move_on();
+    let mut driver = Driver::new(&bare, 0);
     let begun = Instant::now();
     driver.reset();
     assert!(begun.elapsed() < MAX_TURN, "a turn ends");
@@ -111,15 +113,6 @@ pub(crate) fn attack(device: Device, bytes: &[u8]) {
     honest::use_device(device, &mut driver, &mut peer);
     let failure = bare.failure();
     assert!(failure.is_none(), "{failure:?}");
-}
-
-fn memory() -> Memory {
-    let pieces = [
-        (0, BORDER),
-        (BORDER, LOW_END - BORDER),
-        (MMIO_GAP_END, HIGH_BYTES),
-    ];
-    map_ranges(&pieces, Pages::Default).expect("the host has memory")
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! A whole machine without a guest: what its vCPUs would find when they leave guest mode.
 
+use std::time::Instant;
+
 use vm_memory::{Bytes, GuestAddress};
 
 use crate::boot;
@@ -27,6 +29,18 @@ impl BareMachine {
     pub fn start(config: VmConfig) -> Self {
         let memory = memory::map(config.memory_mib).expect("the host has memory");
         Self(BareVm::start(config, memory))
+    }
+
+    /// Suspends the machine, and goes on as another one of `config`, which is its own, in the same memory.
+    ///
+    /// # Panics
+    /// If the state that the guest has brought about is refused, or as for [`start`](Self::start).
+    #[must_use]
+    pub fn move_on(self, config: VmConfig) -> Self {
+        let now = Instant::now();
+        let (state, memory) = self.0.suspend(now);
+        let next = BareVm::restore(config, memory, &state, now);
+        Self(next.unwrap_or_else(|error| panic!("{error}: {state:?}")))
     }
 
     /// A guest's read from a port.

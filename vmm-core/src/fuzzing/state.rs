@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::config::VmConfig;
 use crate::memory;
-use crate::state::{DeviceState, SerialState, StateError, WatchdogState};
+use crate::state::{DeviceState, MarksState, SerialState, StateError, WatchdogState};
 use crate::vm::{BareState, BareVm};
 
 /// What devices made of a state.
@@ -33,6 +33,7 @@ impl TakenOver {
             devices: saved.devices.clone(),
             serial: saved.serial.clone(),
             watchdog: Some(saved.watchdog),
+            marks: MarksState::default(),
         };
         let now = Instant::now();
         let machine = BareVm::restore(config, memory, &saved, now)?;

@@ -33,11 +33,8 @@ struct Queue {
     tables: u64,
 }
 
-pub(super) struct Hostile<'a> {
-    device: Device,
-    bare: &'a BareVm,
-    driver: Driver<'a>,
-    shadow: &'a mut Shadow,
+/// What the driver knows, whatever machine it runs on.
+pub(super) struct Notes {
     /// Whether all that the device may write can be known. If so, rings and tables lie apart from buffers, and don't
     /// change while the device works.
     is_accounted: bool,
@@ -46,28 +43,44 @@ pub(super) struct Hostile<'a> {
     is_set_up: bool,
 }
 
+impl Notes {
+    pub(super) fn new(is_accounted: bool) -> Self {
+        Self {
+            is_accounted,
+            queues: Vec::new(),
+            is_set_up: false,
+        }
+    }
+}
+
+pub(super) struct Hostile<'a> {
+    device: Device,
+    bare: &'a BareVm,
+    driver: Driver<'a>,
+    shadow: &'a mut Shadow,
+    notes: &'a mut Notes,
+}
+
 impl<'a> Hostile<'a> {
     pub(super) fn new(
         device: Device,
         bare: &'a BareVm,
         shadow: &'a mut Shadow,
-        is_accounted: bool,
+        notes: &'a mut Notes,
     ) -> Self {
         Self {
             device,
             bare,
             driver: Driver::new(bare, 0),
             shadow,
-            is_accounted,
-            queues: Vec::new(),
-            is_set_up: false,
+            notes,
         }
     }
 
     pub(super) fn operate(&mut self, choices: &mut Choices, peer: &mut Peer) {
         let status = self.driver.get(reg::VIRTIO_MMIO_STATUS);
-        self.is_set_up &= status & VIRTIO_CONFIG_S_NEEDS_RESET == 0;
-        if !self.is_set_up && !choices.once_in(4) || self.queues.is_empty() {
+        self.notes.is_set_up &= status & VIRTIO_CONFIG_S_NEEDS_RESET == 0;
+        if !self.notes.is_set_up && !choices.once_in(4) || self.notes.queues.is_empty() {
             return self.set_up(choices);
         }
         match choices.below(64) {
@@ -84,7 +97,7 @@ impl<'a> Hostile<'a> {
             15 if choices.once_in(3) => self.dance(choices),
             16 if choices.once_in(3) => {
                 self.driver.reset();
-                self.is_set_up = false;
+                self.notes.is_set_up = false;
             }
             17 if choices.once_in(3) => self.set_up(choices),
             13..30 => peer.act(choices),
@@ -106,7 +119,7 @@ impl<'a> Hostile<'a> {
         }
         let is_acceptable = features & !offered == 0 && features & version != 0;
         assert_eq!(self.driver.accept(features), is_acceptable);
-        self.queues.clear();
+        self.notes.queues.clear();
         for index in 0.. {
             let max = self.driver.max_entries(index);
             if max == 0 {
@@ -115,7 +128,7 @@ impl<'a> Hostile<'a> {
             self.set_up_queue(choices, index, max);
         }
         self.driver.go();
-        self.is_set_up = true;
+        self.notes.is_set_up = true;
     }
 
     fn set_up_queue(&mut self, choices: &mut Choices, index: u16, max: u16) {
@@ -130,7 +143,7 @@ impl<'a> Hostile<'a> {
         self.shadow
             .write(&self.bare.memory, base + AVAILABLE, &rings);
         let mut places = [DESCRIPTORS, AVAILABLE, USED].map(|part| base + part);
-        if !self.is_accounted && choices.once_in(4) {
+        if !self.notes.is_accounted && choices.once_in(4) {
             let place = choices.below(3);
             places[usize::from(place)] = self.address(choices);
         }
@@ -140,7 +153,7 @@ impl<'a> Hostile<'a> {
             let used_bytes = 6 + 8 * u64::from(entries);
             self.shadow.allow(&self.bare.memory, used, used_bytes);
         }
-        self.queues.push(Queue {
+        self.notes.queues.push(Queue {
             entries,
             table,
             available,
@@ -162,7 +175,7 @@ impl<'a> Hostile<'a> {
             10 => choices.of(&[LOW_END, MMIO_GAP_START, VIRTIO_MMIO, MMIO_GAP_END]) - near,
             11 => u64::MAX - near,
             12 => choices.u64() | 1 << 40,
-            _ if self.is_accounted => BUFFERS + 16 * near,
+            _ if self.notes.is_accounted => BUFFERS + 16 * near,
             13 => near * DESCRIPTOR_BYTES,
             _ => u64::from(choices.u16()),
         }
@@ -196,9 +209,9 @@ impl<'a> Hostile<'a> {
 
     /// Says that there are more chains than were offered, or fewer.
     fn leap(&mut self, choices: &mut Choices) {
-        let index = usize::from(choices.below(4)) % self.queues.len();
-        let next = self.queues[index].next;
-        self.is_set_up = false;
+        let index = usize::from(choices.below(4)) % self.notes.queues.len();
+        let next = self.notes.queues[index].next;
+        self.notes.is_set_up = false;
         let step = choices.of(&[1, 2, 3, 0x100, 0x101, 0x7fff, 0x8000, u16::MAX]);
         self.publish(index, next.wrapping_add(step));
         self.driver.notify(u16::try_from(index).unwrap_or(0));
@@ -206,7 +219,7 @@ impl<'a> Hostile<'a> {
 
     /// Says when it wants to hear of buffers.
     fn set_flags(&mut self, choices: &mut Choices) {
-        let queue = self.queues[usize::from(choices.below(4)) % self.queues.len()];
+        let queue = self.notes.queues[usize::from(choices.below(4)) % self.notes.queues.len()];
         let event_at = 4 + 2 * u64::from(queue.entries);
         for at in [0, event_at] {
             let at = queue.available.wrapping_add(at);
@@ -217,7 +230,7 @@ impl<'a> Hostile<'a> {
 
     /// Sets the status to anything, in any order.
     fn dance(&mut self, choices: &mut Choices) {
-        self.is_set_up = false;
+        self.notes.is_set_up = false;
         for _ in 0..choices.below(6) {
             let status = choices.of(&[0, 1, 3, 4, 7, 8, 11, 15, 64, 79, 128, 143, u32::MAX]);
             self.driver.set(reg::VIRTIO_MMIO_STATUS, status);
@@ -234,7 +247,7 @@ impl<'a> Hostile<'a> {
         };
         let places_queue = RING_REGISTERS.contains(&offset)
             || [reg::VIRTIO_MMIO_QUEUE_NUM, reg::VIRTIO_MMIO_QUEUE_READY].contains(&offset);
-        if !(self.is_accounted && places_queue) {
+        if !(self.notes.is_accounted && places_queue) {
             self.driver.write_at(offset.into(), &data[..width]);
         }
     }

@@ -14,11 +14,13 @@ use super::{Exit, Outcome, restore};
 use crate::balloon::SharedBalloon;
 use crate::config::VmConfig;
 use crate::event::Events;
-use crate::machine::{BootTime, Machine, SerialPort, SerialState, Watchdog, WatchdogState};
+use crate::machine::{
+    BootTime, Machine, MarksState, SerialPort, SerialState, Watchdog, WatchdogState,
+};
 use crate::memory::Memory;
 use crate::seccomp::{Filters, Seccomp};
 use crate::state::{DeviceState, StateError};
-use crate::virtio::CheckedRegisters;
+use crate::virtio::{CheckedRegisters, PausedWorker};
 use crate::vsock::{Shared, VsockHost};
 
 /// What is there of a VM without KVM.
@@ -39,6 +41,7 @@ pub(crate) struct BareState {
     pub(crate) devices: Vec<DeviceState>,
     pub(crate) serial: SerialState,
     pub(crate) watchdog: Option<WatchdogState>,
+    pub(crate) marks: MarksState,
 }
 
 impl BareState {
@@ -70,6 +73,7 @@ impl BareVm {
         };
         let check = |devices: &[Device]| saved.check(devices);
         let (vm, checked) = Self::build(config, memory, check, serial)?;
+        vm.machine.take_over(&saved.marks, None);
         if let (Some(watchdog), Some(saved)) = (vm.machine.watchdog(), &saved.watchdog) {
             watchdog.take_over(saved, now);
         }
@@ -80,19 +84,45 @@ impl BareVm {
 
     /// What it has become; it is `now`.
     pub(crate) fn save(&self, now: Instant) -> BareState {
-        let devices = self.machine.transports().iter().zip(&self.sources);
+        self.state(&self.stand_still(), now)
+    }
+
+    /// Ends it; what it has become, and its memory, are all that is left for another one to go on from. It is `now`.
+    pub(crate) fn suspend(self, now: Instant) -> (BareState, Memory) {
+        let paused = self.stand_still();
+        let state = self.state(&paused, now);
+        // Its threads find that they are to end when they may go on, and do nothing before.
+        self.stop();
+        drop(paused);
+        (state, self.memory.clone())
+    }
+
+    fn stand_still(&self) -> Vec<PausedWorker> {
+        let transports = self.machine.transports().iter();
+        let pausing: Vec<_> = transports.map(|t| t.worker().pause()).collect();
+        let paused = pausing.into_iter().map(|worker| worker.wait(|| false));
+        paused.collect::<Option<_>>().expect("nobody ends the wait")
+    }
+
+    fn state(&self, paused: &[PausedWorker], now: Instant) -> BareState {
+        let transports = self.machine.transports().iter();
+        let devices = transports.zip(paused).zip(&self.sources);
         BareState {
             devices: devices
-                .map(|(transport, source)| {
-                    let worker = transport.worker().pause().wait(|| false);
-                    DeviceState {
-                        transport: transport.save(&worker.expect("a device's thread lives")),
-                        kind: source.save(),
-                    }
+                .map(|((transport, worker), source)| DeviceState {
+                    transport: transport.save(worker),
+                    kind: source.save(),
                 })
                 .collect(),
             serial: self.serial.save(),
             watchdog: self.machine.watchdog().map(|watchdog| watchdog.save(now)),
+            marks: self.machine.save_marks(),
+        }
+    }
+
+    fn stop(&self) {
+        for transport in self.machine.transports() {
+            transport.worker().stop();
         }
     }
 
@@ -168,7 +198,7 @@ impl BareVm {
     }
 
     /// Keeps the threads of the device at this place from doing anything until the answer is dropped.
-    pub(crate) fn pause(&self, device: usize) -> Option<crate::virtio::PausedWorker> {
+    pub(crate) fn pause(&self, device: usize) -> Option<PausedWorker> {
         let transport = self.machine.transports().get(device)?;
         transport.worker().pause().wait(|| false)
     }
@@ -176,9 +206,7 @@ impl BareVm {
 
 impl Drop for BareVm {
     fn drop(&mut self) {
-        for transport in self.machine.transports() {
-            transport.worker().stop();
-        }
+        self.stop();
         for thread in self.threads.drain(..) {
             let _panic_is_reported = thread.join();
         }

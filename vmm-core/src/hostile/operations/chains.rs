@@ -19,13 +19,17 @@ const TABLE_BYTES: u64 = 0x200;
 impl Hostile<'_> {
     /// Makes a chain of descriptors and offers it.
     pub(super) fn offer_chain(&mut self, choices: &mut Choices) {
-        let index = usize::from(choices.below(4)) % self.queues.len();
-        let queue = self.queues[index];
+        let index = usize::from(choices.below(4)) % self.notes.queues.len();
+        let queue = self.notes.queues[index];
         if self.is_full(queue) && !choices.once_in(16) {
             return self.driver.notify(u16::try_from(index).unwrap_or(0));
         }
         // If the device looked at half of a descriptor, nobody could know what it may write.
-        let still = self.is_accounted.then(|| self.bare.pause(0)).flatten();
+        let still = self
+            .notes
+            .is_accounted
+            .then(|| self.bare.pause(0))
+            .flatten();
         let first = choices.u16() % queue.entries;
         let parts = match choices.once_in(3) {
             true => self.any_parts(choices),
@@ -59,8 +63,8 @@ impl Hostile<'_> {
     }
 
     pub(super) fn publish(&mut self, queue: usize, next: u16) {
-        self.queues[queue].next = next;
-        let at = self.queues[queue].available.wrapping_add(2);
+        self.notes.queues[queue].next = next;
+        let at = self.notes.queues[queue].available.wrapping_add(2);
         self.shadow
             .write(&self.bare.memory, at, &next.to_le_bytes());
     }
@@ -124,8 +128,8 @@ impl Hostile<'_> {
             match choices.below(128) {
                 0 => next = first,
                 1 => next = choices.u16(),
-                2 if !self.is_accounted => flags |= VRING_DESC_F_INDIRECT,
-                3 if !self.is_accounted => flags = choices.u32() & 0xffff,
+                2 if !self.notes.is_accounted => flags |= VRING_DESC_F_INDIRECT,
+                3 if !self.notes.is_accounted => flags = choices.u32() & 0xffff,
                 _ => {}
             }
             let flags = u16::try_from(flags).unwrap_or(0);
@@ -160,9 +164,9 @@ impl Hostile<'_> {
             3 => length = room,
             4 => flags |= VRING_DESC_F_NEXT,
             5 => flags |= VRING_DESC_F_WRITE,
-            6 if !self.is_accounted => at += 1 + u64::from(choices.byte()),
-            7 if !self.is_accounted => at = self.address(choices),
-            8 if !self.is_accounted => length = choices.u32().into(),
+            6 if !self.notes.is_accounted => at += 1 + u64::from(choices.byte()),
+            7 if !self.notes.is_accounted => at = self.address(choices),
+            8 if !self.notes.is_accounted => length = choices.u32().into(),
             _ => {}
         }
         let length = u32::try_from(length).unwrap_or(u32::MAX);
