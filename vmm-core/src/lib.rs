@@ -64,8 +64,8 @@
 //! # What it does to its process
 //!
 //! - Threads: one a vCPU, one a device (a drive has one for each queue), one supervisor for each VM. All are
-//!   joined, and every file descriptor is closed, when [`Vm`] is dropped. All signals are blocked on them,
-//!   but for one.
+//!   joined, and every file descriptor is closed, when [`Vm`] is dropped; one stays as long as a [`VsockHost`],
+//!   [`VsockListener`] or [`VsockStream`] of the VM is kept. All signals are blocked on them, but for one.
 //! - One signal: [`kick_signal`], a real-time signal that takes vCPU threads out of `KVM_RUN`. Its
 //!   handler, which does nothing, is installed once for the process when the first VM starts. That
 //!   is the only process-wide state.
