@@ -55,6 +55,7 @@ impl Machine {
 /// Makes sure that a device is what it was, but for what it did since then.
 fn assert_same(was: &DeviceState, is: &DeviceState) {
     let needs_reset = is.transport.status & VIRTIO_CONFIG_S_NEEDS_RESET != 0;
+    assert_eq!(was.transport.status & !is.transport.status, 0, "its status");
     let lasting = |state: &DeviceState| {
         let mut transport = state.transport.clone();
         transport.status &= !VIRTIO_CONFIG_S_NEEDS_RESET;

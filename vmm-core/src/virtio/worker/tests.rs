@@ -9,7 +9,7 @@ use virtio_queue::mock::MockSplitQueue;
 use vm_memory::GuestAddress;
 
 use super::*;
-use crate::virtio::{QueueError, Verdict};
+use crate::virtio::{QueueError, ServedQueue, Verdict};
 
 const SOON: Duration = Duration::from_secs(10);
 
