@@ -131,7 +131,8 @@ impl Vm {
     ///
     /// # Errors
     /// [`StartError`] as for [`start`](Self::start), and [`StartError::State`] if the state is damaged, of
-    /// another machine, or of a processor that this host can't be. Nothing is left behind.
+    /// another machine, or of a processor that this host can't be. Nothing is left behind, and no device has
+    /// done anything.
     pub fn restore(
         config: VmConfig,
         state: &VmState,
