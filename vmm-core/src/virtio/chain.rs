@@ -63,7 +63,7 @@ impl Chain {
     {
         let mut collected = Self::default();
         let memory = chain.memory().clone();
-        let mut goes_on = false;
+        let mut goes_on = true;
         for (index, descriptor) in chain.enumerate() {
             goes_on = descriptor.has_next();
             collected.descriptors = index + 1;
