@@ -84,7 +84,8 @@ pub(crate) fn mib(memory: &Memory) -> u32 {
     u32::try_from(bytes >> 20).unwrap_or(u32::MAX)
 }
 
-/// Copies the first `length` bytes of `file` to `address`. Others may do so with the same file at the same time.
+/// Copies the first `length` bytes of `file` to `address`. Others may do so with the same file at the same
+/// time.
 pub(crate) fn copy(
     memory: &Memory,
     address: GuestAddress,

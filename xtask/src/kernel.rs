@@ -214,8 +214,8 @@ fn download(series: Series, target: &Path) -> Result<(), KernelError> {
     find(series, target).map(drop)
 }
 
-/// An apt tool whose lists, cache and sources are below `state`, and which knows nothing of what is installed: that
-/// may be newer than what is asked for.
+/// An apt tool whose lists, cache and sources are below `state`, and which knows nothing of what is
+/// installed: that may be newer than what is asked for.
 fn private_apt(tool: &str, state: &Path) -> Command {
     let mut command = Command::new(tool);
     for (setting, place) in [

@@ -1,9 +1,10 @@
 //! Unpacks the ELF kernel inside a bzImage.
 //!
-//! A payload ends with the unpacked size, four bytes little-endian: that of gzip by its own format, the others as the
-//! kernel's build appends it.
+//! A payload ends with the unpacked size, four bytes little-endian: that of gzip by its own format, the
+//! others as the kernel's build appends it.
 //!
-//! Invariant: unpacking takes as much memory as the kernel and [`MAX_WINDOW_MIB`], whatever other headers say.
+//! Invariant: unpacking takes no more memory than a kernel of that size and [`MAX_WINDOW_MIB`], whatever
+//! headers say.
 
 use std::io::{self, Read};
 
@@ -22,8 +23,8 @@ const GZIP_MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
 const XZ_MAGIC: [u8; 6] = *b"\xfd7zXZ\0";
 const SIZE_BYTES: usize = 4;
 
-/// How far back in the unpacked kernel a payload may refer (xz's dictionary, zstd's window), in MiB: the most that
-/// builds of the kernel ask for.
+/// How far back in the unpacked kernel a payload may refer (xz's dictionary, zstd's window), in MiB: the most
+/// that builds of the kernel ask for.
 pub(super) const MAX_WINDOW_MIB: u32 = 128;
 /// What xz may take for that and for itself.
 const XZ_LIMIT_KIB: u32 = (MAX_WINDOW_MIB + 1) << 10;

@@ -9,7 +9,7 @@ use super::lifecycle::TURN;
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// Registers of the processor's own local APIC (Intel's manual, volume 3, table "Local APIC Register Address Map").
+/// Registers of the processor's own local APIC (Intel SDM volume 3, "Local APIC Register Address Map").
 const SPURIOUS_VECTOR: u64 = 0xfee0_00f0;
 const COMMAND_LOW: u64 = 0xfee0_0300;
 const COMMAND_HIGH: u64 = 0xfee0_0310;

@@ -12,8 +12,8 @@ use super::machine::{PATIENCE, Screen, config};
 
 const SECTOR: usize = 512;
 
-/// Keeps guests from what emulated machines do wrong (QEMU 7.2): XSETBV is not told to KVM, so that CPUID gives a size
-/// of the state that is too small; and CMPXCHG16B (feature 141) leaves an operand in the flags, direction and all.
+/// Keeps guests from what emulated machines do wrong (QEMU 7.2): XSETBV is not told to KVM, so that CPUID
+/// gives a size of the state that is too small; and CMPXCHG16B (feature 141) leaves an operand in the flags.
 const AROUND_EMULATORS: &str = " noxsave clearcpuid=141";
 
 /// Uses all that a machine has, and ends when its button is pressed.
