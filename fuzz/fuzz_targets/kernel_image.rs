@@ -55,9 +55,15 @@ fn check_bzimage(file: &[u8], loaded: &Loaded) {
     };
     let start = (setup_sectors + 1) * 512;
     let packed_at = start + size::<4>(file, 0x248);
-    let is_unpacked_here = [&[0x02, 0x21, 0x4c, 0x18], &[0x28, 0xb5, 0x2f, 0xfd]]
+    let magics: [&[u8]; 4] = [
+        &[0x02, 0x21, 0x4c, 0x18],
+        &[0x28, 0xb5, 0x2f, 0xfd],
+        &[0x1f, 0x8b, 8],
+        b"\xfd7zXZ\0",
+    ];
+    let is_unpacked_here = magics
         .iter()
-        .any(|magic| file[packed_at..].starts_with(*magic));
+        .any(|magic| file[packed_at..].starts_with(magic));
     if !is_unpacked_here {
         assert_eq!(loaded.entry, address + 0x200);
         assert!(memory(loaded, address, file.len() - start) == file[start..]);

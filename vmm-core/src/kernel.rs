@@ -1,8 +1,8 @@
 //! Kernel images: from a file's bytes to pages that guests map.
 //!
-//! A bzImage's payload is unpacked on the host where its compression is known (LZ4 and Zstandard), since
-//! that takes milliseconds here and much longer in a guest that has just been switched on. Any other
-//! bzImage is loaded as it is and unpacks itself.
+//! A bzImage's payload is unpacked on the host where its compression is known (LZ4, Zstandard, gzip and xz),
+//! since that takes much longer in a guest that has just been switched on. Any other bzImage is loaded as it
+//! is and unpacks itself.
 //!
 //! Invariant: a parsed image names only bytes that its file has, and loads only above the first MiB.
 
@@ -63,6 +63,13 @@ pub enum KernelError {
     /// The file or the kernel in it is past all reason.
     #[error("it is larger than {max_mib} MiB", max_mib = MAX_KERNEL_BYTES >> 20)]
     TooLarge,
+    /// It is packed in a way that takes too much memory to unpack.
+    #[error(
+        "unpacking it takes a dictionary of more than {max_mib} MiB: pack it with a smaller one, as the kernel's own \
+         build does",
+        max_mib = payload::MAX_WINDOW_MIB
+    )]
+    WindowTooLarge,
     /// The guest's memory can't hold it.
     #[error(
         "it needs memory up to {needs_mib} MiB, and the VM has {memory_mib} MiB below the device hole: raise the memory"
@@ -75,8 +82,8 @@ pub enum KernelError {
     },
     /// There is no entry point for the protocol that was asked for.
     #[error(
-        "it has no PVH entry point: use a kernel with CONFIG_PVH, uncompressed or packed with LZ4 or Zstandard, or the \
-         Linux boot protocol"
+        "it has no PVH entry point: use a kernel with CONFIG_PVH, uncompressed or packed with LZ4, Zstandard, gzip or \
+         xz, or the Linux boot protocol"
     )]
     NoPvhEntry,
     /// Laying out its parts failed.

@@ -25,8 +25,9 @@
 //!
 //! No PCI and no firmware: the kernel is entered through the 64-bit Linux boot protocol, or by PVH
 //! ([`BootProtocol`]), and finds its processors, its serial port and its virtio-mmio 1.2 devices
-//! (disks, network, vsock, balloon, entropy) in ACPI tables. A [`Kernel`] that is opened once starts any number
-//! of VMs, which share the pages that they don't change. The interrupt controllers and timers are
+//! (disks, network, vsock, balloon, entropy) in ACPI tables. Kernels packed by LZ4, Zstandard, gzip or xz are
+//! unpacked on the host; tests boot Debian's 5.10, 6.1 and 6.12. A [`Kernel`] that is opened once starts any
+//! number of VMs, which share the pages that they don't change. The interrupt controllers and timers are
 //! KVM's. Guest memory starts at address 0, leaves a hole between 3 and 4 GiB, and goes on above it; it may be
 //! made of larger [`Pages`].
 //!

@@ -1,8 +1,10 @@
-//! The stock kernel that the tests boot: Debian's cloud kernel 6.1, unpacked from its package.
+//! The stock kernels that the tests boot: Debian's cloud kernels, unpacked from their packages.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use clap::ValueEnum;
 
 use crate::apt::{self, MirrorError};
 use crate::cache::{self, CacheError};
@@ -12,12 +14,57 @@ use crate::packages::{self, PackageError};
 
 /// The package that depends on the newest kernel of the release.
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
-/// The series that the tests are written for.
-const SERIES: &str = "6.1.";
 /// The version of how the package is chosen and unpacked: one more with every change that gives another folder.
 const RECIPE: u32 = 1;
-/// The key that signs the release; part of every Debian.
+/// The keys that sign the releases; part of every Debian.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// A series of kernels, and where Debian has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Series {
+    /// The oldest that guests may have.
+    #[value(name = "5.10")]
+    V5_10,
+    /// The one that nearly all tests are written for, and that emulated machines run.
+    #[value(name = "6.1")]
+    V6_1,
+    /// A newer one.
+    #[value(name = "6.12")]
+    V6_12,
+}
+
+impl Series {
+    /// What the series' versions begin with.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::V5_10 => "5.10.",
+            Self::V6_1 => "6.1.",
+            Self::V6_12 => "6.12.",
+        }
+    }
+
+    /// The suite of the archive whose newest kernel is of the series.
+    fn suite(self) -> &'static str {
+        match self {
+            Self::V5_10 => "bullseye",
+            Self::V6_1 => apt::RELEASE,
+            Self::V6_12 => "bookworm-backports",
+        }
+    }
+
+    /// The folder's name in the cache.
+    fn entry(self) -> String {
+        format!("kernel-{}x-v{RECIPE}", self.prefix())
+    }
+}
+
+/// Which kernel to print.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The series of the kernel.
+    #[arg(long, value_enum, default_value_t = Series::V6_1)]
+    series: Series,
+}
 
 /// A kernel and the folder of its modules.
 #[derive(Debug, Clone)]
@@ -38,10 +85,14 @@ pub(crate) enum KernelError {
         source: CommandError,
     },
     #[error(
-        "{mirror} offers no {META_PACKAGE} of series {SERIES}x for {}: apt answered {answer:?}",
-        apt::RELEASE
+        "{mirror} offers no {META_PACKAGE} of series {}x in {}: apt answered {answer:?}",
+        series.prefix(), series.suite()
     )]
-    NotOffered { mirror: String, answer: String },
+    NotOffered {
+        mirror: String,
+        series: Series,
+        answer: String,
+    },
     #[error("{path} holds no kernel or no modules; remove the folder and run again")]
     Incomplete { path: PathBuf },
     #[error(transparent)]
@@ -54,13 +105,29 @@ pub(crate) enum KernelError {
     Package(#[from] PackageError),
 }
 
-/// Returns the kernel in the cache, which is downloaded first if it is not there.
+/// Prints a kernel and the folder of its modules.
+pub(crate) fn main(args: &Args) -> Result<(), KernelError> {
+    let kernel = ensure_series(args.series)?;
+    println!(
+        "{}\n{}",
+        kernel.vmlinuz.display(),
+        kernel.modules_dir.display()
+    );
+    Ok(())
+}
+
+/// Returns the kernel that nearly everything here boots, as [`ensure_series`] does.
+pub(crate) fn ensure_kernel() -> Result<KernelPaths, KernelError> {
+    ensure_series(Series::V6_1)
+}
+
+/// Returns a kernel of the series in the cache, which is downloaded first if it is not there.
 ///
 /// # Errors
 /// [`KernelError`]; the cache is then as it was.
-pub(crate) fn ensure_kernel() -> Result<KernelPaths, KernelError> {
-    let root = cache::ensure(&entry(), download)?;
-    find(&root)
+pub(crate) fn ensure_series(series: Series) -> Result<KernelPaths, KernelError> {
+    let root = cache::ensure(&series.entry(), |target| download(series, target))?;
+    find(series, &root)
 }
 
 /// The file of a module, wherever in the folder of modules it is.
@@ -83,12 +150,7 @@ pub(crate) fn module(folder: &Path, name: &str) -> Option<PathBuf> {
     None
 }
 
-/// The folder's name in the cache.
-fn entry() -> String {
-    format!("kernel-{SERIES}x-v{RECIPE}")
-}
-
-fn find(root: &Path) -> Result<KernelPaths, KernelError> {
+fn find(series: Series, root: &Path) -> Result<KernelPaths, KernelError> {
     let first = |dir: PathBuf, prefix: &str| {
         fs::read_dir(dir).ok().and_then(|entries| {
             entries
@@ -99,7 +161,7 @@ fn find(root: &Path) -> Result<KernelPaths, KernelError> {
     };
     let modules = ["lib/modules", "usr/lib/modules"]
         .into_iter()
-        .find_map(|dir| first(root.join(dir), SERIES));
+        .find_map(|dir| first(root.join(dir), series.prefix()));
     let vmlinuz = first(root.join("boot"), "vmlinuz-");
     match (vmlinuz, modules) {
         (Some(vmlinuz), Some(modules_dir)) => Ok(KernelPaths {
@@ -113,10 +175,11 @@ fn find(root: &Path) -> Result<KernelPaths, KernelError> {
 }
 
 /// Fetches the package with package lists of its own, so neither the release nor the age of the machine's lists matters.
-fn download(target: &Path) -> Result<(), KernelError> {
+fn download(series: Series, target: &Path) -> Result<(), KernelError> {
     packages::ensure(&["debian-archive-keyring"])?;
     let mirror = apt::mirror()?;
-    eprintln!("xtask: downloading {META_PACKAGE} from {mirror}");
+    let suite = series.suite();
+    eprintln!("xtask: downloading {META_PACKAGE} of {suite} from {mirror}");
     let failed = |source| KernelError::Download {
         mirror: mirror.clone(),
         source,
@@ -126,15 +189,18 @@ fn download(target: &Path) -> Result<(), KernelError> {
     for dir in ["state/lists/partial", "cache/archives/partial"] {
         fs::create_dir_all(state.join(dir)).map_err(file_error("create", state))?;
     }
+    let installed = state.join("status");
+    fs::write(&installed, "").map_err(file_error("write", &installed))?;
     let sources = state.join("sources.list");
-    let line = format!("deb [signed-by={KEYRING}] {mirror} {} main\n", apt::RELEASE);
+    let line = format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n");
     fs::write(&sources, line).map_err(file_error("write", &sources))?;
     command::run(private_apt("apt-get", state).args(["-q", "update"])).map_err(failed)?;
     let answer = command::run(private_apt("apt-cache", state).args(["depends", META_PACKAGE]))
         .map_err(failed)?;
     let answer = String::from_utf8_lossy(&answer);
-    let package = dependency(&answer).ok_or_else(|| KernelError::NotOffered {
+    let package = dependency(series, &answer).ok_or_else(|| KernelError::NotOffered {
         mirror: mirror.clone(),
+        series,
         answer: answer.trim().to_owned(),
     })?;
     command::run(
@@ -145,14 +211,16 @@ fn download(target: &Path) -> Result<(), KernelError> {
     .map_err(failed)?;
     let archive = archive_in(state)?;
     command::run(Command::new("dpkg-deb").arg("-x").arg(&archive).arg(target)).map_err(failed)?;
-    find(target).map(drop)
+    find(series, target).map(drop)
 }
 
-/// An apt tool whose lists, cache and sources are below `state`.
+/// An apt tool whose lists, cache and sources are below `state`, and which knows nothing of what is
+/// installed: that may be newer than what is asked for.
 fn private_apt(tool: &str, state: &Path) -> Command {
     let mut command = Command::new(tool);
     for (setting, place) in [
         ("Dir::State", "state"),
+        ("Dir::State::status", "status"),
         ("Dir::Cache", "cache"),
         ("Dir::Etc::SourceList", "sources.list"),
     ] {
@@ -178,13 +246,13 @@ fn private_apt(tool: &str, state: &Path) -> Command {
 }
 
 /// The versioned kernel package that `apt-cache depends` names.
-fn dependency(answer: &str) -> Option<&str> {
+fn dependency(series: Series, answer: &str) -> Option<&str> {
     answer
         .lines()
         .filter_map(|line| line.trim().strip_prefix("Depends: "))
         .find(|name| {
             name.strip_prefix("linux-image-")
-                .is_some_and(|version| version.starts_with(SERIES))
+                .is_some_and(|version| version.starts_with(series.prefix()))
         })
 }
 

@@ -31,8 +31,8 @@ enum Chore {
     ///
     /// The exit status is the command's; 124 if it took too long, 125 if the machine failed.
     Nested(nested::Args),
-    /// Prints the kernel that tests boot and the folder of its modules, after downloading them if need be.
-    Kernel,
+    /// Prints a kernel that tests boot and the folder of its modules, after downloading them if need be.
+    Kernel(kernel::Args),
     /// Prints the images that tests import, after making them if need be.
     Images(images::Args),
     /// Runs everything that CI checks, up to the first failure.
@@ -53,13 +53,7 @@ fn main() -> ExitCode {
     }
     match Chore::parse() {
         Chore::Nested(args) => nested::main(&args),
-        Chore::Kernel => report(kernel::ensure_kernel().map(|kernel| {
-            println!(
-                "{}\n{}",
-                kernel.vmlinuz.display(),
-                kernel.modules_dir.display()
-            );
-        })),
+        Chore::Kernel(args) => report(kernel::main(&args)),
         Chore::Images(args) => report(images::main(&args)),
         Chore::Test(args) => report(test::main(&args)),
         Chore::Bench(bench) => report(bench::main(&bench)),

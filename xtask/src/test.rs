@@ -18,7 +18,7 @@ mod lint;
 mod vm;
 
 /// What the tests themselves call. The fuzzers' runtime is built by g++.
-const PACKAGES: [&str; 12] = [
+const PACKAGES: [&str; 13] = [
     "e2fsprogs",
     "umoci",
     "skopeo",
@@ -31,6 +31,7 @@ const PACKAGES: [&str; 12] = [
     "util-linux",
     "iproute2",
     "passt",
+    "xz-utils",
 ];
 
 /// Which checks to run, and for how long.

@@ -119,10 +119,10 @@ pub(crate) enum Repr {
     #[error("{} is no kernel module", path.display())]
     NotAModule { path: PathBuf },
     #[error(
-        "kernel module {} is compressed in a way that is not supported: unpack it, or use modules that are plain or .zst",
+        "could not unpack the kernel module {}: fetch it again, or unpack it by hand",
         path.display()
     )]
-    ModuleCompression { path: PathBuf },
+    ModuleDamaged { path: PathBuf, source: io::Error },
 
     #[error("the guest stopped before it was ready: {how}")]
     GuestStopped { how: String },
@@ -222,7 +222,7 @@ impl Repr {
             | Self::NoHostKernel { .. }
             | Self::ModuleMissing { .. }
             | Self::NotAModule { .. }
-            | Self::ModuleCompression { .. } => ErrorKind::Kernel,
+            | Self::ModuleDamaged { .. } => ErrorKind::Kernel,
             Self::GuestStopped { .. }
             | Self::GuestGone { .. }
             | Self::Agent { .. }

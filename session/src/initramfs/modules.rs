@@ -5,14 +5,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use flate2::bufread::MultiGzDecoder;
+use lzma_rust2::XzReader;
 use object::{Object, ObjectSection};
 
 use crate::error::{Error, Repr};
 
 /// Folders below a modules folder are nested no deeper than this.
 const MAX_DEPTH: u32 = 16;
+/// What a module unpacks to is less than this.
+const MAX_MODULE_BYTES: u64 = 256 << 20;
+/// What unpacking xz may take. A distribution's modules have dictionaries of up to 8 MiB.
+const XZ_LIMIT_KIB: u32 = 128 << 10;
 
 /// One module, ready to be loaded.
 #[derive(Debug)]
@@ -108,7 +115,7 @@ fn collect(folder: &Path, depth: u32, files: &mut BTreeMap<String, PathBuf>) -> 
     Ok(())
 }
 
-/// `virtio-rng.ko` and `virtio-rng.ko.zst` are both `virtio_rng`.
+/// `virtio-rng.ko` and `virtio-rng.ko.xz` are both `virtio_rng`.
 fn module_name(file: &str) -> Option<String> {
     let (name, compression) = file.split_once(".ko")?;
     matches!(compression, "" | ".zst" | ".xz" | ".gz").then(|| name.replace('-', "_"))
@@ -124,19 +131,31 @@ fn builtin(folder: &Path) -> Result<BTreeSet<String>, Error> {
     Ok(names.collect())
 }
 
+/// Reads a module's file, which is unpacked if its name says that it is packed.
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let unreadable = |source| Repr::KernelUnreadable {
+    let bytes = fs::read(path).map_err(|source| Repr::KernelUnreadable {
         path: path.to_owned(),
         source,
+    })?;
+    let packed = bytes.as_slice();
+    let unpacked = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("zst") => zstd::Decoder::with_buffer(packed).and_then(read_all),
+        Some("xz") => read_all(XzReader::new_mem_limit(packed, true, XZ_LIMIT_KIB)),
+        Some("gz") => read_all(MultiGzDecoder::new(packed)),
+        _ => return Ok(bytes),
     };
-    let bytes = fs::read(path).map_err(unreadable)?;
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("zst") => Ok(zstd::decode_all(bytes.as_slice()).map_err(unreadable)?),
-        Some("ko") => Ok(bytes),
-        _ => Err(Repr::ModuleCompression {
-            path: path.to_owned(),
-        }
-        .into()),
+    Ok(unpacked.map_err(|source| Repr::ModuleDamaged {
+        path: path.to_owned(),
+        source,
+    })?)
+}
+
+fn read_all(decoder: impl Read) -> io::Result<Vec<u8>> {
+    let mut module = Vec::new();
+    decoder.take(MAX_MODULE_BYTES).read_to_end(&mut module)?;
+    match module.len() as u64 {
+        MAX_MODULE_BYTES => Err(io::ErrorKind::FileTooLarge.into()),
+        _ => Ok(module),
     }
 }
 

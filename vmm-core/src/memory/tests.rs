@@ -1,5 +1,7 @@
 mod addresses;
 
+use std::io::{Seek, SeekFrom, Write};
+
 use proptest::prelude::*;
 use vm_memory::{Bytes, GuestMemoryRegion, MemoryRegionAddress};
 
@@ -88,6 +90,44 @@ fn memory_ends_where_addresses_do() {
     let error = check_reach(64 << 10, 36).unwrap_err().to_string();
     assert!(error.contains("0x1040000000"), "{error}");
     assert!(error.contains("36 bits"), "{error}");
+}
+
+#[test]
+fn a_file_is_copied_by_several_at_once_and_stays_where_it_is() {
+    const BYTES: u64 = 1 << 20;
+    let content: Vec<u8> = (0..BYTES).map(|at| (at % 251) as u8).collect();
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&content).unwrap();
+    file.seek(SeekFrom::Start(5)).unwrap();
+    let copied = || {
+        for _ in 0..50 {
+            let memory = map(2).unwrap();
+            copy(&memory, GuestAddress(PAGE_BYTES), &file, BYTES).unwrap();
+            let mut there = vec![0; content.len()];
+            memory
+                .read_slice(&mut there, GuestAddress(PAGE_BYTES))
+                .unwrap();
+            assert!(there == content);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(copied);
+        }
+    });
+    assert_eq!(file.stream_position().unwrap(), 5);
+}
+
+#[test]
+fn what_is_copied_must_be_in_the_file_and_fit_into_memory() {
+    let memory = map(1).unwrap();
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(PAGE_BYTES).unwrap();
+    let kind = |at, length| copy(&memory, GuestAddress(at), &file, length).map_err(|it| it.kind());
+    assert_eq!(kind(0, PAGE_BYTES), Ok(()));
+    assert_eq!(kind(0, PAGE_BYTES + 1), Err(io::ErrorKind::UnexpectedEof));
+    assert!(kind((1 << 20) - 1, 2).is_err());
+    assert!(kind(u64::MAX, PAGE_BYTES).is_err());
 }
 
 /// What the kernel says of the mapping that begins where a region does.

@@ -6,6 +6,7 @@ use vmm_core::{Exit, Vm};
 
 use super::guest::{Screen, config, elf, file, out, spin};
 use super::lifecycle::TURN;
+use super::processors;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -34,7 +35,30 @@ fn ask(leaf: u32, index: u32) -> Vec<u8> {
 
 /// What the first of so many processors hears.
 fn answers<const N: usize>(vcpus: u8, questions: [(u32, u32); N]) -> [Registers; N] {
-    let mut parts: Vec<_> = questions.map(|(leaf, index)| ask(leaf, index)).into();
+    heard(
+        vcpus,
+        questions.map(|(leaf, index)| ask(leaf, index)).into(),
+    )
+}
+
+/// What another one of them hears.
+fn answers_of<const N: usize>(number: u8, vcpus: u8, questions: [(u32, u32); N]) -> [Registers; N] {
+    let questions = (0..).zip(questions);
+    let asked: Vec<_> = questions
+        .map(|(at, (leaf, index))| processors::ask(at, leaf, index))
+        .collect();
+    let shown = processors::show_answers(u16::try_from(N).unwrap());
+    let parts = [
+        processors::put(&asked),
+        processors::start(number),
+        processors::wait_for_one(),
+        shown,
+    ];
+    heard(vcpus, parts.into())
+}
+
+/// Runs `parts`, which print answers.
+fn heard<const N: usize>(vcpus: u8, mut parts: Vec<Vec<u8>>) -> [Registers; N] {
     parts.extend([out(0x600, 5 << 2 | 1 << 5), spin()]);
     let (_dir, path) = file(&elf(&parts));
     let screen = Screen::default();
@@ -62,6 +86,20 @@ fn processors_are_cores_of_one_package() {
         assert_eq!(threads, [0, 1, 0x100, 0]);
         assert_eq!(cores, [bits, count, 0x201, 0]);
         assert_eq!(end, [0, 0, 2, 0]);
+    }
+}
+
+#[test]
+fn each_processor_has_a_number_of_its_own_in_the_same_package() {
+    for (number, vcpus, bits) in [(1, 2, 1), (2, 3, 2), (31, 32, 5)] {
+        let count = u32::from(vcpus);
+        let own = u32::from(number);
+        let questions = [(1, 0), (0xb, 0), (0xb, 1), (0xb, 2)];
+        let [first, threads, cores, end] = answers_of(number, vcpus, questions);
+        assert_eq!(first[1] >> 16, own << 8 | count);
+        assert_eq!(threads, [0, 1, 0x100, own]);
+        assert_eq!(cores, [bits, count, 0x201, own]);
+        assert_eq!(end, [0, 0, 2, own]);
     }
 }
 

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 use vmm_core::VmConfig;
 
-const LOAD_ADDRESS: u64 = 0x100_0000;
+/// Where the code of [`elf`] begins.
+pub(crate) const LOAD_ADDRESS: u64 = 0x100_0000;
 const CODE_OFFSET: usize = 0x1000;
 
 /// Writes `text` to the serial port.

@@ -14,6 +14,8 @@ mod lifecycle;
 mod limits;
 mod memory;
 mod metrics;
+mod packed;
 mod pause;
+mod processors;
 mod seccomp;
 mod state;

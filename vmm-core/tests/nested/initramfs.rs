@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+
+use lzma_rust2::XzReader;
 
 /// Debian's virtio modules, in the order that they need each other.
 const MODULES: [&str; 12] = [
@@ -22,7 +25,7 @@ const MODULES: [&str; 12] = [
     "virtio_net",
 ];
 
-/// More modules, which a script gets with `load NAME…`.
+/// More modules, which a script gets with `load NAME…` where the kernel has them.
 const MORE_MODULES: [&str; 7] = [
     "virtio_balloon",
     "evdev",
@@ -36,25 +39,13 @@ const MORE_MODULES: [&str; 7] = [
 /// An initramfs whose init does what every guest here needs, then runs `script` in busybox's shell.
 pub(crate) fn with_script(script: &str) -> Vec<u8> {
     static BASE: OnceLock<Base> = OnceLock::new();
-    let Base { archive, loads } = BASE.get_or_init(Base::new);
-    let mut archive = archive.clone();
-    for program in &PROGRAMS {
-        if script.contains(program.name) {
-            archive.add(
-                &format!("bin/{}", program.name),
-                0o100_755,
-                program.binary(),
-            );
-        }
-    }
-    let init = format!(
-        "#!/bin/busybox sh\n/bin/busybox --install -s /bin\nexport PATH=/bin\n\
-         mount -t devtmpfs dev /dev\nmount -t proc proc /proc\nmount -t sysfs sys /sys\n\
-         load() {{ for name in \"$@\"; do [ ! -e /mod/$name.ko ] || insmod /mod/$name.ko; done; }}\n\
-         echo up $(cut -d' ' -f1 /proc/uptime)\n{loads}{script}\n"
-    );
-    archive.add("init", 0o100_755, init.as_bytes());
-    archive.finish()
+    let base = BASE.get_or_init(|| Base::new(Path::new(&env("VM_TEST_MODULES"))));
+    base.with_script(script)
+}
+
+/// The same with the modules in another folder.
+pub(crate) fn with_modules_and_script(folder: &Path, script: &str) -> Vec<u8> {
+    Base::new(folder).with_script(script)
 }
 
 /// What all guests' initramfs have, made once: looking for modules and reading them takes an emulated machine long.
@@ -65,32 +56,66 @@ struct Base {
 }
 
 impl Base {
-    fn new() -> Self {
+    fn new(folder: &Path) -> Self {
         let mut archive = Archive::default();
         for folder in ["bin", "dev", "proc", "sys", "mod"] {
             archive.add(folder, 0o040_755, b"");
         }
         let busybox = std::fs::read("/bin/busybox").unwrap();
         archive.add("bin/busybox", 0o100_755, &busybox);
-        let folder = PathBuf::from(env("VM_TEST_MODULES"));
         let built_in = std::fs::read_to_string(folder.join("modules.builtin")).unwrap();
         let mut files = HashMap::new();
-        list(&folder, &mut files);
+        list(folder, &mut files);
         let mut loads = String::new();
         for name in MODULES.into_iter().chain(MORE_MODULES) {
-            let file_name = format!("{name}.ko");
-            let Some(file) = files.get(OsStr::new(&file_name)) else {
-                assert!(built_in.contains(&file_name), "the kernel has no {name}");
+            let Some(module) = module(&files, name) else {
+                let is_built_in = built_in.contains(&format!("/{name}.ko\n"));
+                assert!(is_built_in || MORE_MODULES.contains(&name), "no {name}");
                 continue;
             };
-            let module = std::fs::read(file).unwrap();
-            archive.add(&format!("mod/{file_name}"), 0o100_644, &module);
+            archive.add(&format!("mod/{name}.ko"), 0o100_644, &module);
             if MODULES.contains(&name) {
-                loads.push_str(&format!("insmod /mod/{file_name}\n"));
+                loads.push_str(&format!("insmod /mod/{name}.ko\n"));
             }
         }
         Self { archive, loads }
     }
+
+    fn with_script(&self, script: &str) -> Vec<u8> {
+        let mut archive = self.archive.clone();
+        for program in &PROGRAMS {
+            if script.contains(program.name) {
+                archive.add(
+                    &format!("bin/{}", program.name),
+                    0o100_755,
+                    program.binary(),
+                );
+            }
+        }
+        let init = format!(
+            "#!/bin/busybox sh\n/bin/busybox --install -s /bin\nexport PATH=/bin\n\
+         mount -t devtmpfs dev /dev\nmount -t proc proc /proc\nmount -t sysfs sys /sys\n\
+         load() {{ for name in \"$@\"; do [ ! -e /mod/$name.ko ] || insmod /mod/$name.ko; done; }}\n\
+         echo up $(cut -d' ' -f1 /proc/uptime)\n{}{script}\n",
+            self.loads
+        );
+        archive.add("init", 0o100_755, init.as_bytes());
+        archive.finish()
+    }
+}
+
+/// A module of a kernel, unpacked.
+fn module(files: &HashMap<OsString, PathBuf>, name: &str) -> Option<Vec<u8>> {
+    let file = |extension| files.get(OsStr::new(&format!("{name}{extension}")));
+    if let Some(plain) = file(".ko") {
+        return Some(std::fs::read(plain).unwrap());
+    }
+    let packed = std::fs::read(file(".ko.xz")?).unwrap();
+    let mut module = Vec::new();
+    XzReader::new(packed.as_slice(), true)
+        .read_to_end(&mut module)
+        .unwrap();
+    Some(module)
 }
 
 /// Adds the files below `folder` by their names.

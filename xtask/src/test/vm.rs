@@ -11,7 +11,7 @@ use super::TestError;
 use crate::cargo::{self, Built, CargoError, Target};
 use crate::command;
 use crate::images::{self, Image};
-use crate::kernel;
+use crate::kernel::{self, Series};
 use crate::nested;
 use crate::playground;
 
@@ -156,6 +156,12 @@ fn executable<'a>(test: &Target, built: &'a [Built]) -> Result<&'a Path, TestErr
         })
 }
 
+/// The variables that name each further kernel and its modules.
+const MORE_KERNELS: [(Series, &str, &str); 2] = [
+    (Series::V5_10, "VM_TEST_KERNEL_5_10", "VM_TEST_MODULES_5_10"),
+    (Series::V6_12, "VM_TEST_KERNEL_6_12", "VM_TEST_MODULES_6_12"),
+];
+
 /// The environment that the tests take their inputs from.
 fn inputs(targets: &[Target]) -> Result<Vec<(&'static str, OsString)>, TestError> {
     let kernel = kernel::ensure_kernel()?;
@@ -167,6 +173,11 @@ fn inputs(targets: &[Target]) -> Result<Vec<(&'static str, OsString)>, TestError
         ("VM_TEST_BUSYBOX_IMAGE", image(Image::Busybox)?),
         ("VM_TEST_DEBIAN_IMAGE", image(Image::Debian)?),
     ];
+    for (series, image, modules) in MORE_KERNELS {
+        let kernel = kernel::ensure_series(series)?;
+        inputs.push((image, kernel.vmlinuz.into()));
+        inputs.push((modules, kernel.modules_dir.into()));
+    }
     if let Some(playground) = playground::build(targets)? {
         inputs.push(("VM_TEST_PLAYGROUND", playground.into()));
     }

@@ -1,3 +1,6 @@
+use std::io::Write;
+use std::process::{Command, Stdio};
+
 use super::*;
 
 /// A little-endian ELF file with nothing but a `.modinfo` section.
@@ -36,18 +39,38 @@ fn module(info: &[u8]) -> Vec<u8> {
     file
 }
 
+/// A module as the kernel's own build packs it for a file of that name.
+fn packed(file: &str, module: &[u8]) -> Vec<u8> {
+    match Path::new(file).extension().and_then(|it| it.to_str()) {
+        Some("zst") => zstd::encode_all(module, 1).unwrap(),
+        Some("xz") => by_program("xz", &["--check=crc32", "--lzma2=dict=1MiB"], module),
+        Some("gz") => by_program("gzip", &["-n", "-f"], module),
+        _ => module.to_owned(),
+    }
+}
+
+fn by_program(program: &str, args: &[&str], module: &[u8]) -> Vec<u8> {
+    let mut child = Command::new(program)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("install {program}: {error}"));
+    // It is less than a pipe holds.
+    child.stdin.take().unwrap().write_all(module).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    output.stdout
+}
+
 fn folder(modules: &[(&str, &str)], builtin: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir_all(folder.path().join("kernel/drivers")).unwrap();
     fs::write(folder.path().join("modules.builtin"), builtin).unwrap();
     for (file, depends) in modules {
         let bytes = module(format!("license=GPL\0depends={depends}\0").as_bytes());
-        let bytes = if file.ends_with(".zst") {
-            zstd::encode_all(bytes.as_slice(), 1).unwrap()
-        } else {
-            bytes
-        };
-        fs::write(folder.path().join("kernel/drivers").join(file), bytes).unwrap();
+        let path = folder.path().join("kernel/drivers").join(file);
+        fs::write(path, packed(file, &bytes)).unwrap();
     }
     folder
 }
@@ -61,8 +84,8 @@ fn dependencies_come_first_and_once() {
     let folder = folder(
         &[
             ("virtio_mmio.ko", "virtio_ring,virtio"),
-            ("virtio.ko", "virtio_ring"),
-            ("virtio_ring.ko", ""),
+            ("virtio.ko.gz", "virtio_ring"),
+            ("virtio_ring.ko.xz", ""),
             ("virtio-rng.ko.zst", "virtio,rng-core"),
         ],
         "kernel/drivers/char/hw_random/rng-core.ko\nkernel/fs/ext4/ext4.ko\n",
@@ -109,12 +132,36 @@ fn a_missing_module_is_named_with_its_folder() {
 fn what_is_no_module_is_refused() {
     let folder = folder(&[], "");
     fs::write(folder.path().join("a.ko"), "not ELF").unwrap();
-    fs::write(folder.path().join("b.ko.xz"), "").unwrap();
-    for name in ["a", "b"] {
-        let error = in_load_order(folder.path(), &[name], &[]).unwrap_err();
-        assert_eq!(error.kind(), crate::ErrorKind::Kernel);
-        assert!(error.to_string().contains(&format!("{name}.ko")), "{error}");
+    let error = in_load_order(folder.path(), &["a"], &[]).unwrap_err();
+    assert_eq!(error.kind(), crate::ErrorKind::Kernel);
+    assert!(error.to_string().contains("a.ko is no"), "{error}");
+}
+
+#[test]
+fn a_packed_module_that_is_damaged_is_named() {
+    let folder = folder(&[], "");
+    for file in ["a.ko.zst", "b.ko.xz", "c.ko.gz"] {
+        let whole = packed(file, &module(b"depends=\0"));
+        for length in [0, 4, whole.len() / 2, whole.len() - 1] {
+            fs::write(folder.path().join(file), &whole[..length]).unwrap();
+            let error = in_load_order(folder.path(), &[&file[..1]], &[]).unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::Kernel);
+            assert!(error.to_string().contains(file), "{length}: {error}");
+        }
     }
+}
+
+#[test]
+fn a_module_does_not_unpack_to_any_size() {
+    let folder = folder(&[], "");
+    let endless = io::repeat(0).take(MAX_MODULE_BYTES);
+    fs::write(
+        folder.path().join("a.ko.zst"),
+        zstd::encode_all(endless, 1).unwrap(),
+    )
+    .unwrap();
+    let error = in_load_order(folder.path(), &["a"], &[]).unwrap_err();
+    assert!(error.to_string().contains("a.ko.zst"), "{error}");
 }
 
 #[test]
