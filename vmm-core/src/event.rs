@@ -5,11 +5,19 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::error::RunError;
+
 /// Something that happened to a VM, for [`VmConfig::on_event`](crate::VmConfig::on_event).
 ///
 /// A guest can't flood its owner: it makes each of these happen once at most, but for
 /// [`Crashed`](Self::Crashed), once for each kind, [`IoError`](Self::IoError), at most once a second for
-/// each drive, and [`StopDelayed`](Self::StopDelayed), once for each thread.
+/// each drive, [`NetworkLost`](Self::NetworkLost), once for each network device, and
+/// [`StopDelayed`](Self::StopDelayed), once for each thread.
+///
+/// Every run that ends by itself tells how, last of all: by [`PowerOffAsked`](Self::PowerOffAsked),
+/// [`RebootAsked`](Self::RebootAsked), [`TripleFault`](Self::TripleFault),
+/// [`WatchdogExpired`](Self::WatchdogExpired) or [`Failed`](Self::Failed). Only
+/// [`StopDelayed`](Self::StopDelayed), and what other processors and devices meet at that moment, may come after it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -20,11 +28,24 @@ pub enum Event {
     },
     /// The guest switched itself off; the run ends as [`Exit::PowerOff`](crate::Exit::PowerOff).
     PowerOffAsked,
-    /// The guest reset itself; the run ends as [`Exit::Reboot`](crate::Exit::Reboot).
+    /// The guest reset itself by a port; the run ends as [`Exit::Reboot`](crate::Exit::Reboot).
     RebootAsked,
+    /// The guest met a fault while it handled one that it met while it handled another, which resets the machine;
+    /// the run ends as [`Exit::Reboot`](crate::Exit::Reboot). Mostly its kernel has lost its way; some make one on
+    /// purpose to reboot (on Linux, `reboot=t`).
+    TripleFault {
+        /// The processor on which it happened, counted from 0.
+        vcpu: u8,
+    },
     /// The guest did not kick the watchdog that it had started; the run ends as
     /// [`Exit::Reboot`](crate::Exit::Reboot). Its vCPUs have stopped when this is told.
     WatchdogExpired,
+    /// The VM could not go on; the run ends as [`Exit::Failed`](crate::Exit::Failed). Its vCPUs have stopped when
+    /// this is told.
+    Failed {
+        /// Why.
+        error: Arc<RunError>,
+    },
     /// The guest's kernel says that it crashed (Linux with the module `pvpanic-mmio`). What happened is
     /// among the last lines on the console. The run goes on until the guest ends it.
     Crashed {
@@ -41,6 +62,14 @@ pub enum Event {
         error: Arc<io::Error>,
         /// Errors of this drive since the last such event that had none of their own.
         unreported: u64,
+    },
+    /// A network backend said that its network is gone. The guest sees the link go down, and frames are dropped, until
+    /// it sets the device up anew; if the network is lost again then, that is not told.
+    NetworkLost {
+        /// Which of [`VmConfig::nets`](crate::VmConfig::nets), counted from 0.
+        net: usize,
+        /// What the backend answered.
+        error: Arc<io::Error>,
     },
     /// The run is over, but can't end: a call to the embedder's code has not returned for 2 seconds. Told once for
     /// each thread; the wait goes on.

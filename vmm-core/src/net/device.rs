@@ -18,6 +18,7 @@ use super::watch::Watch;
 use super::{
     FRAME_OVERHEAD_BYTES, MAX_FRAME_BYTES, Net, NetBackend, NetCounters, OffloadHeader, Offloads,
 };
+use crate::event::{Event as OwnerEvent, Events};
 use crate::rate::RateGate;
 use crate::virtio::{
     COMMON_FEATURES, DeviceInfo, Event, Handler, LiveConfig, QueueError, ServedQueue,
@@ -155,6 +156,9 @@ pub(crate) struct NetDevice {
     connected: bool,
     /// Whether it was said that it isn't: a guest can bring that about again by resets.
     reported: bool,
+    /// Who is told, and by which number they know the device.
+    events: Events,
+    index: usize,
 }
 
 impl NetDevice {
@@ -176,7 +180,18 @@ impl NetDevice {
             send_wish: EventSet::empty(),
             connected: true,
             reported: false,
+            events: Events::default(),
+            index: 0,
         })
+    }
+
+    /// The same device, the VM's network device number `index`, which tells `events` when its network is gone.
+    pub(crate) fn telling(self, events: Events, index: usize) -> Self {
+        Self {
+            events,
+            index,
+            ..self
+        }
     }
 
     fn receive(&mut self, queue: &mut ServedQueue) -> Result<(), QueueError> {
@@ -190,7 +205,7 @@ impl NetDevice {
         {
             ReceiveEnd::NoFrame => self.receive_wish = EventSet::IN,
             ReceiveEnd::NoBuffer | ReceiveEnd::Limited => {}
-            ReceiveEnd::Gone(error) => self.lose(&error),
+            ReceiveEnd::Gone(error) => self.lose(error),
         }
         Ok(())
     }
@@ -204,16 +219,19 @@ impl NetDevice {
         {
             SendEnd::NoFrame | SendEnd::Limited => {}
             SendEnd::Blocked => self.send_wish = EventSet::OUT,
-            SendEnd::Gone(error) => self.lose(&error),
+            SendEnd::Gone(error) => self.lose(error),
         }
         Ok(())
     }
 
-    fn lose(&mut self, error: &io::Error) {
+    fn lose(&mut self, error: io::Error) {
         self.connected = false;
         self.link.set_connected(false);
         if !std::mem::replace(&mut self.reported, true) {
-            tracing::warn!(%error, "a network device lost its network");
+            let net = self.index;
+            tracing::warn!(%error, net, "a network device lost its network");
+            let error = Arc::new(error);
+            self.events.tell(OwnerEvent::NetworkLost { net, error });
         }
     }
 
@@ -223,7 +241,7 @@ impl NetDevice {
             self.forget_wishes();
         }
         if let Err(error) = self.watch.set(self.receive_wish | self.send_wish) {
-            self.lose(&error);
+            self.lose(error);
         }
     }
 
@@ -240,7 +258,7 @@ impl Handler for NetDevice {
         self.connected = true;
         self.link.set_connected(true);
         if let Err(error) = self.backend.use_offloads(self.receiver.rules.offloads) {
-            self.lose(&error);
+            self.lose(error);
         }
     }
 

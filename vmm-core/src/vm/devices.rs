@@ -145,6 +145,7 @@ pub(super) fn devices(
                 transmit_limiter: net.transmit_limiter.clone(),
             },
             handler: NetDevice::new(net)
+                .map(|device| device.telling(events.clone(), index))
                 .map(|device| Handlers::ForAll(Box::new(device)))
                 .map_err(|source| net_error(index, source))?,
             counters: None,

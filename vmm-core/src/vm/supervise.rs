@@ -43,7 +43,7 @@ impl Parts {
         self.take_apart_telling(last);
     }
 
-    /// Waits for a reason to end, of which the watchdog is one; returns what the owner is to be told of it.
+    /// Waits for a reason to end, of which the watchdog is one; returns what the owner has not been told of it.
     fn wait_for_end(&self) -> Option<Event> {
         let deadline = || self.machine.watchdog()?.deadline();
         while !self.outcome.wait_for_end(deadline()) {
@@ -54,7 +54,10 @@ impl Parts {
                 return Some(Event::WatchdogExpired);
             }
         }
-        None
+        match self.outcome.reason() {
+            Some(Exit::Failed(error)) => Some(Event::Failed { error }),
+            _ => None,
+        }
     }
 
     /// Stops everything, of a VM that never got to run.
@@ -93,7 +96,7 @@ impl Parts {
     fn tell(&self, event: Event) {
         let tell = || self.events.tell(event);
         if catch_unwind(AssertUnwindSafe(tell)).is_err() {
-            tracing::error!("the owner of a VM panicked when its watchdog expired");
+            tracing::error!("the owner of a VM panicked when it was told how its run ended");
         }
     }
 

@@ -682,6 +682,27 @@ fn a_network_that_is_gone_takes_the_link_down_until_the_guest_starts_anew() {
 }
 
 #[test]
+fn the_owner_is_told_once_that_a_network_is_gone_however_often_a_guest_asks_for_it_again() {
+    let mut bench = with_driver();
+    let told = Arc::<Mutex<Vec<String>>>::default();
+    let listener = Arc::clone(&told);
+    let events = Events::new(Some(Box::new(move |event| {
+        listener.lock().unwrap().push(format!("{event:?}"));
+    })));
+    bench.device = bench.device.telling(events, 3);
+    bench.log.lock().unwrap().gone = true;
+    for _ in 0..3 {
+        bench.serve(Event::Queue(0));
+        assert!(!bench.link.is_up());
+        bench.device.reset();
+        bench.device.activate(COMMON_FEATURES);
+        assert!(bench.link.is_up());
+    }
+    let expected = "NetworkLost { net: 3, error: Kind(ConnectionReset) }";
+    assert_eq!(*told.lock().unwrap(), [expected]);
+}
+
+#[test]
 fn buffers_in_crumbs_cost_a_turn_no_more_than_its_share() {
     const CRUMBS: u16 = 1000;
     let mut bench = Bench::with(u64::MAX, Offloads::default(), |net| net.mtu = Some(9000));
