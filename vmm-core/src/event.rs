@@ -11,7 +11,8 @@ use crate::error::RunError;
 ///
 /// A guest can't flood its owner: it makes each of these happen once at most, but for
 /// [`Crashed`](Self::Crashed), once for each kind, [`IoError`](Self::IoError), at most once a second for
-/// each drive, [`NetworkLost`](Self::NetworkLost), once for each network device, and
+/// each drive, [`NetworkLost`](Self::NetworkLost), once for each network device,
+/// [`BackendSlow`](Self::BackendSlow), once in 5 seconds for each thread, and
 /// [`StopDelayed`](Self::StopDelayed), once for each thread.
 ///
 /// Every run that ends by itself tells how, last of all: by [`PowerOffAsked`](Self::PowerOffAsked),
@@ -71,17 +72,27 @@ pub enum Event {
         /// What the backend answered.
         error: Arc<io::Error>,
     },
+    /// A call to a backend has not returned for 5 seconds. Whatever the guest wants of that disk or network waits
+    /// meanwhile, and so do pauses of the VM. Told once for each call, while the run is not over.
+    BackendSlow {
+        /// The thread that waits for the call: `vm-block0`, or `vm-block0q1` and so on for further queues, for the
+        /// backend of the first drive, `vm-net0` for that of the first network device.
+        thread: String,
+        /// For how long it has waited, up to a second more or less.
+        elapsed: Duration,
+    },
     /// The run is over, but can't end: a call to the embedder's code has not returned for 2 seconds. Told once for
     /// each thread; the wait goes on.
     StopDelayed {
-        /// The thread that waits for the call: `vm-block0`, or `vm-block0q1` and so on for further queues, for the
-        /// backend of the first drive, `vm-net0` for that of the first network device, `vm-vcpu0` for the console or
-        /// `on_event`. A vCPU may also wait for a device that is told of as well. `copy_memory` is whichever thread is
+        /// The thread that waits for the call: a device's, as for [`BackendSlow`](Self::BackendSlow), or `vm-vcpu0` and
+        /// so on for the console or `on_event`. A vCPU may also wait for a device that is told of as well. `copy_memory` is whichever thread is
         /// in [`Vm::copy_memory`](crate::Vm::copy_memory), whose writer does not return.
         thread: String,
     },
 }
 
+/// How long a call to a backend may take before its owner hears of it.
+pub(crate) const CALL_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the end of a run waits before it says for whom.
 pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(2);
 

@@ -83,6 +83,7 @@
 mod balloon;
 mod block;
 mod boot;
+mod calls;
 mod config;
 mod error;
 mod event;

@@ -18,6 +18,7 @@ use super::watch::Watch;
 use super::{
     FRAME_OVERHEAD_BYTES, MAX_FRAME_BYTES, Net, NetBackend, NetCounters, OffloadHeader, Offloads,
 };
+use crate::calls::{Calls, CountedNet};
 use crate::event::{Event as OwnerEvent, Events};
 use crate::rate::RateGate;
 use crate::virtio::{
@@ -192,6 +193,12 @@ impl NetDevice {
             index,
             ..self
         }
+    }
+
+    /// The same device, whose calls of the backend count as `calls`.
+    pub(crate) fn calling_as(self, calls: Arc<Calls>) -> Self {
+        let backend = Box::new(CountedNet::new(self.backend, calls));
+        Self { backend, ..self }
     }
 
     fn receive(&mut self, queue: &mut ServedQueue) -> Result<(), QueueError> {

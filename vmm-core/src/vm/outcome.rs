@@ -18,7 +18,7 @@ pub(super) struct Outcome {
 #[derive(Debug, Default)]
 struct OutcomeState {
     exit: Option<Exit>,
-    /// The watchdog may be due earlier than who waits for it knows.
+    /// The watchdog may be due earlier than who waits for it knows, or backends' calls are to be looked at.
     rearmed: bool,
     finished: bool,
 }

@@ -1,5 +1,7 @@
 //! What a VM tells its owner.
 
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -7,10 +9,12 @@ use std::time::Duration;
 
 use vmm_core::{
     BOOT_MARK_PORT, BOOT_MARK_VALUE, CrashKind, DiskOperation, Event, Exit, FrameStream, Net,
-    RunError, Vm, VmConfig,
+    NetBackend, OffloadHeader, RunError, Vm, VmConfig,
 };
 
-use super::disk::{FailingDisk, PanickingDisk, set_up, wait_for_the_disk, write_sector};
+use super::disk::{
+    FailingDisk, MemoryDisk, PanickingDisk, set_up, wait_for_the_disk, write_sector,
+};
 use super::guest::{Screen, config, elf, file, out, spin, triple_fault};
 use super::lifecycle::TURN;
 
@@ -154,6 +158,78 @@ fn the_owner_hears_of_a_network_that_is_gone() {
     vm.stop();
     assert!(matches!(vm.wait_timeout(SOON), Some(Exit::Stopped)));
     assert_eq!(events.try_iter().count(), 0);
+}
+
+/// A network that hangs when it is asked for a frame, until the other end of its socket is closed.
+struct StuckNet(UnixStream);
+
+impl AsFd for StuckNet {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl NetBackend for StuckNet {
+    fn receive(&mut self, _: &mut [u8], _: &mut OffloadHeader) -> io::Result<usize> {
+        let _end = self.0.read(&mut [0])?;
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+    fn send(&mut self, _: &[u8], _: &OffloadHeader) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn the_owner_hears_of_backends_that_do_not_return_while_their_guests_run() {
+    let _turn = TURN.lock();
+    let disk = MemoryDisk::new(true);
+    let driver = [
+        set_up(),
+        write_sector(),
+        wait_for_the_disk(),
+        power_off(),
+        spin(),
+    ];
+    let (with_disk, of_disk) = start(&driver, |config| {
+        config.drives = vec![MemoryDisk::drive_of(&disk)];
+    });
+    let (ours, peer) = UnixStream::pair().unwrap();
+    let (with_net, of_net) = start(&[set_up(), spin()], |config| {
+        config.nets = vec![Net::new(StuckNet(ours))];
+    });
+    for (events, name) in [(&of_disk, "vm-block0"), (&of_net, "vm-net0")] {
+        let Ok(Event::BackendSlow { thread, elapsed }) = events.recv_timeout(SOON) else {
+            panic!("nothing was told of {name}");
+        };
+        assert_eq!(thread, name);
+        assert!(elapsed >= Duration::from_secs(5), "{elapsed:?}");
+    }
+    disk.open();
+    drop(peer);
+    assert!(matches!(with_disk.wait_timeout(SOON), Some(Exit::PowerOff)));
+    let told: Vec<Event> = of_disk.try_iter().collect();
+    assert!(matches!(told[..], [Event::PowerOffAsked]), "{told:?}");
+    with_net.stop();
+    assert!(matches!(with_net.wait_timeout(SOON), Some(Exit::Stopped)));
+    assert_eq!(of_net.try_iter().count(), 0);
+}
+
+#[test]
+fn an_owner_that_panics_at_a_slow_backend_ends_its_vm() {
+    let _turn = TURN.lock();
+    let disk = MemoryDisk::new(true);
+    let (vm, _events) = start(&[set_up(), write_sector(), spin()], |config| {
+        config.drives = vec![MemoryDisk::drive_of(&disk)];
+        let disk = Arc::clone(&disk);
+        config.on_event = Some(Box::new(move |_| {
+            disk.open();
+            panic!("on purpose");
+        }));
+    });
+    let Some(Exit::Failed(error)) = vm.wait_timeout(SOON) else {
+        panic!("the VM does not end");
+    };
+    assert!(matches!(*error, RunError::ThreadDied { .. }), "{error}");
 }
 
 #[test]
