@@ -31,8 +31,8 @@ pub struct Tap {
 }
 
 impl Tap {
-    /// Opens the interface `name`, which must be there already, and belong to this user unless the process
-    /// has `CAP_NET_ADMIN`. Whether it is up, its addresses and its bridge are left alone.
+    /// Opens the interface `name`, which must be there already, and belong to this user, or to no user, unless the
+    /// process has `CAP_NET_ADMIN`. Whether it is up, its addresses and its bridge are left alone.
     ///
     /// # Errors
     /// [`NetError`] says what is missing.
@@ -75,7 +75,9 @@ impl Tap {
     }
 
     /// Takes a descriptor of `/dev/net/tun` that is attached to an interface already, with `IFF_TAP`,
-    /// `IFF_NO_PI` and `IFF_VNET_HDR`, so that the process itself needs no privileges.
+    /// `IFF_NO_PI` and `IFF_VNET_HDR`, so that the process itself needs no privileges. A lack of `IFF_NO_PI`
+    /// alone can't always be seen, as `TUNGETIFF` sets the same bit for interfaces without a filter
+    /// (`IFF_NOFILTER`): all frames are then garbled.
     ///
     /// # Errors
     /// [`NetError::NotATap`] or [`NetError::TapFlags`] if it is anything else.

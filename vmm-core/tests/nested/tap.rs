@@ -40,6 +40,15 @@ impl Drop for Interface {
     }
 }
 
+/// What the device's permissions are when this goes.
+struct Mode(Permissions);
+
+impl Drop for Mode {
+    fn drop(&mut self) {
+        fs::set_permissions(TUN_DEVICE, self.0.clone()).unwrap();
+    }
+}
+
 fn open_as_nobody(name: &str) -> Result<Tap, NetError> {
     thread::scope(|scope| {
         let thread = scope.spawn(|| {
@@ -54,8 +63,8 @@ fn open_as_nobody(name: &str) -> Result<Tap, NetError> {
 
 #[test]
 fn an_interface_is_for_the_user_whom_it_belongs_to() {
-    let before = fs::metadata(TUN_DEVICE).unwrap().permissions();
-    let _of_root = Interface::new("vmroot0", &[]);
+    let _mode = Mode(fs::metadata(TUN_DEVICE).unwrap().permissions());
+    let _of_root = Interface::new("vmroot0", &["user", "0"]);
     let _of_nobody = Interface::new("vmuser0", &["user", &NOBODY.to_string()]);
     for (mode, errno) in [(0o600, libc::EACCES), (0o666, libc::EPERM)] {
         fs::set_permissions(TUN_DEVICE, Permissions::from_mode(mode)).unwrap();
@@ -68,7 +77,6 @@ fn an_interface_is_for_the_user_whom_it_belongs_to() {
         assert!(error.to_string().contains("CAP_NET_ADMIN"), "{error}");
     }
     drop(open_as_nobody("vmuser0").unwrap());
-    fs::set_permissions(TUN_DEVICE, before).unwrap();
 }
 
 /// A descriptor of a new interface that was opened with these flags.
@@ -93,7 +101,6 @@ fn a_descriptor_must_have_been_opened_for_frames_with_their_headers() {
     for flags in [
         libc::IFF_TAP,
         libc::IFF_TAP | libc::IFF_NO_PI,
-        libc::IFF_TAP | libc::IFF_VNET_HDR,
         libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR,
     ] {
         let error = Tap::from_descriptor(opened_with(flags).into()).unwrap_err();
