@@ -1,7 +1,8 @@
 //! A guest that sends any vsock packets, in any order, to a host that uses its streams.
 //!
 //! Oracles: the guest never gets more than it has said it has room for; both directions of each connection are
-//! a gapless run of what was written; nothing that is held grows past its limit.
+//! a gapless run of what was written; nothing that is held grows past its limit; the guest hears nothing of a
+//! connection that it broke off, and no reset of a kind that it did not ask for.
 #![no_main]
 
 use std::collections::HashMap;
@@ -165,6 +166,10 @@ struct Link {
     got: u32,
     received: Option<Run>,
     sent: Run,
+    /// Whether the guest broke it off, and neither side has asked for another one since.
+    over: bool,
+    /// Whether the guest has sent a packet that is of no stream.
+    odd_kind: bool,
 }
 
 struct Stream {
@@ -243,6 +248,8 @@ impl World {
             got: 0,
             received: None,
             sent: Run::new(made),
+            over: false,
+            odd_kind: false,
         })
     }
 
@@ -276,12 +283,18 @@ impl World {
             u64::from(GUEST_CID).to_le_bytes(),
             u64::from(HOST_CID).to_le_bytes(),
         ];
-        if header[..16] == cids.concat() && u16_at(header, 28) == 1 {
+        if header[..16] == cids.concat() {
             let link = self.link((u32_at(header, 20), u32_at(header, 16)));
-            link.room = u32_at(header, 36);
-            link.taken = u32_at(header, 40);
-            if u16_at(header, 30) == REQUEST {
-                link.sent.count = 0;
+            if u16_at(header, 28) == 1 {
+                link.room = u32_at(header, 36);
+                link.taken = u32_at(header, 40);
+                match u16_at(header, 30) {
+                    REQUEST => (link.sent.count, link.over) = (0, false),
+                    RST => link.over = true,
+                    _ => {}
+                }
+            } else {
+                link.odd_kind = true;
             }
         }
         self.guest.send(header, data);
@@ -347,12 +360,16 @@ impl World {
         );
         let op = u16_at(&header, 30);
         assert!((REQUEST..=7).contains(&op));
-        assert!(op == RST || u16_at(&header, 28) == 1);
         assert_eq!(op == RW, !data.is_empty());
         let link = self.link((u32_at(&header, 16), u32_at(&header, 20)));
+        assert!(u16_at(&header, 28) == 1 || op == RST && link.odd_kind);
         if op == REQUEST || op == RESPONSE {
-            (link.got, link.received) = (0, None);
+            (link.got, link.received, link.over) = (0, None, false);
         }
+        assert!(
+            op == RST || !link.over,
+            "a packet of a connection that is over"
+        );
         if op == REQUEST {
             link.sent.count = 0;
             self.asked = Some((u32_at(&header, 16), u32_at(&header, 20)));

@@ -31,6 +31,26 @@ pub enum StartError {
         /// What opening the device answered.
         source: io::Error,
     },
+    /// What there is instead of KVM speaks another language.
+    #[error(
+        "/dev/kvm is no KVM that can be used: its interface has version {found}, and 12 is needed: check what that file \
+         is, and that the host's kernel is Linux 4.11 or later"
+    )]
+    KvmVersion {
+        /// The version of its interface; negative if it does not know the question.
+        found: i32,
+    },
+    /// This host's KVM can't do what every VM needs.
+    #[error(
+        "the host's KVM has no {name}, which it takes to {purpose}: run Linux 4.11 or later on the host, and, if that is a \
+         VM itself, on its own host"
+    )]
+    KvmCapability {
+        /// The capability, as `linux/kvm.h` calls it.
+        name: &'static str,
+        /// What it is for.
+        purpose: &'static str,
+    },
     /// KVM refused a request that setting up a VM needs.
     #[error("KVM could not {action}")]
     Kvm {

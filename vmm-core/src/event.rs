@@ -5,11 +5,20 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::error::RunError;
+
 /// Something that happened to a VM, for [`VmConfig::on_event`](crate::VmConfig::on_event).
 ///
 /// A guest can't flood its owner: it makes each of these happen once at most, but for
 /// [`Crashed`](Self::Crashed), once for each kind, [`IoError`](Self::IoError), at most once a second for
-/// each drive, and [`StopDelayed`](Self::StopDelayed), once for each thread.
+/// each drive, [`NetworkLost`](Self::NetworkLost), once for each network device,
+/// [`BackendSlow`](Self::BackendSlow), once in 5 seconds for each thread, and
+/// [`StopDelayed`](Self::StopDelayed), once for each thread.
+///
+/// Every run that ends by itself tells how, last of all: by [`PowerOffAsked`](Self::PowerOffAsked),
+/// [`RebootAsked`](Self::RebootAsked), [`TripleFault`](Self::TripleFault),
+/// [`WatchdogExpired`](Self::WatchdogExpired) or [`Failed`](Self::Failed). Only
+/// [`StopDelayed`](Self::StopDelayed), and what other processors and devices meet at that moment, may come after it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -20,11 +29,24 @@ pub enum Event {
     },
     /// The guest switched itself off; the run ends as [`Exit::PowerOff`](crate::Exit::PowerOff).
     PowerOffAsked,
-    /// The guest reset itself; the run ends as [`Exit::Reboot`](crate::Exit::Reboot).
+    /// The guest reset itself by a port; the run ends as [`Exit::Reboot`](crate::Exit::Reboot).
     RebootAsked,
+    /// The guest met a fault while it handled one that it met while it handled another, which resets the machine;
+    /// the run ends as [`Exit::Reboot`](crate::Exit::Reboot). Mostly its kernel has lost its way; some make one on
+    /// purpose to reboot (on Linux, `reboot=t`).
+    TripleFault {
+        /// The processor on which it happened, counted from 0.
+        vcpu: u8,
+    },
     /// The guest did not kick the watchdog that it had started; the run ends as
     /// [`Exit::Reboot`](crate::Exit::Reboot). Its vCPUs have stopped when this is told.
     WatchdogExpired,
+    /// The VM could not go on; the run ends as [`Exit::Failed`](crate::Exit::Failed). Its vCPUs have stopped when
+    /// this is told.
+    Failed {
+        /// Why.
+        error: Arc<RunError>,
+    },
     /// The guest's kernel says that it crashed (Linux with the module `pvpanic-mmio`). What happened is
     /// among the last lines on the console. The run goes on until the guest ends it.
     Crashed {
@@ -42,17 +64,35 @@ pub enum Event {
         /// Errors of this drive since the last such event that had none of their own.
         unreported: u64,
     },
+    /// A network backend said that its network is gone. The guest sees the link go down, and frames are dropped, until
+    /// it sets the device up anew; if the network is lost again then, that is not told.
+    NetworkLost {
+        /// Which of [`VmConfig::nets`](crate::VmConfig::nets), counted from 0.
+        net: usize,
+        /// What the backend answered.
+        error: Arc<io::Error>,
+    },
+    /// A call to a backend has not returned for 5 seconds. Whatever the guest wants of that disk or network waits
+    /// meanwhile, and so do pauses of the VM. Told once for each call, while the run is not over.
+    BackendSlow {
+        /// The thread that waits for the call: `vm-block0`, or `vm-block0q1` and so on for further queues, for the
+        /// backend of the first drive, `vm-net0` for that of the first network device.
+        thread: String,
+        /// For how long it has waited, up to a second more or less.
+        elapsed: Duration,
+    },
     /// The run is over, but can't end: a call to the embedder's code has not returned for 2 seconds. Told once for
     /// each thread; the wait goes on.
     StopDelayed {
-        /// The thread that waits for the call: `vm-block0`, or `vm-block0q1` and so on for further queues, for the
-        /// backend of the first drive, `vm-net0` for that of the first network device, `vm-vcpu0` for the console or
-        /// `on_event`. A vCPU may also wait for a device that is told of as well. `copy_memory` is whichever thread is
+        /// The thread that waits for the call: a device's, as for [`BackendSlow`](Self::BackendSlow), or `vm-vcpu0` and
+        /// so on for the console or `on_event`. A vCPU may also wait for a device that is told of as well. `copy_memory` is whichever thread is
         /// in [`Vm::copy_memory`](crate::Vm::copy_memory), whose writer does not return.
         thread: String,
     },
 }
 
+/// How long a call to a backend may take before its owner hears of it.
+pub(crate) const CALL_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the end of a run waits before it says for whom.
 pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(2);
 

@@ -12,6 +12,7 @@ mod error;
 mod header;
 mod link;
 mod receive;
+mod rules;
 mod state;
 mod stream;
 mod switch;

@@ -33,7 +33,8 @@ use crate::thread::{NewThread, Role};
 ///
 /// Backends can ask for [less or more](HostCalls). What a console or a callback must not do itself, a thread
 /// of the embedder's can do for it, over a channel. The supervisor, on which
-/// [`Event::WatchdogExpired`](crate::Event::WatchdogExpired) is told and consoles are flushed, has no filter.
+/// [`Event::WatchdogExpired`](crate::Event::WatchdogExpired), [`Event::Failed`](crate::Event::Failed) and
+/// [`Event::BackendSlow`](crate::Event::BackendSlow) are told and consoles are flushed, has no filter.
 ///
 /// The threads get the kernel's `no_new_privs`, too, and whatever they start inherits both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

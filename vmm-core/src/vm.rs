@@ -42,8 +42,9 @@ pub enum Exit {
     /// The guest switched itself off.
     PowerOff,
     /// The guest was reset: it rebooted, panicked with `panic=-1`, or made a triple fault, or its watchdog
-    /// expired ([`Event::WatchdogExpired`](crate::Event::WatchdogExpired) tells that apart). The VM does
-    /// not start again by itself.
+    /// expired ([`Event::TripleFault`](crate::Event::TripleFault) and
+    /// [`Event::WatchdogExpired`](crate::Event::WatchdogExpired) tell these apart). The VM does not start
+    /// again by itself.
     Reboot,
     /// [`Vm::stop`] was called, or the VM was dropped.
     Stopped,

@@ -89,9 +89,11 @@ pub(super) fn diff_kind(error: &DiffError) -> ErrorKind {
 
 pub(super) fn start_kind(error: &StartError) -> ErrorKind {
     match error {
-        StartError::NoKvm { .. } | StartError::KvmPermission { .. } | StartError::Kvm { .. } => {
-            ErrorKind::Kvm
-        }
+        StartError::NoKvm { .. }
+        | StartError::KvmPermission { .. }
+        | StartError::KvmVersion { .. }
+        | StartError::KvmCapability { .. }
+        | StartError::Kvm { .. } => ErrorKind::Kvm,
         StartError::ReadKernel { .. } | StartError::Kernel { .. } => ErrorKind::Kernel,
         StartError::MapMemory { .. } | StartError::Host { .. } => ErrorKind::Host,
         _ => ErrorKind::InvalidInput,

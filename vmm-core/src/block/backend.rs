@@ -23,8 +23,9 @@ use crate::seccomp::HostCalls;
 /// - An error fails that one request in the guest (`VIRTIO_BLK_S_IOERR`). What the range then holds is
 ///   either the old or the new bytes, sector by sector. After a failed `flush`, later flushes must not
 ///   claim success for writes that may have been lost.
-/// - A call that blocks delays the guest's disk and the end of [`Vm::stop`](crate::Vm::stop), which waits for
-///   it, and says so ([`Event::StopDelayed`](crate::Event::StopDelayed)) when it takes long.
+/// - A call that blocks delays the guest's disk, and the ends of [`Vm::pause`](crate::Vm::pause) and
+///   [`Vm::stop`](crate::Vm::stop), which wait for it. One that takes long is told
+///   ([`Event::BackendSlow`](crate::Event::BackendSlow), [`Event::StopDelayed`](crate::Event::StopDelayed)).
 /// - A panic ends the VM with [`RunError::ThreadDied`](crate::RunError::ThreadDied).
 pub trait BlockBackend: Send + Sync {
     /// Size in bytes: a multiple of 512, and the same on every call while a VM has the drive. A guest can't be told

@@ -16,6 +16,7 @@ use execution::Failure;
 
 use super::request::{Request, RequestError};
 use super::{BlockBackend, ConfigSpace, DiskCounters, ErrorReports, QUEUE_SIZE};
+use crate::calls::{Calls, CountedDisk};
 use crate::config::{Drive, MAX_SERIAL_BYTES, MAX_VCPUS};
 use crate::event::DiskOperation;
 use crate::memory::Memory;
@@ -106,6 +107,12 @@ impl Block {
     pub(crate) fn sharing(self, config: &Arc<ConfigSpace>) -> Self {
         let config = Arc::clone(config);
         Self { config, ..self }
+    }
+
+    /// The same device, whose calls of the backend count as `calls`.
+    pub(crate) fn calling_as(self, calls: Arc<Calls>) -> Self {
+        let backend = Arc::new(CountedDisk::new(self.backend, calls));
+        Self { backend, ..self }
     }
 
     /// Serves one request and writes its status, unless its turn has not come.

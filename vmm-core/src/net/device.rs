@@ -13,11 +13,12 @@ use vmm_sys_util::epoll::EventSet;
 use super::config::DEFAULT_MTU;
 use super::link::Link;
 use super::receive::{ReceiveEnd, Receiver};
+use super::rules::{GUEST_BITS, HOST_BITS, Rules, offload_features};
 use super::transmit::{SendEnd, Transmitter};
 use super::watch::Watch;
-use super::{
-    FRAME_OVERHEAD_BYTES, MAX_FRAME_BYTES, Net, NetBackend, NetCounters, OffloadHeader, Offloads,
-};
+use super::{Net, NetBackend, NetCounters};
+use crate::calls::{Calls, CountedNet};
+use crate::event::{Event as OwnerEvent, Events};
 use crate::rate::RateGate;
 use crate::virtio::{
     COMMON_FEATURES, DeviceInfo, Event, Handler, LiveConfig, QueueError, ServedQueue,
@@ -60,86 +61,6 @@ fn config_space(net: &Net, index: usize) -> Vec<u8> {
     config
 }
 
-/// The feature bits for one direction: checksum, TSO for IPv4 and IPv6, ECN.
-type OffloadBits = [u32; 4];
-/// What the guest may leave to the device.
-const HOST_BITS: OffloadBits = [
-    net::VIRTIO_NET_F_CSUM,
-    net::VIRTIO_NET_F_HOST_TSO4,
-    net::VIRTIO_NET_F_HOST_TSO6,
-    net::VIRTIO_NET_F_HOST_ECN,
-];
-/// What the device may leave to the guest.
-const GUEST_BITS: OffloadBits = [
-    net::VIRTIO_NET_F_GUEST_CSUM,
-    net::VIRTIO_NET_F_GUEST_TSO4,
-    net::VIRTIO_NET_F_GUEST_TSO6,
-    net::VIRTIO_NET_F_GUEST_ECN,
-];
-
-fn offload_features(offloads: Offloads) -> u64 {
-    let offered = [
-        offloads.checksum,
-        offloads.checksum && offloads.tso4,
-        offloads.checksum && offloads.tso6,
-        offloads.checksum && (offloads.tso4 || offloads.tso6) && offloads.ecn,
-    ];
-    let both = HOST_BITS.into_iter().zip(GUEST_BITS).zip(offered);
-    both.filter(|(_, offered)| *offered)
-        .fold(0, |features, ((host, guest), _)| {
-            features | 1 << host | 1 << guest
-        })
-}
-
-/// What `features` leave to the other side, without what nothing may be made of alone (virtio 1.2, section
-/// 5.1.3.1).
-fn accepted(features: u64, bits: OffloadBits) -> Offloads {
-    let [checksum, tso4, tso6, ecn] = bits.map(|bit| features & 1 << bit != 0);
-    Offloads {
-        checksum,
-        tso4: checksum && tso4,
-        tso6: checksum && tso6,
-        ecn: checksum && ecn,
-    }
-}
-
-/// What holds for frames of one direction since the driver set the device up.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Rules {
-    /// What may be left to the receiver.
-    pub(super) offloads: Offloads,
-    /// The longest frame that is not to be cut, and the longest packet of those that are.
-    mtu: u16,
-    /// The longest frame.
-    pub(super) max_bytes: usize,
-    /// Whether a frame may fill several buffers of the driver's.
-    pub(super) mergeable: bool,
-}
-
-impl Rules {
-    fn new(features: u64, bits: OffloadBits, mtu: u16) -> Self {
-        let offloads = accepted(features, bits);
-        Self {
-            offloads,
-            mtu,
-            max_bytes: if offloads.tso4 || offloads.tso6 {
-                MAX_FRAME_BYTES
-            } else {
-                usize::from(mtu) + FRAME_OVERHEAD_BYTES
-            },
-            mergeable: features & 1 << net::VIRTIO_NET_F_MRG_RXBUF != 0,
-        }
-    }
-
-    /// Whether a frame of `length` bytes keeps to the MTU: as it is, or once it is cut.
-    pub(super) fn allow(&self, length: usize, header: &OffloadHeader) -> bool {
-        match header.segment_bytes() {
-            Some(bytes) => bytes <= self.mtu,
-            None => length <= usize::from(self.mtu) + FRAME_OVERHEAD_BYTES,
-        }
-    }
-}
-
 /// A network device at work.
 pub(crate) struct NetDevice {
     backend: Box<dyn NetBackend>,
@@ -155,6 +76,9 @@ pub(crate) struct NetDevice {
     connected: bool,
     /// Whether it was said that it isn't: a guest can bring that about again by resets.
     reported: bool,
+    /// Who is told, and by which number they know the device.
+    events: Events,
+    index: usize,
 }
 
 impl NetDevice {
@@ -176,7 +100,24 @@ impl NetDevice {
             send_wish: EventSet::empty(),
             connected: true,
             reported: false,
+            events: Events::default(),
+            index: 0,
         })
+    }
+
+    /// The same device, the VM's network device number `index`, which tells `events` when its network is gone.
+    pub(crate) fn telling(self, events: Events, index: usize) -> Self {
+        Self {
+            events,
+            index,
+            ..self
+        }
+    }
+
+    /// The same device, whose calls of the backend count as `calls`.
+    pub(crate) fn calling_as(self, calls: Arc<Calls>) -> Self {
+        let backend = Box::new(CountedNet::new(self.backend, calls));
+        Self { backend, ..self }
     }
 
     fn receive(&mut self, queue: &mut ServedQueue) -> Result<(), QueueError> {
@@ -190,7 +131,7 @@ impl NetDevice {
         {
             ReceiveEnd::NoFrame => self.receive_wish = EventSet::IN,
             ReceiveEnd::NoBuffer | ReceiveEnd::Limited => {}
-            ReceiveEnd::Gone(error) => self.lose(&error),
+            ReceiveEnd::Gone(error) => self.lose(error),
         }
         Ok(())
     }
@@ -204,16 +145,19 @@ impl NetDevice {
         {
             SendEnd::NoFrame | SendEnd::Limited => {}
             SendEnd::Blocked => self.send_wish = EventSet::OUT,
-            SendEnd::Gone(error) => self.lose(&error),
+            SendEnd::Gone(error) => self.lose(error),
         }
         Ok(())
     }
 
-    fn lose(&mut self, error: &io::Error) {
+    fn lose(&mut self, error: io::Error) {
         self.connected = false;
         self.link.set_connected(false);
         if !std::mem::replace(&mut self.reported, true) {
-            tracing::warn!(%error, "a network device lost its network");
+            let net = self.index;
+            tracing::warn!(%error, net, "a network device lost its network");
+            let error = Arc::new(error);
+            self.events.tell(OwnerEvent::NetworkLost { net, error });
         }
     }
 
@@ -223,7 +167,7 @@ impl NetDevice {
             self.forget_wishes();
         }
         if let Err(error) = self.watch.set(self.receive_wish | self.send_wish) {
-            self.lose(&error);
+            self.lose(error);
         }
     }
 
@@ -240,7 +184,7 @@ impl Handler for NetDevice {
         self.connected = true;
         self.link.set_connected(true);
         if let Err(error) = self.backend.use_offloads(self.receiver.rules.offloads) {
-            self.lose(&error);
+            self.lose(error);
         }
     }
 

@@ -10,6 +10,13 @@ use super::Offloads;
 pub(super) const HEADER_BYTES: usize = 12;
 /// Bytes of an Internet checksum.
 const CHECKSUM_BYTES: usize = 2;
+/// Bytes of headers without options.
+const IPV4_BYTES: usize = 20;
+const IPV6_BYTES: usize = 40;
+const TCP_BYTES: usize = 20;
+/// Where a TCP header says in its upper four bits how many words of it there are.
+const TCP_OFFSET_AT: usize = 12;
+const WORD_BYTES: usize = 4;
 
 const NEEDS_CHECKSUM: u8 = 1;
 const DATA_VALID: u8 = 2;
@@ -120,9 +127,22 @@ impl OffloadHeader {
         Some(checked)
     }
 
-    /// How much of the frame's data goes into each packet, if it is to be cut into some.
-    pub(super) fn segment_bytes(&self) -> Option<u16> {
-        (self.gso_type != GSO_NONE).then_some(self.gso_size)
+    /// What `frame`, if it is to be cut, makes: the least length of its longest packet, and the length of the frame
+    /// around that, as far as the frame's own headers tell it.
+    pub(super) fn cut(&self, frame: &[u8]) -> Option<(usize, usize)> {
+        let ip_bytes = match self.gso_type & !GSO_ECN {
+            GSO_NONE => return None,
+            GSO_TCP6 => IPV6_BYTES,
+            _ => IPV4_BYTES,
+        };
+        let data = usize::from(self.gso_size);
+        let packet = ip_bytes + TCP_BYTES + data;
+        // Only who leaves the checksum, as drivers must for what is to be cut, says where the TCP header is.
+        let headers = match self.flags & NEEDS_CHECKSUM {
+            0 => 0,
+            _ => end_of_tcp_header(frame, self.checksum_start.into()),
+        };
+        Some((packet, headers + data))
     }
 
     /// Without what only a device may say.
@@ -132,6 +152,12 @@ impl OffloadHeader {
             ..self
         }
     }
+}
+
+/// Where the TCP header of `frame` that starts at `start` ends (RFC 9293, section 3.1).
+fn end_of_tcp_header(frame: &[u8], start: usize) -> usize {
+    let words = frame.get(start + TCP_OFFSET_AT).map_or(0, |byte| byte >> 4);
+    start + WORD_BYTES * usize::from(words)
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use super::device::Rules;
 use super::header::HEADER_BYTES;
+use super::rules::Rules;
 use super::{MAX_FRAME_BYTES, MIN_FRAME_BYTES, NetBackend, NetCounters, OffloadHeader};
 use crate::rate::RateGate;
 use crate::virtio::{Chain, QueueError, ServedQueue, is_for_later};
@@ -118,7 +118,10 @@ impl Receiver {
             dropped("longer than the guest takes");
         } else if let Some(header) = header
             .checked(length, self.rules.offloads)
-            .filter(|header| self.rules.allow(length, header))
+            .filter(|header| {
+                let frame = &self.packet[HEADER_BYTES..HEADER_BYTES + length];
+                self.rules.allow(frame, header)
+            })
         {
             self.waiting = Some(Waiting {
                 length,

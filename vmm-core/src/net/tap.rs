@@ -10,6 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use libc::{IFF_NO_PI, IFF_TAP, IFF_VNET_HDR, ifreq};
 use vmm_sys_util::ioctl::{ioctl_with_mut_ref, ioctl_with_ref, ioctl_with_val};
@@ -30,12 +31,16 @@ pub struct Tap {
 }
 
 impl Tap {
-    /// Opens the interface `name`, which must be there already, and belong to this user unless the process
-    /// has `CAP_NET_ADMIN`. Whether it is up, its addresses and its bridge are left alone.
+    /// Opens the interface `name`, which must be there already, and belong to this user, or to no user, unless the
+    /// process has `CAP_NET_ADMIN`. Whether it is up, its addresses and its bridge are left alone.
     ///
     /// # Errors
     /// [`NetError`] says what is missing.
     pub fn open(name: &str) -> Result<Self, NetError> {
+        Self::open_through(TUN_DEVICE.as_ref(), name)
+    }
+
+    fn open_through(device: &Path, name: &str) -> Result<Self, NetError> {
         let mut request = request(name)?;
         // Else the request would make an interface, for those who may.
         if !exists(name) {
@@ -45,7 +50,7 @@ impl Tap {
             .read(true)
             .write(true)
             .custom_flags(libc::O_NONBLOCK)
-            .open(TUN_DEVICE)
+            .open(device)
             .map_err(|source| match source.raw_os_error() {
                 Some(libc::EACCES | libc::EPERM) => NetError::TapPermission {
                     name: name.into(),
@@ -70,7 +75,9 @@ impl Tap {
     }
 
     /// Takes a descriptor of `/dev/net/tun` that is attached to an interface already, with `IFF_TAP`,
-    /// `IFF_NO_PI` and `IFF_VNET_HDR`, so that the process itself needs no privileges.
+    /// `IFF_NO_PI` and `IFF_VNET_HDR`, so that the process itself needs no privileges. A lack of `IFF_NO_PI`
+    /// alone can't always be seen, as `TUNGETIFF` sets the same bit for interfaces without a filter
+    /// (`IFF_NOFILTER`): all frames are then garbled.
     ///
     /// # Errors
     /// [`NetError::NotATap`] or [`NetError::TapFlags`] if it is anything else.

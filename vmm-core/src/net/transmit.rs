@@ -3,8 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use super::device::Rules;
 use super::header::HEADER_BYTES;
+use super::rules::Rules;
 use super::{MAX_FRAME_BYTES, MIN_FRAME_BYTES, NetBackend, NetCounters, OffloadHeader};
 use crate::memory::Memory;
 use crate::rate::RateGate;
@@ -143,7 +143,7 @@ fn read<'a>(
         .without_device_bits()
         .checked(length, rules.offloads)
         .ok_or("malformed, or needs work that was not negotiated")?;
-    if !rules.allow(length, &header) {
+    if !rules.allow(frame, &header) {
         return Err(OVER_MTU);
     }
     Ok((frame, header))

@@ -30,6 +30,10 @@ pub(crate) enum Stop {
     /// It was told to.
     Asked,
     Power(PowerEvent),
+    /// It met a fault that it could not even report to its guest.
+    TripleFault {
+        vcpu: u8,
+    },
     Failed(RunError),
 }
 
@@ -132,13 +136,8 @@ fn step(vcpu: &mut VcpuFd, context: &RunContext) -> Step {
             return Step::Done;
         }
         Ok(VcpuExit::Intr) => return Step::Interrupted,
-        // A triple fault resets a PC, and is how some guests do it (`reboot=t`).
         Ok(VcpuExit::Shutdown) => {
-            tracing::debug!(
-                vcpu = context.id,
-                "a guest's triple fault reset its machine"
-            );
-            return Step::End(Stop::Power(PowerEvent::Reset));
+            return Step::End(Stop::TripleFault { vcpu: context.id });
         }
         Ok(exit) => format!("{exit:?}"),
         Err(error) => match error.errno() {

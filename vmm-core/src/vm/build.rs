@@ -9,10 +9,11 @@ use std::time::Instant;
 use super::control::{self, Control, Running};
 use super::devices::{Started, devices, power_button, serial_line, start_devices};
 use super::restore::Restore;
-use super::supervise::Parts;
+use super::supervise::{Parts, SUPERVISOR};
 use super::{Outcome, Vm, kvm};
 use crate::balloon::SharedBalloon;
 use crate::boot;
+use crate::calls::SlowCalls;
 use crate::config::VmConfig;
 use crate::error::{RunError, StartError};
 use crate::event::Events;
@@ -48,12 +49,17 @@ pub(super) fn start(
         .map_err(host("make a descriptor for the vsock device"))?;
     let events = Events::new(config.on_event.take());
     let balloon = config.balloon.then(SharedBalloon::default);
+    let mut slow_calls = SlowCalls::new({
+        let outcome = Arc::clone(&outcome);
+        move || outcome.rearm()
+    });
     let devices = devices(
         &mut config,
         &stopping,
         vsock.as_ref(),
         balloon.as_ref(),
         &events,
+        &mut slow_calls,
     )?;
     let listed = kvm.get_msr_index_list();
     let msr_indices = listed.map(|list| vcpu::msrs_of_state(list.as_slice()));
@@ -123,6 +129,7 @@ pub(super) fn start(
         serial,
         power_button,
         events,
+        slow_calls,
         vsock,
         workers: served.threads,
         meter: Arc::new(Meter::new(started, vcpu_meters, served.meters)),
@@ -157,7 +164,7 @@ fn supervise(
     let (serial, power_button) = (Arc::clone(&parts.serial), Arc::clone(&parts.power_button));
     // The parts go over a channel, so that they are still here if there is no thread to take them.
     let (hand_over, take_over) = mpsc::channel::<Parts>();
-    let thread = spawn(NewThread::unfiltered("vm-supervisor"), move || {
+    let thread = spawn(NewThread::unfiltered(SUPERVISOR), move || {
         if let Ok(parts) = take_over.recv() {
             parts.supervise();
         }

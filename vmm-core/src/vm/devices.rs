@@ -14,6 +14,7 @@ use super::kvm::kvm_error;
 use super::{Exit, Outcome};
 use crate::balloon::{self, BalloonDevice, SharedBalloon};
 use crate::block::{self, Block, BlockState, ConfigSpace, DiskCounters, ErrorReports};
+use crate::calls::SlowCalls;
 use crate::config::VmConfig;
 use crate::error::{RunError, StartError};
 use crate::event::Events;
@@ -102,27 +103,30 @@ pub(super) fn devices(
     vsock: Option<&Arc<Shared>>,
     balloon: Option<&SharedBalloon>,
     events: &Events,
+    slow_calls: &mut SlowCalls,
 ) -> Result<Vec<Device>, StartError> {
     let mut devices = Vec::new();
     for (index, drive) in config.drives.iter().enumerate() {
         let reports = Arc::new(Mutex::new(ErrorReports::new(index, events.clone())));
         let counters = Arc::<DiskCounters>::default();
         let space = ConfigSpace::of(drive);
-        let block = |_| -> io::Result<Box<dyn Handler>> {
+        let name = format!("vm-block{index}");
+        let mut block = |queue: u16| -> io::Result<Box<dyn Handler>> {
+            let thread = thread_name(&name, queue.into());
             let block = Block::new(drive, Arc::clone(stopping))?
                 .sharing(&space)
                 .reporting_to(Arc::clone(&reports))
-                .counting_in(Arc::clone(&counters));
+                .counting_in(Arc::clone(&counters))
+                .calling_as(slow_calls.of_thread(thread));
             Ok(Box::new(block))
         };
+        let handlers = (0..drive.queues).map(&mut block).collect::<io::Result<_>>();
         devices.push(Device {
-            name: format!("vm-block{index}"),
             info: block::info(drive),
-            handler: (0..drive.queues)
-                .map(block)
-                .collect::<io::Result<_>>()
+            handler: handlers
                 .map(Handlers::ForEach)
                 .map_err(host("make the descriptors of a drive's limits"))?,
+            name,
             counters: Some(counters),
             calls: DeviceCalls::Of(drive.backend.host_calls()),
             source: Source::Block {
@@ -134,8 +138,10 @@ pub(super) fn devices(
     }
     for (index, mut net) in config.nets.drain(..).enumerate() {
         net.settle_mac(index);
+        let name = format!("vm-net{index}");
+        let calls = slow_calls.of_thread(name.clone());
         devices.push(Device {
-            name: format!("vm-net{index}"),
+            name,
             info: net::info(&net),
             calls: DeviceCalls::Of(net.backend.host_calls()),
             source: Source::Net {
@@ -145,6 +151,7 @@ pub(super) fn devices(
                 transmit_limiter: net.transmit_limiter.clone(),
             },
             handler: NetDevice::new(net)
+                .map(|device| device.telling(events.clone(), index).calling_as(calls))
                 .map(|device| Handlers::ForAll(Box::new(device)))
                 .map_err(|source| net_error(index, source))?,
             counters: None,

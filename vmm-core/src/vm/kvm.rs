@@ -5,6 +5,8 @@
     reason = "giving KVM memory of this process is inherently unsafe"
 )]
 
+mod needs;
+
 use std::ffi::CStr;
 use std::io;
 
@@ -23,8 +25,14 @@ use crate::memory::{self, Memory};
 /// How often a VM is asked for while signals interrupt that.
 const CREATE_ATTEMPTS: u32 = 10;
 
-/// Opens the KVM device.
+/// Opens the KVM device at `path`, and makes sure that it has all that a VM takes.
 pub(super) fn open(path: &CStr) -> Result<Kvm, StartError> {
+    let kvm = open_device(path)?;
+    needs::check(kvm.get_api_version(), |needed| kvm.check_extension(needed))?;
+    Ok(kvm)
+}
+
+fn open_device(path: &CStr) -> Result<Kvm, StartError> {
     Kvm::new_with_path(path).map_err(|error| {
         let source = io::Error::from(error);
         match source.raw_os_error() {

@@ -18,7 +18,7 @@ pub(super) struct Outcome {
 #[derive(Debug, Default)]
 struct OutcomeState {
     exit: Option<Exit>,
-    /// The watchdog may be due earlier than who waits for it knows.
+    /// The watchdog may be due earlier than who waits for it knows, or backends' calls are to be looked at.
     rearmed: bool,
     finished: bool,
 }
@@ -39,6 +39,9 @@ impl Outcome {
             Stop::Asked => return None,
             Stop::Power(PowerEvent::Off) => (Exit::PowerOff, Some(Event::PowerOffAsked)),
             Stop::Power(PowerEvent::Reset) => (Exit::Reboot, Some(Event::RebootAsked)),
+            // It resets a PC.
+            Stop::TripleFault { vcpu } => (Exit::Reboot, Some(Event::TripleFault { vcpu })),
+            // The supervisor tells of it, as it does for threads that died.
             Stop::Failed(error) => (Exit::Failed(Arc::new(error)), None),
         };
         let is_first = self.end(exit);
@@ -46,7 +49,6 @@ impl Outcome {
     }
 
     /// The reason to end, if there is one.
-    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn reason(&self) -> Option<Exit> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.exit.clone()

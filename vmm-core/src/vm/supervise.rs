@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use super::control::{Control, KICK_INTERVAL, Vcpu};
 use super::laggards::Laggards;
 use super::{Exit, Outcome};
+use crate::calls::SlowCalls;
+use crate::error::RunError;
 use crate::event::{Event, Events};
 use crate::machine::{Machine, PowerButton, SerialPort};
 use crate::memory::Memory;
@@ -18,6 +20,8 @@ use crate::metrics::Meter;
 use crate::thread::kick;
 use crate::vsock::Shared;
 
+/// The name of the thread.
+pub(super) const SUPERVISOR: &str = "vm-supervisor";
 /// How long a device's thread that does nothing takes to end, at most.
 const WORKERS_NEED: Duration = Duration::from_millis(100);
 
@@ -29,6 +33,7 @@ pub(super) struct Parts {
     pub(super) serial: Arc<SerialPort>,
     pub(super) power_button: Arc<PowerButton>,
     pub(super) events: Events,
+    pub(super) slow_calls: SlowCalls,
     pub(super) vsock: Option<Arc<Shared>>,
     pub(super) workers: Vec<JoinHandle<()>>,
     pub(super) meter: Arc<Meter>,
@@ -37,24 +42,38 @@ pub(super) struct Parts {
 
 impl Parts {
     /// Waits for a reason to end, then takes the VM apart.
-    pub(super) fn supervise(self) {
+    pub(super) fn supervise(mut self) {
         let last = self.wait_for_end();
         let _guard = FinishGuard(Arc::clone(&self.outcome));
         self.take_apart_telling(last);
     }
 
-    /// Waits for a reason to end, of which the watchdog is one; returns what the owner is to be told of it.
-    fn wait_for_end(&self) -> Option<Event> {
-        let deadline = || self.machine.watchdog()?.deadline();
-        while !self.outcome.wait_for_end(deadline()) {
+    /// Waits for a reason to end, of which the watchdog is one; returns what the owner has not been told of it.
+    /// Meanwhile tells the owner of backends that don't return.
+    fn wait_for_end(&mut self) -> Option<Event> {
+        while !self.outcome.wait_for_end(self.next_look()) {
             let watchdog = self.machine.watchdog();
             if watchdog.is_some_and(|watchdog| watchdog.has_expired(Instant::now()))
                 && self.outcome.end(Exit::Reboot)
             {
                 return Some(Event::WatchdogExpired);
             }
+            for event in self.slow_calls.look(Instant::now()) {
+                self.tell(event);
+            }
         }
-        None
+        match self.outcome.reason() {
+            Some(Exit::Failed(error)) => Some(Event::Failed { error }),
+            _ => None,
+        }
+    }
+
+    /// When there is something to look at besides a reason to end.
+    fn next_look(&self) -> Option<Instant> {
+        let watchdog = self.machine.watchdog();
+        let deadline = watchdog.and_then(|watchdog| watchdog.deadline());
+        let next_look = self.slow_calls.next_look(Instant::now());
+        deadline.into_iter().chain(next_look).min()
     }
 
     /// Stops everything, of a VM that never got to run.
@@ -93,7 +112,11 @@ impl Parts {
     fn tell(&self, event: Event) {
         let tell = || self.events.tell(event);
         if catch_unwind(AssertUnwindSafe(tell)).is_err() {
-            tracing::error!("the owner of a VM panicked when its watchdog expired");
+            let name = SUPERVISOR.to_owned();
+            let died = Exit::Failed(Arc::new(RunError::ThreadDied { name }));
+            if !self.outcome.end(died) {
+                tracing::error!("the owner of a VM panicked when it was told how its run ended");
+            }
         }
     }
 

@@ -151,7 +151,10 @@ impl Connection {
     fn count_taken(&mut self, count: usize) {
         let count = u32::try_from(count).expect("the receive buffer is smaller than 4 GiB");
         self.taken = self.taken.wrapping_add(count);
-        if self.taken.wrapping_sub(self.told_taken) >= CREDIT_STEP && !self.guest_sends_no_more {
+        let is_much = self.taken.wrapping_sub(self.told_taken) >= CREDIT_STEP;
+        // Who has nothing more to send, or has forgotten the connection, has no use for it; the ports may belong to
+        // another one by now.
+        if is_much && self.state == State::Open && !self.guest_sends_no_more {
             self.due.credit = true;
         }
     }

@@ -20,7 +20,7 @@ pub(super) const MAX_CONNECTIONS: usize = 1024;
 /// The most connections that wait in a listener for the host to accept them.
 pub(super) const MAX_BACKLOG: usize = 128;
 /// The most answers to stray packets that wait for the guest to take them; it loses those beyond.
-const MAX_RESETS: usize = 256;
+pub(super) const MAX_RESETS: usize = 256;
 /// The host's ports for connections that it opens: from here up, like Linux's.
 const FIRST_EPHEMERAL_PORT: u32 = 1 << 30;
 
@@ -172,7 +172,7 @@ impl Mux {
             && (connection.state != State::Reset || connection.has_packet())
         {
             let ports = connection.ports;
-            self.owe_stray_reset(ports);
+            self.owe_stray_reset(ports, TYPE_STREAM);
         }
         self.remove(id);
     }
@@ -191,12 +191,13 @@ impl Mux {
         }
     }
 
-    fn owe_stray_reset(&mut self, ports: Ports) {
+    /// Resets of the other kinds of connections answer packets of that kind alone.
+    fn owe_stray_reset(&mut self, ports: Ports, kind: u16) {
         if self.resets.len() < MAX_RESETS {
             self.resets.push_back(Header {
                 src_port: ports.host,
                 dst_port: ports.guest,
-                kind: TYPE_STREAM,
+                kind,
                 op: op::RST,
                 ..Header::default()
             });

@@ -9,7 +9,7 @@ use virtio_queue::mock::MockSplitQueue;
 use vm_memory::{Bytes, GuestAddress};
 
 use super::connection::{RECEIVE_BYTES, SEND_BYTES};
-use super::mux::{MAX_BACKLOG, MAX_CONNECTIONS};
+use super::mux::{MAX_BACKLOG, MAX_CONNECTIONS, MAX_RESETS};
 use super::packet::{HEADER_BYTES, Header, SHUTDOWN_RECEIVE, SHUTDOWN_SEND, TYPE_STREAM, op};
 use super::*;
 use crate::virtio::{Event, Handler, Interrupt, ServedQueue};
@@ -43,6 +43,10 @@ impl Guest {
         if let Some(ports) = mux.receive(&header, data) {
             mux.refuse(&header, ports);
         }
+    }
+
+    fn send(&self, op: u16, data: &[u8]) {
+        self.send_with(|header| header.op = op, data);
     }
 
     fn answer(&self, to: &Header, op: u16, data: &[u8]) {
@@ -307,6 +311,40 @@ fn the_guest_hears_of_room_as_the_host_reads() {
     }
     assert_eq!(kind(stream.read(&mut buffer)), ErrorKind::ConnectionReset);
     assert_eq!(kind(stream.write(b"x")), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn the_guest_hears_nothing_more_of_a_connection_that_it_broke_off() {
+    let (guest, host) = Guest::new();
+    let listener = host.listen(50).unwrap();
+    guest.send(op::REQUEST, b"");
+    let mut stream = listener.accept(Some(SOON)).unwrap();
+    guest.take_op(op::RESPONSE);
+    guest.send(op::RW, &vec![1; 200 << 10]);
+    guest.send(op::RST, b"");
+    let mut bytes = vec![0; 150 << 10];
+    stream.read_exact(&mut bytes).unwrap();
+    assert_eq!(guest.take().map(|(header, _)| header), None);
+    // The next connection of the same ports gets its own packets only.
+    guest.send(op::REQUEST, b"");
+    guest.take_op(op::RESPONSE);
+    drop(stream);
+    assert_eq!(guest.take().map(|(header, _)| header), None);
+}
+
+#[test]
+fn answers_that_there_is_no_room_for_change_no_others() {
+    let (guest, _host) = Guest::new();
+    while guest.0.lock().held().2 < MAX_RESETS {
+        guest.send(op::RW, b"x");
+    }
+    guest.send_with(|header| (header.op, header.kind) = (op::RW, 9), b"x");
+    for _ in 0..MAX_RESETS {
+        assert_eq!(guest.take_op(op::RST).kind, TYPE_STREAM);
+    }
+    assert_eq!(guest.take().map(|(header, _)| header), None);
+    guest.send_with(|header| (header.op, header.kind) = (op::RW, 9), b"x");
+    assert_eq!(guest.take_op(op::RST).kind, 9);
 }
 
 #[test]

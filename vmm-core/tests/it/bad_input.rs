@@ -1,12 +1,16 @@
 //! Mistakes of the embedder's user, and the errors that explain them.
 
 use std::error::Error;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 
 use vmm_core::{
-    BootProtocol, Drive, Exit, FileBackend, KernelError, StartError, Vm, VmConfig, VsockSocketError,
+    BootProtocol, Drive, Exit, FileBackend, KernelError, Net, NetBackend, OffloadHeader,
+    StartError, Switch, Vm, VmConfig, VsockSocketError,
 };
 
 use super::guest::{Screen, config, elf, file, out, spin};
@@ -109,6 +113,39 @@ fn a_disk_that_can_only_be_read_needs_a_drive_that_is_read_only() {
     let error = start(&path, |config| config.drives = vec![Drive::new(disk)]);
     assert!(matches!(error, StartError::DriveNotWritable { index: 0 }));
     assert!(error.to_string().contains("read_only"), "{error}");
+}
+
+/// A network backend that is a file, for which nobody can wait.
+struct FileNet(File);
+
+impl AsFd for FileNet {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl NetBackend for FileNet {
+    fn receive(&mut self, _: &mut [u8], _: &mut OffloadHeader) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+    fn send(&mut self, _: &[u8], _: &OffloadHeader) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_network_that_cannot_be_waited_for_is_refused() {
+    let (_dir, path) = file(&elf(&[spin()]));
+    let error = start(&path, |config| {
+        let port = Switch::new().port().unwrap();
+        let file = FileNet(File::open(&path).unwrap());
+        config.nets = vec![Net::new(port), Net::new(file)];
+    });
+    let StartError::NetBackend { index: 1, source } = &error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(source.raw_os_error(), Some(libc::EPERM));
+    assert!(error.to_string().contains("network device 1"), "{error}");
 }
 
 #[test]

@@ -211,6 +211,36 @@ impl BlockBackend for FailingDisk {
     }
 }
 
+/// A disk whose code is wrong.
+pub(crate) struct PanickingDisk;
+
+impl PanickingDisk {
+    pub(crate) fn drive() -> Drive {
+        Drive::new(Arc::new(Self))
+    }
+}
+
+impl BlockBackend for PanickingDisk {
+    fn size(&self) -> u64 {
+        DISK as u64
+    }
+    fn read_at(&self, _: &mut ReadTarget<'_>, _: u64) -> io::Result<()> {
+        panic!("on purpose")
+    }
+    fn write_at(&self, _: &mut WriteSource<'_>, _: u64) -> io::Result<()> {
+        panic!("on purpose")
+    }
+    fn flush(&self) -> io::Result<()> {
+        panic!("on purpose")
+    }
+    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
+        panic!("on purpose")
+    }
+    fn write_zeroes(&self, _: u64, _: u64) -> io::Result<()> {
+        panic!("on purpose")
+    }
+}
+
 fn start(disk: &Arc<MemoryDisk>, parts: &[Vec<u8>], screen: &Screen) -> Vm {
     start_drive(MemoryDisk::drive_of(disk), parts, screen)
 }

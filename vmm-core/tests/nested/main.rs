@@ -21,4 +21,5 @@ mod network;
 mod pause;
 mod power;
 mod state;
+mod tap;
 mod vsock;

@@ -13,9 +13,10 @@ use std::thread;
 use std::time::Instant;
 
 use vmm_core::{
-    Exit, FrameStream, Net, NetError, NetTraffic, RateLimit, RateLimits, Switch, Tap, Vm,
+    Event, Exit, FrameStream, Net, NetError, NetTraffic, RateLimit, RateLimits, Switch, Tap, Vm,
 };
 
+use super::events::Diary;
 use super::machine::{PATIENCE, Screen, config, end};
 
 /// Waits for the other station to answer, for as long as it boots.
@@ -313,6 +314,7 @@ fn a_guest_sees_its_cable_pulled_out_and_its_network_go() {
     let net = Net::new(FrameStream::from_socket(ours).unwrap());
     let link = net.link();
     config.nets = vec![net];
+    let diary = Diary::of(&mut config);
     let vm = Vm::start(config).unwrap();
     screen.wait_for("carrier first\n");
     link.set_up(false);
@@ -327,4 +329,10 @@ fn a_guest_sees_its_cable_pulled_out_and_its_network_go() {
         screen.text()
     );
     assert!(!link.is_up());
+    let events = diary.events();
+    let lost = matches!(
+        events[..],
+        [Event::NetworkLost { net: 0, .. }, Event::PowerOffAsked]
+    );
+    assert!(lost, "{events:?}");
 }

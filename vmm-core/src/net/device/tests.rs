@@ -18,7 +18,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::*;
 use crate::memory::Memory;
-use crate::net::{NetLink, OffloadHeader};
+use crate::net::{NetLink, OffloadHeader, Offloads};
 use crate::rate::{RateLimit, RateLimits};
 use crate::virtio::Interrupt;
 
@@ -524,18 +524,61 @@ fn only_what_was_negotiated_is_left_to_the_guest() {
 #[test]
 fn frames_keep_to_the_mtu_whatever_is_left_to_the_network() {
     let mut bench = Bench::with(u64::MAX, ALL_OFFLOADS, |net| net.mtu = Some(1000));
-    let cut_into = |size: u16| {
+    let cut_into = |size: u16, kind: u8, tcp_at: u8| {
         let [low, high] = size.to_le_bytes();
-        [1, 4, 54, 0, low, high, 34, 0, 16, 0, 0, 0]
+        [1, kind, 54, 0, low, high, tcp_at, 0, 16, 0, 0, 0]
     };
+    let tcp_of = |words: u8, at: usize| {
+        let mut frame = frame(9000);
+        frame[at + 12] = words << 4;
+        frame
+    };
+    for (size, kind, tcp_at, words) in [
+        // Packets of 1000 bytes: TCP without options behind IPv4 and IPv6, and behind a VLAN tag.
+        (960, 1, 34, 5),
+        (940, 4, 54, 5),
+        (940, 0x84, 54, 5),
+        (960, 1, 38, 5),
+        // All options that TCP and IPv4 have room for, and room for a tag that is not there.
+        (884, 1, 74, 15),
+    ] {
+        for (more, passes) in [(0, true), (1, false)] {
+            let sent = tcp_of(words, tcp_at.into());
+            bench.send(cut_into(size + more, kind, tcp_at), &sent);
+            assert_eq!(bench.sent().is_some(), passes, "{size} + {more}, {kind}");
+        }
+    }
+    // Who does not say where TCP is has at least a header of it.
+    for (size, passes) in [(960, true), (961, false)] {
+        let mut header = cut_into(size, 1, 0);
+        header[0] = 0;
+        bench.send(header, &frame(9000));
+        assert_eq!(bench.sent().is_some(), passes, "{size}");
+    }
     bench.send([0; 12], &frame(1018));
-    bench.send(cut_into(1000), &frame(9000));
     assert_eq!(bench.sent().map(|sent| sent.len()), Some(1018));
-    assert_eq!(bench.sent().map(|sent| sent.len()), Some(9000));
     bench.send([0; 12], &frame(1019));
-    bench.send(cut_into(1001), &frame(9000));
     assert_eq!(bench.sent(), None);
-    assert_eq!(bench.counters.sent().dropped, 2);
+    assert_eq!(bench.counters.sent().dropped, 7);
+}
+
+#[test]
+fn packets_that_the_network_leaves_to_the_guest_keep_to_its_mtu() {
+    let features = u64::MAX;
+    let mut bench = Bench::with(features, ALL_OFFLOADS, |net| net.mtu = Some(1000));
+    for (size, passes) in [(960u16, true), (961, false)] {
+        bench.receive.offer(&[(BUFFERS, 5000, true)]);
+        bench.serve(Event::Queue(0));
+        let [low, high] = size.to_le_bytes();
+        let cut = OffloadHeader::from_bytes([1, 1, 54, 0, low, high, 34, 0, 16, 0, 0, 0]);
+        bench.log.lock().unwrap().next = cut;
+        let mut sent = frame(4000);
+        sent[34 + 12] = 5 << 4;
+        bench.peer.send(&sent).unwrap();
+        bench.serve_sources();
+        assert_eq!(!bench.receive.used().is_empty(), passes, "{size}");
+    }
+    assert_eq!(bench.counters.received().dropped, 1);
 }
 
 #[test]
@@ -679,6 +722,27 @@ fn a_network_that_is_gone_takes_the_link_down_until_the_guest_starts_anew() {
     bench.device.reset();
     bench.device.activate(COMMON_FEATURES);
     assert_eq!(seen(&bench).1, 1);
+}
+
+#[test]
+fn the_owner_is_told_once_that_a_network_is_gone_however_often_a_guest_asks_for_it_again() {
+    let mut bench = with_driver();
+    let told = Arc::<Mutex<Vec<String>>>::default();
+    let listener = Arc::clone(&told);
+    let events = Events::new(Some(Box::new(move |event| {
+        listener.lock().unwrap().push(format!("{event:?}"));
+    })));
+    bench.device = bench.device.telling(events, 3);
+    bench.log.lock().unwrap().gone = true;
+    for _ in 0..3 {
+        bench.serve(Event::Queue(0));
+        assert!(!bench.link.is_up());
+        bench.device.reset();
+        bench.device.activate(COMMON_FEATURES);
+        assert!(bench.link.is_up());
+    }
+    let expected = "NetworkLost { net: 3, error: Kind(ConnectionReset) }";
+    assert_eq!(*told.lock().unwrap(), [expected]);
 }
 
 #[test]

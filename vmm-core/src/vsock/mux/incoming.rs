@@ -92,7 +92,7 @@ impl Mux {
             (op::SHUTDOWN, State::Open) => {
                 if connection.guest_shut_down(header.flags) {
                     let ports = connection.ports;
-                    self.owe_stray_reset(ports);
+                    self.owe_stray_reset(ports, TYPE_STREAM);
                     self.finish(id, true);
                 }
             }
@@ -103,7 +103,7 @@ impl Mux {
     /// Ends a connection whose guest broke the rules.
     fn reject(&mut self, id: Id) {
         if let Some(ports) = self.connections.get(&id).map(|c| c.ports) {
-            self.owe_stray_reset(ports);
+            self.owe_stray_reset(ports, TYPE_STREAM);
         }
         self.finish(id, false);
     }
@@ -111,10 +111,7 @@ impl Mux {
     /// Answers a packet that belongs to nothing. A reset is never answered.
     pub(in crate::vsock) fn refuse(&mut self, header: &Header, ports: Ports) {
         if header.op != op::RST {
-            self.owe_stray_reset(ports);
-            if let Some(reset) = self.resets.back_mut() {
-                reset.kind = header.kind;
-            }
+            self.owe_stray_reset(ports, header.kind);
         }
     }
 }
