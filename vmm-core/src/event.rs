@@ -85,8 +85,9 @@ pub enum Event {
     /// each thread; the wait goes on.
     StopDelayed {
         /// The thread that waits for the call: a device's, as for [`BackendSlow`](Self::BackendSlow), or `vm-vcpu0` and
-        /// so on for the console or `on_event`. A vCPU may also wait for a device that is told of as well. `copy_memory` is whichever thread is
-        /// in [`Vm::copy_memory`](crate::Vm::copy_memory), whose writer does not return.
+        /// so on for the console or `on_event`. A vCPU may also wait for a device that is told of as well.
+        /// `copy_memory` is whichever thread is in [`Vm::copy_memory`](crate::Vm::copy_memory), whose writer does not
+        /// return.
         thread: String,
     },
 }
