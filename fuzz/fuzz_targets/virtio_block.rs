@@ -12,6 +12,8 @@ use libfuzzer_sys::fuzz_target;
 use vmm_core::fuzzing::{BlockDriver, Rings};
 use vmm_core::{BlockBackend, Drive, ReadTarget, WriteSource};
 
+/// What the device says that one request has at most.
+const MAX_RANGES: usize = 1;
 const SECTOR: usize = 512;
 const DISK: usize = 16 * SECTOR;
 const SERIAL: &[u8; 20] = b"a disk for the fuzz!";
@@ -227,7 +229,7 @@ impl Bench {
     }
 
     fn model_zeroes(&mut self, ranges: &[Range], flags: u8) -> u8 {
-        if ranges.is_empty() || ranges.len() > 32 {
+        if ranges.is_empty() || ranges.len() > MAX_RANGES {
             return IO_ERROR;
         }
         let mut zeroes = Vec::new();
