@@ -76,10 +76,11 @@
 //!
 //! # Limits
 //!
-//! x86-64 Linux hosts, 4.11 or later, and guests only; no PCI, graphics or hot plug, and neither nested virtualisation nor
-//! performance counters. Network devices have one queue pair. A backend that does not return is told of
-//! ([`Event::BackendSlow`]), but can't be helped. A [paused](Vm::pause) guest's clock stands still, so its time of
-//! day is late afterwards; so is that of one that was [restored](Vm::restore), on a processor with the same features.
+//! x86-64 Linux hosts, 4.11 or later, and guests only; no PCI, graphics or hot plug, and neither nested
+//! virtualisation nor performance counters. Network devices have one queue pair. A backend that does not return is
+//! told of ([`Event::BackendSlow`]), but can't be helped. A [paused](Vm::pause) guest's clock stands still, so its
+//! time of day is late afterwards; so is that of one that was [restored](Vm::restore), on a processor with the same
+//! features.
 
 mod balloon;
 mod block;

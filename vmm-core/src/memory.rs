@@ -5,7 +5,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "mapping a file over memory, and reading one into it at an offset, have no safe interface"
+    reason = "mapping a file over memory has no safe interface"
 )]
 
 mod copy;
@@ -19,7 +19,7 @@ use std::os::fd::AsRawFd;
 
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryRegion, GuestRegionCollection};
 
-pub(crate) use copy::{copy_in, copy_out};
+pub(crate) use copy::{copy_file, copy_in, copy_out};
 pub(crate) use give_back::give_back;
 use mapping::Region;
 pub use pages::Pages;
@@ -84,42 +84,6 @@ pub(crate) fn mib(memory: &Memory) -> u32 {
     u32::try_from(bytes >> 20).unwrap_or(u32::MAX)
 }
 
-/// Copies the first `length` bytes of `file` to `address`. Others may do so with the same file at the same
-/// time.
-pub(crate) fn copy(
-    memory: &Memory,
-    address: GuestAddress,
-    file: &File,
-    length: u64,
-) -> io::Result<()> {
-    let length = usize::try_from(length).map_err(io::Error::other)?;
-    let target = memory.get_slice(address, length);
-    let target = target.map_err(io::Error::other)?.ptr_guard_mut();
-    let mut done = 0;
-    while done < length {
-        // SAFETY: `done` is less than the length of the range that the slice was checked to have.
-        let rest = unsafe { target.as_ptr().add(done) };
-        let offset = libc::off_t::try_from(done).map_err(io::Error::other)?;
-        // SAFETY: the rest of the range is a part of a mapping that `memory` owns, all of whose uses are by raw
-        // pointers that expect it to change at any time.
-        match unsafe { libc::pread(file.as_raw_fd(), rest.cast(), length - done, offset) } {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            count => match usize::try_from(count) {
-                Ok(count) => done += count,
-                Err(_) => retry_or_fail(io::Error::last_os_error())?,
-            },
-        }
-    }
-    Ok(())
-}
-
-fn retry_or_fail(error: io::Error) -> io::Result<()> {
-    match error.kind() {
-        io::ErrorKind::Interrupted => Ok(()),
-        _ => Err(error),
-    }
-}
-
 /// Gives the guest the first `length` bytes of `file` at `address`, both multiples of a page: pages that it only reads
 /// stay the file's, and those that it writes become its own. Memory whose pages are larger takes a copy.
 pub(crate) fn map_private(
@@ -130,7 +94,7 @@ pub(crate) fn map_private(
 ) -> io::Result<()> {
     let region = memory.find_region(address);
     if region.is_some_and(|region| region.pages().are_reserved()) {
-        return copy(memory, address, file, length);
+        return copy_file(memory, address, file, length);
     }
     let length = usize::try_from(length).map_err(io::Error::other)?;
     let target = memory

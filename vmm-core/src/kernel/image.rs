@@ -98,7 +98,7 @@ impl KernelImage {
         let start = GuestAddress(self.start);
         let placed = match pages {
             Placement::Shared => memory::map_private(memory, start, &self.pages, self.length),
-            Placement::Copied => memory::copy(memory, start, &self.pages, self.length),
+            Placement::Copied => memory::copy_file(memory, start, &self.pages, self.length),
         };
         placed.map_err(pages_error("given to the guest"))
     }

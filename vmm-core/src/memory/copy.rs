@@ -1,6 +1,9 @@
-//! All of a guest's memory as a stream of bytes: its regions one after the other, lowest first.
+//! Copies to and from a guest's memory: all of it as a stream of bytes, its regions one after the other, lowest first;
+//! and files into it.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
 
 use vm_memory::{Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
@@ -55,6 +58,28 @@ pub(crate) fn copy_in(memory: &Memory, source: &mut dyn Read) -> io::Result<()> 
                 .write_slice(page, address.unchecked_add(offset))
                 .map_err(io::Error::other)?;
         }
+    }
+    Ok(())
+}
+
+/// Copies the first `length` bytes of `file` to `address`. Others may do so with the same file at the same time.
+pub(crate) fn copy_file(
+    memory: &Memory,
+    address: GuestAddress,
+    file: &File,
+    length: u64,
+) -> io::Result<()> {
+    let mut buffer = vec![0; PIECE_BYTES];
+    for offset in (0..length).step_by(PIECE_BYTES) {
+        let left = usize::try_from(length - offset).unwrap_or(PIECE_BYTES);
+        let piece = &mut buffer[..left.min(PIECE_BYTES)];
+        file.read_exact_at(piece, offset)?;
+        let target = address
+            .checked_add(offset)
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        memory
+            .write_slice(piece, target)
+            .map_err(io::Error::other)?;
     }
     Ok(())
 }

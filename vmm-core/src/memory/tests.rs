@@ -102,7 +102,7 @@ fn a_file_is_copied_by_several_at_once_and_stays_where_it_is() {
     let copied = || {
         for _ in 0..50 {
             let memory = map(2).unwrap();
-            copy(&memory, GuestAddress(PAGE_BYTES), &file, BYTES).unwrap();
+            copy_file(&memory, GuestAddress(PAGE_BYTES), &file, BYTES).unwrap();
             let mut there = vec![0; content.len()];
             memory
                 .read_slice(&mut there, GuestAddress(PAGE_BYTES))
@@ -123,7 +123,8 @@ fn what_is_copied_must_be_in_the_file_and_fit_into_memory() {
     let memory = map(1).unwrap();
     let file = tempfile::tempfile().unwrap();
     file.set_len(PAGE_BYTES).unwrap();
-    let kind = |at, length| copy(&memory, GuestAddress(at), &file, length).map_err(|it| it.kind());
+    let kind =
+        |at, length| copy_file(&memory, GuestAddress(at), &file, length).map_err(|it| it.kind());
     assert_eq!(kind(0, PAGE_BYTES), Ok(()));
     assert_eq!(kind(0, PAGE_BYTES + 1), Err(io::ErrorKind::UnexpectedEof));
     assert!(kind((1 << 20) - 1, 2).is_err());

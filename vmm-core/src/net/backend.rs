@@ -13,9 +13,9 @@ use crate::seccomp::HostCalls;
 /// something to say, a frame or an error, and writable while [`send`](Self::send) and [`flush`](Self::flush)
 /// can go on. No call may block: what can't be done now fails with [`io::ErrorKind::WouldBlock`], and the
 /// device waits for the descriptor; one that blocks all the same is told
-/// ([`Event::BackendSlow`](crate::Event::BackendSlow)). Any other error means that the network is gone: the device makes no more
-/// calls until the guest resets it, and frames of the guest are dropped. Frames are Ethernet frames without
-/// preamble and checksum, of 14 to [`MAX_FRAME_BYTES`](super::MAX_FRAME_BYTES) bytes.
+/// ([`Event::BackendSlow`](crate::Event::BackendSlow)). Any other error means that the network is gone: the device
+/// makes no more calls until the guest resets it, and frames of the guest are dropped. Frames are Ethernet frames
+/// without preamble and checksum, of 14 to [`MAX_FRAME_BYTES`](super::MAX_FRAME_BYTES) bytes.
 pub trait NetBackend: AsFd + Send {
     /// Puts the next frame for the guest into `frame`, which holds the longest there is, and returns its
     /// length. `offload` comes as nothing to do, and stays so unless the guest takes offloads.
