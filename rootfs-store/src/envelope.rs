@@ -9,6 +9,8 @@
 //!
 //! Invariant: nothing of a record is looked at before format, version and checksum were found right.
 
+use std::ops::RangeInclusive;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -23,12 +25,12 @@ pub enum EnvelopeError {
         /// What is wrong.
         what: &'static str,
     },
-    /// The record was written by a newer version.
-    #[error("it has version {found}; this version reads {known}")]
+    /// The record was written by another version.
+    #[error("it has version {found}; this version reads up to {known}")]
     Version {
         /// The version in the record.
         found: u32,
-        /// The version that is read.
+        /// The newest version that is read.
         known: u32,
     },
 }
@@ -50,14 +52,14 @@ struct Preamble {
     version: u32,
 }
 
-/// Reads a record of this format and version.
+/// Reads a record of this format and one of these versions.
 ///
 /// # Errors
 /// [`EnvelopeError`].
 pub fn open_envelope<T: DeserializeOwned>(
     bytes: &[u8],
     format: &str,
-    version: u32,
+    versions: &RangeInclusive<u32>,
 ) -> Result<T, EnvelopeError> {
     let damaged = |what| EnvelopeError::Damaged { what };
     let preamble: Preamble =
@@ -65,10 +67,10 @@ pub fn open_envelope<T: DeserializeOwned>(
     if preamble.format != format {
         return Err(damaged("its format is another one"));
     }
-    if preamble.version != version {
+    if !versions.contains(&preamble.version) {
         return Err(EnvelopeError::Version {
             found: preamble.version,
-            known: version,
+            known: *versions.end(),
         });
     }
     let envelope: Envelope<'_> =

@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use rootfs_store::{Progress, SnapshotDigest};
 
+use crate::about::About;
 use crate::background::Fill;
 use crate::event::{Event, Events};
 use crate::kernel::Kernel;
 use crate::launch;
+use crate::limits::Limits;
 use crate::op::Op;
+use crate::record::Record;
 use crate::session::Session;
-use crate::store::{Import, Store};
+use crate::store::{Import, SessionInfo, Store};
 
 /// How long a guest may take until it takes commands, unless it is said otherwise.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -37,6 +40,8 @@ pub(crate) enum Source {
     Image(Box<Import>),
     Snapshot(SnapshotDigest),
     Session(String),
+    /// A new session from the snapshot of another one, on a machine like that.
+    Like(Box<Record>),
 }
 
 /// What was asked for.
@@ -49,6 +54,8 @@ pub(crate) struct Settings {
     pub(crate) hostname: Option<String>,
     pub(crate) disk_bytes: Option<u64>,
     pub(crate) fill: Option<Fill>,
+    pub(crate) limits: Option<Limits>,
+    pub(crate) about: Option<About>,
     pub(crate) boot_timeout: Duration,
     pub(crate) shutdown_timeout: Duration,
 }
@@ -63,6 +70,8 @@ impl SessionBuilder {
             hostname: None,
             disk_bytes: None,
             fill: None,
+            limits: None,
+            about: None,
             boot_timeout: BOOT_TIMEOUT,
             shutdown_timeout: SHUTDOWN_TIMEOUT,
         };
@@ -121,6 +130,19 @@ impl SessionBuilder {
         self
     }
 
+    /// When the session ends by itself, and how; [`Limits::default`] if it is not called: a shutdown after 8 hours.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.settings.limits = Some(limits);
+        self
+    }
+
+    /// What is noted of the session: a title, labels, and for how long it is kept. Without it a fork has the labels of what
+    /// it is a fork of.
+    pub fn about(mut self, about: About) -> Self {
+        self.settings.about = Some(about);
+        self
+    }
+
     /// How long the guest may take until it takes commands; 60 s if it is not called.
     pub fn boot_timeout(mut self, timeout: Duration) -> Self {
         self.settings.boot_timeout = timeout;
@@ -148,6 +170,12 @@ impl SessionBuilder {
         self
     }
 
+    /// Makes the session without starting it; [`Session::resume`] does that, now or in a later process. It fails as
+    /// [`start`](Self::start) does, and for a session that exists.
+    pub fn create(self) -> Op<SessionInfo> {
+        Op::start("create", move || launch::make_only(self))
+    }
+
     /// Starts the session; it takes commands when the operation is done.
     ///
     /// A start that fails leaves no new session behind, and one that was to be resumed as it was. The kinds of its
@@ -167,6 +195,7 @@ impl fmt::Debug for Source {
             Self::Image(import) => import.fmt(f),
             Self::Snapshot(digest) => digest.fmt(f),
             Self::Session(id) => id.fmt(f),
+            Self::Like(record) => record.id.fmt(f),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! holds is what a guest saw that was told of an error, and no snapshot may be made of it unseen.
 
 mod reach;
+mod superblock;
 
 use std::fs::File;
 use std::io;
@@ -106,6 +107,21 @@ impl RootDisk {
     /// What could not be read so far because of a registry.
     pub(crate) fn trouble(&self) -> Option<RemoteTrouble> {
         self.disk.remote_trouble()
+    }
+
+    /// Bytes that what was written takes on the host.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        // Whoever can't tell is told by the next write.
+        self.disk.allocated_bytes().unwrap_or_default()
+    }
+
+    /// Whether the file system on it says that it was unmounted, or made read-only. How a VM ended would not tell: a guest
+    /// can power itself off without unmounting anything.
+    pub(crate) fn has_clean_root(&self) -> bool {
+        let mut superblock = [0; superblock::BYTES];
+        let mut target = ReadTarget::from_slice(&mut superblock);
+        let read = self.read_at(&mut target, superblock::OFFSET);
+        read.is_ok() && superblock::is_clean(&superblock)
     }
 
     /// The first failure to write or flush.

@@ -36,6 +36,8 @@ pub enum ErrorKind {
     Timeout,
     /// The guest could not run the command, or it does not fit the call that was made of it.
     Command,
+    /// There are too many sessions, or they take too much.
+    Quota,
     /// The store could not be read or written: no space, no permission, or damaged data.
     Storage,
     /// A defect of this library.

@@ -4,6 +4,9 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use crate::limits::Limit;
+use crate::snapshot::Snapshot;
+
 /// Something that happened to a running session, and that no call of its owner returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -26,6 +29,57 @@ pub enum Event {
         /// Since the first of these.
         outage: Duration,
     },
+    /// A limit is near, by one of [`Limits::warnings`](crate::Limits::warnings).
+    LimitNear {
+        /// Which.
+        limit: Limit,
+        /// How long it is until then.
+        left: Duration,
+    },
+    /// A limit was reached; how the session ended is told next.
+    LimitReached {
+        /// Which.
+        limit: Limit,
+    },
+    /// The guest switched itself off; how the session ended is told next.
+    PoweredOff,
+    /// The session was shut down, by a limit or after its guest had switched itself off.
+    ShutDown {
+        /// Its disk.
+        snapshot: Snapshot,
+    },
+    /// The session was thrown away, by a limit or after its guest had switched itself off.
+    Terminated,
+    /// The guest has written more than [`Quotas::bytes_per_run`](crate::Quotas::bytes_per_run); how the session ended is
+    /// told next.
+    QuotaReached {
+        /// Bytes that its writes take.
+        written: u64,
+        /// Bytes that they may take.
+        limit: u64,
+    },
+    /// The host's disk is nearly full, by [`Quotas::host_reserve`](crate::Quotas::host_reserve); how the session ended is
+    /// told next.
+    HostFull {
+        /// Bytes that are left.
+        free: u64,
+    },
+    /// The session could not be ended as a limit asked for. Nothing is lost, and after a limit it is tried again.
+    NotEnded {
+        /// Why.
+        message: String,
+    },
+    /// The guest was started again: it had rebooted, or [`Session::reboot`](crate::Session::reboot) was called.
+    Rebooted {
+        /// How long that took, from the end of the guest until it took commands.
+        took: Duration,
+    },
+    /// The guest's kernel crashed, its VM could not go on, or it did not come up after a reboot. A shutdown keeps its disk,
+    /// as after a power cut.
+    GuestFailed {
+        /// What happened.
+        reason: String,
+    },
 }
 
 impl fmt::Display for Event {
@@ -39,6 +93,31 @@ impl fmt::Display for Event {
                 "the disk can be read again, after {failed} requests that failed in {} s",
                 outage.as_secs()
             ),
+            Self::LimitNear { limit, left } => {
+                let what = match limit {
+                    Limit::Uptime => "its time is over",
+                    Limit::Idle => "it counts as idle",
+                };
+                write!(f, "{what} in {} s", left.as_secs())
+            }
+            Self::LimitReached {
+                limit: Limit::Uptime,
+            } => f.write_str("its time is over"),
+            Self::LimitReached { limit: Limit::Idle } => f.write_str("it is idle"),
+            Self::QuotaReached { written, limit } => {
+                write!(f, "its writes take {written} bytes, and may take {limit}")
+            }
+            Self::HostFull { free } => {
+                write!(f, "the host's disk is nearly full, with {free} bytes left")
+            }
+            Self::PoweredOff => f.write_str("the guest has switched itself off"),
+            Self::ShutDown { snapshot } => write!(f, "it is shut down, its disk is {snapshot}"),
+            Self::Terminated => f.write_str("it is thrown away"),
+            Self::NotEnded { message } => write!(f, "it could not be ended: {message}"),
+            Self::Rebooted { took } => {
+                write!(f, "the guest was started again, in {} ms", took.as_millis())
+            }
+            Self::GuestFailed { reason } => write!(f, "the guest is gone: {reason}"),
         }
     }
 }

@@ -7,9 +7,10 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::error::{Error, Repr};
-use crate::record::{self, Record, RecordState};
+use crate::record::{self, Record};
 
 mod lock;
 
@@ -30,7 +31,7 @@ const CREATE_TRIES: usize = 16;
 #[derive(Debug)]
 pub(crate) struct LockedFolder {
     path: PathBuf,
-    _lock: Lock,
+    lock: Lock,
 }
 
 /// The ids of all sessions, sorted.
@@ -136,7 +137,7 @@ fn lock_new(path: &Path, id: &str) -> Result<Option<LockedFolder>, Error> {
         Ok(Some(_)) if has_record(path)? => Err(taken().into()),
         Ok(Some(lock)) => Ok(Some(LockedFolder {
             path: path.to_owned(),
-            _lock: lock,
+            lock,
         })),
         Ok(None) => Err(taken().into()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -159,7 +160,7 @@ pub(crate) fn open_leftover(store: &Path, id: &str) -> Option<LockedFolder> {
     let path = store.join(SESSIONS).join(id);
     let lock = Lock::try_exclusive(&path).ok()??;
     let is_session = has_record(&path).ok()?;
-    (!is_session).then_some(LockedFolder { path, _lock: lock })
+    (!is_session).then_some(LockedFolder { path, lock })
 }
 
 fn existing(store: &Path, id: &str) -> Result<PathBuf, Error> {
@@ -176,7 +177,7 @@ fn lock(path: &Path, id: &str) -> Result<LockedFolder, Error> {
     match Lock::try_exclusive(path) {
         Ok(Some(lock)) => Ok(LockedFolder {
             path: path.to_owned(),
-            _lock: lock,
+            lock,
         }),
         Ok(None) => Err(Repr::SessionBusy { id: id.to_owned() }.into()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -205,14 +206,7 @@ impl LockedFolder {
         Record::read(&self.path)
     }
 
-    /// Writes the session's record with a new state, durably.
-    pub(crate) fn set_state(&self, record: &mut Record, state: RecordState) -> Result<(), Error> {
-        record.state = state;
-        record.changed = now();
-        self.write(record)
-    }
-
-    /// Writes the session's record as it is, durably.
+    /// Writes the session's record, durably.
     pub(crate) fn write(&self, record: &Record) -> Result<(), Error> {
         record.write(&self.path)
     }
@@ -221,6 +215,19 @@ impl LockedFolder {
     pub(crate) fn console(&self) -> Result<File, Error> {
         let path = self.path.join(CONSOLE);
         Ok(File::create(&path).map_err(io_error("create", &path))?)
+    }
+
+    /// Notes that the session is alive at `time`. It need not be durable: without it the session counts as out of use
+    /// since its state changed.
+    pub(crate) fn beat(&self, time: SystemTime) {
+        if let Err(error) = self.lock.beat(time) {
+            tracing::debug!(%error, "could not leave a sign of life");
+        }
+    }
+
+    /// When the session was last alive, as far as is known.
+    pub(crate) fn last_beat(&self) -> Option<SystemTime> {
+        self.lock.last_beat().ok()
     }
 
     /// Removes the record, durably: from then on this is no session any more.
@@ -247,12 +254,6 @@ impl LockedFolder {
         fs::rename(&self.path, &grave).map_err(io_error("remove", &self.path))?;
         Ok(fs::remove_dir_all(&grave).map_err(io_error("remove", &grave))?)
     }
-}
-
-/// Seconds since 1970, for people; nothing is decided by it.
-pub(crate) fn now() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |duration| duration.as_secs())
 }
 
 #[cfg(test)]

@@ -2,24 +2,25 @@
 //!
 //! Invariant: at every moment, a process that dies leaves a session that can be resumed with everything that its
 //! guest had flushed, or no session. A record that says `Stopped` names the snapshot that the disk is, so that a disk
-//! beside it is a leftover; a record that says `Open` has a disk.
+//! beside it is a leftover; a record that says anything else has a disk.
 
 use std::sync::Arc;
 
 use rootfs_store::{Lease, Progress};
 
+use crate::clock;
 use crate::disk::RootDisk;
 use crate::error::{Error, Repr};
 use crate::event::Events;
 use crate::folder::{self, LockedFolder};
 use crate::record::{Record, RecordState};
 use crate::snapshot::Snapshot;
-use crate::store;
+use crate::store::{self, Store};
 
 /// A session that is locked by this process.
 #[derive(Debug)]
 pub(crate) struct Holding {
-    store: rootfs_store::Store,
+    store: Store,
     // The disk goes before the lock: whoever gets the lock next may open it.
     disk: Option<Arc<RootDisk>>,
     folder: LockedFolder,
@@ -34,14 +35,10 @@ pub(crate) struct Holding {
 
 impl Holding {
     /// Makes a new session at rest: its disk is the snapshot that its record names.
-    pub(crate) fn create(store: &rootfs_store::Store, mut record: Record) -> Result<Self, Error> {
+    pub(crate) fn create(store: &Store, mut record: Record) -> Result<Self, Error> {
         let folder = folder::create(store.dir(), &record.id)?;
-        let held = || -> Result<(), Error> {
-            store.set_name(&store::reference(&record.id), &record.snapshot)?;
-            record.created = folder::now();
-            folder.set_state(&mut record, RecordState::Stopped)
-        }();
-        let holding = Self {
+        record.created = clock::unix(store.clock());
+        let mut holding = Self {
             store: store.clone(),
             disk: None,
             folder,
@@ -50,7 +47,10 @@ impl Holding {
             lease: None,
             events: Arc::default(),
         };
-        match held {
+        let name = store::reference(&holding.record.id);
+        let named = store.inner().set_name(&name, &holding.record.snapshot);
+        let held = named.map_err(Error::from);
+        match held.and_then(|()| holding.set_state(RecordState::Stopped)) {
             Ok(()) => Ok(holding),
             Err(error) => {
                 holding.give_back();
@@ -60,7 +60,7 @@ impl Holding {
     }
 
     /// Takes a session that exists.
-    pub(crate) fn take(store: &rootfs_store::Store, id: &str) -> Result<Self, Error> {
+    pub(crate) fn take(store: &Store, id: &str) -> Result<Self, Error> {
         let folder = folder::open(store.dir(), id)?;
         let record = folder.record()?;
         let found = Some(record.clone());
@@ -100,26 +100,47 @@ impl Holding {
 
     /// Opens the disk: a fresh one over the snapshot of a session at rest, the one that is there if it was cut off.
     pub(crate) fn open_disk(&mut self) -> Result<Arc<RootDisk>, Error> {
+        if let Some(disk) = &self.disk {
+            // A guest that is started again goes on with it.
+            let disk = Arc::clone(disk);
+            self.set_state(RecordState::Open)?;
+            return Ok(disk);
+        }
         let id = &self.record.id;
-        let disk = match self.record.state {
-            RecordState::Stopped => {
-                self.store.remove_disk(id)?;
-                let disk = self.store.create_disk(id, &self.record.snapshot)?;
-                let disk = RootDisk::new(disk);
-                disk.record_start();
-                disk
-            }
-            RecordState::Open => RootDisk::new(self.store.open_disk(id)?),
+        let store = self.store.inner();
+        let disk = if self.record.state.has_disk() {
+            RootDisk::new(store.open_disk(id)?)
+        } else {
+            store.remove_disk(id)?;
+            let disk = RootDisk::new(store.create_disk(id, &self.record.snapshot)?);
+            disk.record_start();
+            disk
         };
-        let elsewhere = self.store.elsewhere(&disk.writable().base());
+        let elsewhere = store.elsewhere(&disk.writable().base());
         // Whoever can't tell must expect it.
         let is_here = elsewhere.is_ok_and(|packs| packs.is_empty());
         let disk = disk.telling(Arc::clone(&self.events));
         let disk = Arc::new(disk.reaching_out(!is_here));
         self.disk = Some(Arc::clone(&disk));
-        self.folder.set_state(&mut self.record, RecordState::Open)?;
+        self.set_state(RecordState::Open)?;
         self.lease = None;
         Ok(disk)
+    }
+
+    /// Writes the record with a new state, durably.
+    pub(crate) fn set_state(&mut self, state: RecordState) -> Result<(), Error> {
+        self.record.state = state;
+        self.record.changed = clock::unix(self.store.clock());
+        self.folder.write(&self.record)
+    }
+
+    /// Changes the record, durably. If that fails it is as it was.
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut Record)) -> Result<(), Error> {
+        let mut changed = self.record.clone();
+        change(&mut changed);
+        self.folder.write(&changed)?;
+        self.record = changed;
+        Ok(())
     }
 
     /// Leaves the session as it was found, after a start that failed. The VM must be gone.
@@ -138,8 +159,8 @@ impl Holding {
     /// The record goes first: a disk beside one at rest is then known to be a leftover.
     fn restore(&self, found: &Record) -> Result<(), Error> {
         self.folder.write(found)?;
-        if found.state == RecordState::Stopped {
-            self.store.remove_disk(&found.id)?;
+        if !found.state.has_disk() {
+            self.store.inner().remove_disk(&found.id)?;
         }
         Ok(())
     }
@@ -147,6 +168,22 @@ impl Holding {
     /// The disk, while it is open.
     pub(crate) fn disk(&self) -> Option<&Arc<RootDisk>> {
         self.disk.as_ref()
+    }
+
+    /// The disk, unless the host could not change it as the guest had asked for: no snapshot may be made of it unseen.
+    pub(crate) fn sound_disk(&self) -> Result<&Arc<RootDisk>, Error> {
+        let disk = self.disk.as_ref().ok_or(Repr::NotRunning {
+            state: "it has no disk",
+        })?;
+        match disk.failure() {
+            None => Ok(disk),
+            Some(failure) => Err(Repr::DiskFailed {
+                id: self.record.id.clone(),
+                action: failure.action,
+                message: failure.message.clone(),
+            }
+            .into()),
+        }
     }
 
     /// Makes a snapshot of the disk and leaves the session stopped. The VM must be gone. If this fails the disk is
@@ -157,28 +194,17 @@ impl Holding {
         progress: &dyn Progress,
     ) -> Result<Snapshot, Error> {
         let id = &self.record.id;
-        let disk = self.disk.as_ref().ok_or(Repr::NotRunning {
-            state: "it has no disk",
-        })?;
-        if let Some(failure) = disk.failure() {
-            return Err(Repr::DiskFailed {
-                id: id.clone(),
-                action: failure.action,
-                message: failure.message.clone(),
-            }
-            .into());
-        }
+        let disk = self.sound_disk()?;
         disk.end_recording();
         disk.writable().flush()?;
         let disk_bytes = disk.writable().size();
-        let committed = self.store.commit(disk.writable(), progress)?;
-        self.store
-            .set_name(&store::reference(id), &committed.snapshot)?;
+        let store = self.store.inner();
+        let committed = store.commit(disk.writable(), progress)?;
+        store.set_name(&store::reference(id), &committed.snapshot)?;
         self.record.snapshot = committed.snapshot;
-        self.folder
-            .set_state(&mut self.record, RecordState::Stopped)?;
+        self.set_state(RecordState::Stopped)?;
         self.disk = None;
-        if let Err(error) = self.store.remove_disk(&self.record.id) {
+        if let Err(error) = self.store.inner().remove_disk(&self.record.id) {
             tracing::warn!(%error, "could not remove a disk that is a snapshot now");
         }
         Ok(Snapshot::new(&committed, disk_bytes, clean))
@@ -188,7 +214,7 @@ impl Holding {
     pub(crate) fn discard(mut self) -> Result<(), Error> {
         self.disk = None;
         self.folder.remove_record()?;
-        store::discard_session(&self.store, &self.record.id)?;
+        store::discard_session(self.store.inner(), &self.record.id)?;
         self.folder.remove()
     }
 }

@@ -2,27 +2,32 @@
 //!
 //! Invariant: a failure leaves no new session, and a resumed one as it was.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use agent::protocol::{Config, Root};
 use rootfs_store::{Lease, SnapshotDigest};
 use vmm_core::{MAX_VCPUS, MIN_MEMORY_MIB, StartError};
 
-use crate::background::Background;
+use crate::about::About;
+use crate::background::{Background, Fill};
 use crate::builder::{SessionBuilder, Settings, Source};
-use crate::error::Error;
+use crate::clock;
+use crate::error::{Error, Repr};
+use crate::event::Events;
 use crate::holding::Holding;
 use crate::id;
 use crate::initramfs;
 use crate::kernel::Kernel;
-use crate::machine::{BootTimes, Machine, ROOT_SERIAL, Spec};
+use crate::machine::{BootTimes, Machine, ROOT_SERIAL, Spec, Watch};
+use crate::quotas;
 use crate::record::{Record, RecordState};
 use crate::session::Session;
-use crate::store::Store;
+use crate::store::{SessionInfo, Store};
 use crate::timings::Timings;
 
 const DEFAULT_VCPUS: u8 = 1;
@@ -32,6 +37,27 @@ const DEFAULT_MEMORY_MIB: u32 = 512;
 const ROOT_FSTYPE: &str = "ext4";
 
 const KVM: &str = "/dev/kvm";
+
+/// What a start of a guest takes that no record holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) fill: Option<Fill>,
+    pub(crate) boot_timeout: Duration,
+}
+
+/// A session whose guest takes commands.
+pub(crate) struct Launched {
+    pub(crate) store: Store,
+    pub(crate) machine: Machine,
+    pub(crate) background: Background,
+    pub(crate) holding: Holding,
+    pub(crate) events: Arc<Events>,
+    pub(crate) plan: Plan,
+    pub(crate) shutdown_timeout: Duration,
+    pub(crate) timings: Timings,
+    /// How long the run had lasted when it was cut off, if it goes on.
+    pub(crate) used: Duration,
+}
 
 /// Starts the session that was described.
 pub(crate) fn launch(builder: SessionBuilder) -> Result<Session, Error> {
@@ -46,14 +72,74 @@ pub(crate) fn launch(builder: SessionBuilder) -> Result<Session, Error> {
     let mut timings = Timings::default();
     let mut holding = match source {
         Source::Session(id) => resume(&store, &id, &settings)?,
-        Source::Snapshot(base) => create(&store, base, &settings)?,
+        new => make(&store, new, &settings, &mut timings)?,
+    };
+    let events = Arc::new(events);
+    holding.tell(Arc::clone(&events));
+    if let Err(error) = quotas::check_start(&store, &holding.record().about.labels) {
+        holding.give_back();
+        return Err(error);
+    }
+    let now = clock::unix(store.clock());
+    let used = begin_run(holding.record_mut(), now);
+    let plan = Plan {
+        fill: settings.fill,
+        boot_timeout: settings.boot_timeout,
+    };
+    match boot(&store, &mut holding, &plan, &mut timings, &|_| ()) {
+        Ok((machine, background)) => Session::new(Launched {
+            store,
+            machine,
+            background,
+            holding,
+            events,
+            plan,
+            shutdown_timeout: settings.shutdown_timeout,
+            timings,
+            used,
+        }),
+        Err(error) => {
+            holding.give_back();
+            Err(error)
+        }
+    }
+}
+
+/// Makes the session that was described, without starting it.
+pub(crate) fn make_only(builder: SessionBuilder) -> Result<SessionInfo, Error> {
+    let SessionBuilder {
+        store,
+        source,
+        settings,
+        ..
+    } = builder;
+    check(&settings)?;
+    if let Source::Session(id) = source {
+        return Err(Repr::SessionExists { id }.into());
+    }
+    let holding = make(&store, source, &settings, &mut Timings::default())?;
+    let id = holding.record().id.clone();
+    drop(holding);
+    store.session(&id)
+}
+
+fn make(
+    store: &Store,
+    source: Source,
+    settings: &Settings,
+    timings: &mut Timings,
+) -> Result<Holding, Error> {
+    match source {
+        Source::Session(id) => Err(Repr::SessionExists { id }.into()),
+        Source::Snapshot(base) => create(store, base, None, settings),
+        Source::Like(record) => create(store, record.snapshot, Some(*record), settings),
         Source::Image(import) => {
             let import = match settings.disk_bytes {
                 Some(bytes) => import.disk_bytes(bytes),
                 None => *import,
             };
             import.check()?;
-            kernel_for_new(&store, &settings)?;
+            kernel_for_new(store, settings, None)?;
             let begun = Instant::now();
             let (snapshot, _until_it_is_named) = match import.pull()? {
                 Some(pulled) => pulled,
@@ -63,24 +149,24 @@ pub(crate) fn launch(builder: SessionBuilder) -> Result<Session, Error> {
                 }
             };
             timings.import = Some(begun.elapsed());
-            create(&store, snapshot, &settings)?
-        }
-    };
-    holding.tell(Arc::new(events));
-    match boot(&store, &mut holding, &settings, &mut timings) {
-        Ok((machine, background)) => Ok(Session::new(
-            store,
-            machine,
-            background,
-            holding,
-            settings.shutdown_timeout,
-            timings,
-        )),
-        Err(error) => {
-            holding.give_back();
-            Err(error)
+            create(store, snapshot, None, settings)
         }
     }
+}
+
+/// Notes that a run begins, or goes on that was cut off before its time was over. Returns how long that had lasted by
+/// the time of day; one that was set back makes no run shorter than it is, and none longer.
+fn begin_run(record: &mut Record, now: u64) -> Duration {
+    record.failure = None;
+    let used = record.started.and_then(|started| now.checked_sub(started));
+    let used = used.map(Duration::from_secs).filter(|used| {
+        let limit = record.limits.max_uptime;
+        record.state.has_disk() && limit.is_none_or(|limit| *used < limit)
+    });
+    if used.is_none() {
+        record.started = Some(now);
+    }
+    used.unwrap_or_default()
 }
 
 /// Checks what can be checked without touching the store.
@@ -90,6 +176,12 @@ fn check(settings: &Settings) -> Result<(), Error> {
         .hostname
         .as_deref()
         .map_or(Ok(()), id::check_hostname)?;
+    settings
+        .limits
+        .as_ref()
+        .map_or(Ok(()), |limits| limits.check())?;
+    let about = settings.about.as_ref();
+    about.map_or(Ok(()), About::check)?;
     if let Some(asked) = settings.vcpus
         && !(1..=MAX_VCPUS).contains(&asked)
     {
@@ -114,10 +206,15 @@ fn check_kvm(device: &Path) -> Result<(), Error> {
     }
 }
 
-fn kernel_for_new(store: &Store, settings: &Settings) -> Result<Kernel, Error> {
-    let kernel = match &settings.kernel {
-        Some(kernel) => kernel.clone(),
-        None => Kernel::default_for(store.dir())?,
+fn kernel_for_new(
+    store: &Store,
+    settings: &Settings,
+    like: Option<&Record>,
+) -> Result<Kernel, Error> {
+    let kernel = match (&settings.kernel, like) {
+        (Some(kernel), _) => kernel.clone(),
+        (None, Some(like)) => Kernel::recorded(like.kernel.clone(), like.modules.clone()),
+        (None, None) => Kernel::default_for(store.dir())?,
     };
     kernel.check()?;
     Ok(kernel)
@@ -136,12 +233,28 @@ fn grown(
     Ok((grown.snapshot, Some(grown.lease)))
 }
 
-fn create(store: &Store, base: SnapshotDigest, settings: &Settings) -> Result<Holding, Error> {
+/// Makes a new session from a snapshot; what is not set is as it is with `like`, if there is such a one.
+fn create(
+    store: &Store,
+    base: SnapshotDigest,
+    like: Option<Record>,
+    settings: &Settings,
+) -> Result<Holding, Error> {
+    quotas::check_new(store)?;
     // A snapshot that the store doesn't hold is an error about it, not about a disk.
     store.snapshot(&base)?;
-    let kernel = kernel_for_new(store, settings)?;
+    let kernel = kernel_for_new(store, settings, like.as_ref())?;
     let (snapshot, _until_it_is_named) = grown(store, base, settings)?;
     let id = settings.id.clone().map_or_else(id::random, Ok)?;
+    let like = like.as_ref();
+    let vcpus = like.map_or(DEFAULT_VCPUS, |like| like.vcpus);
+    let memory_mib = like.map_or(DEFAULT_MEMORY_MIB, |like| like.memory_mib);
+    let hostname = like.and_then(|like| like.hostname.clone());
+    let limits = like.map(|like| like.limits.clone());
+    let about = About {
+        labels: like.map_or_else(BTreeMap::new, |like| like.about.labels.clone()),
+        ..About::default()
+    };
     let record = Record {
         id,
         state: RecordState::Stopped,
@@ -149,29 +262,33 @@ fn create(store: &Store, base: SnapshotDigest, settings: &Settings) -> Result<Ho
         origin: base,
         kernel: kernel.image().to_owned(),
         modules: kernel.modules().map(Path::to_owned),
-        vcpus: settings.vcpus.unwrap_or(DEFAULT_VCPUS),
-        memory_mib: settings.memory_mib.unwrap_or(DEFAULT_MEMORY_MIB),
-        hostname: settings.hostname.clone(),
+        vcpus: settings.vcpus.unwrap_or(vcpus),
+        memory_mib: settings.memory_mib.unwrap_or(memory_mib),
+        hostname: settings.hostname.clone().or(hostname),
         created: 0,
         changed: 0,
+        started: None,
+        failure: None,
+        limits: settings.limits.clone().or(limits).unwrap_or_default(),
+        about: settings.about.clone().unwrap_or(about),
     };
-    Holding::create(store.inner(), record)
+    Holding::create(store, record)
 }
 
 fn resume(store: &Store, id: &str, settings: &Settings) -> Result<Holding, Error> {
     if let Some(other) = settings.id.as_ref().filter(|other| *other != id) {
-        return Err(crate::error::Repr::IdOfResumed { id: other.clone() }.into());
+        return Err(Repr::IdOfResumed { id: other.clone() }.into());
     }
-    let mut holding = Holding::take(store.inner(), id)?;
+    let mut holding = Holding::take(store, id)?;
     let record = holding.record();
     let recorded = || Kernel::recorded(record.kernel.clone(), record.modules.clone());
     let kernel = settings.kernel.clone().unwrap_or_else(recorded);
     kernel.check()?;
-    if record.state == RecordState::Open
+    if record.state.has_disk()
         && let Some(bytes) = settings.disk_bytes
         && bytes > store.snapshot(&record.snapshot)?.disk_bytes
     {
-        return Err(crate::error::Repr::GrowInterrupted { id: id.to_owned() }.into());
+        return Err(Repr::GrowInterrupted { id: id.to_owned() }.into());
     }
     let (snapshot, lease) = grown(store, record.snapshot, settings)?;
     holding.keep_until_open(lease);
@@ -182,14 +299,22 @@ fn resume(store: &Store, id: &str, settings: &Settings) -> Result<Holding, Error
     record.vcpus = settings.vcpus.unwrap_or(record.vcpus);
     record.memory_mib = settings.memory_mib.unwrap_or(record.memory_mib);
     record.hostname = settings.hostname.clone().or(record.hostname.take());
+    if let Some(limits) = &settings.limits {
+        record.limits = limits.clone();
+    }
+    if let Some(about) = &settings.about {
+        record.about = about.clone();
+    }
     Ok(holding)
 }
 
-fn boot(
+/// Boots the guest of a session. `begun_with` is told of the machine as soon as there is one.
+pub(crate) fn boot(
     store: &Store,
     holding: &mut Holding,
-    settings: &Settings,
+    plan: &Plan,
     timings: &mut Timings,
+    begun_with: &dyn Fn(Watch),
 ) -> Result<(Machine, Background), Error> {
     let begun = Instant::now();
     let record = holding.record();
@@ -199,7 +324,7 @@ fn boot(
     let config = guest_config(store, holding)?;
     let console = holding.folder().console()?;
     let disk = holding.open_disk()?;
-    let background = Background::begin(store.inner(), &holding.record().snapshot, settings.fill);
+    let background = Background::begin(store.inner(), &holding.record().snapshot, plan.fill);
     let started = Arc::clone(&disk);
     let spec = Spec {
         kernel: opened,
@@ -210,10 +335,10 @@ fn boot(
         disk,
         console,
         config,
-        deadline: settings.boot_timeout,
+        deadline: plan.boot_timeout,
     };
     timings.prepare = Some(begun.elapsed());
-    let (machine, times): (Machine, BootTimes) = Machine::boot(spec)?;
+    let (machine, times): (Machine, BootTimes) = Machine::boot(spec, begun_with)?;
     started.is_ready();
     background.is_ready();
     timings.set_boot(times);

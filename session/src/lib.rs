@@ -28,17 +28,29 @@
 //!   flushed. [`Store::sessions`] then shows it as [`Interrupted`](SessionState::Interrupted), and [`Session::resume`]
 //!   goes on from there.
 //! - [`Session::terminate`] throws the disk away; the snapshot that the session came from stays.
+//! - [`Session::snapshot`] keeps what the disk holds while the guest goes on.
+//!
+//! # When a session ends by itself
+//!
+//! [`Limits`] say for how long a run may last, 8 hours unless it is said otherwise, and after how long without use it ends.
+//! The session is then shut down, or thrown away, and [`SessionBuilder::on_event`] tells of it. If its process is gone at
+//! that moment, [`Store::enforce_limits`] does so later. A guest that switches itself off is shut down; one that reboots is
+//! started again.
 //!
 //! # Limits
 //!
 //! x86-64 Linux with KVM; guests with a stock Linux kernel of 5.10 or later whose virtio drivers are built in or modules.
 //! Images come from registries (`docker://NAME:TAG`), OCI layouts (`oci:DIR:TAG`) and Docker archives
 //! (`docker-archive:FILE`); snapshots go to registries and come back.
-//! No network, no terminal, and no memory snapshots yet: a resumed session boots.
+//! No network, no terminal, and no memory snapshots yet: a resumed session boots. [`SessionState`] has the states of a
+//! session, and what leads from one to another.
 #![forbid(unsafe_code)]
 
+mod about;
+mod activity;
 mod background;
 mod builder;
+mod clock;
 mod command;
 mod console;
 mod control;
@@ -51,8 +63,11 @@ mod id;
 mod initramfs;
 mod kernel;
 mod launch;
+mod limits;
 mod machine;
 mod op;
+mod over;
+mod quotas;
 mod record;
 mod session;
 mod snapshot;
@@ -61,14 +76,18 @@ mod store;
 mod testing;
 mod timings;
 
+pub use about::About;
 pub use builder::SessionBuilder;
+pub use clock::{Clock, SystemClock};
 pub use command::{
     Command, ExitStatus, Output, Process, ProcessControl, ProcessOutput, ProcessStdin,
 };
 pub use error::{Error, ErrorKind};
 pub use event::Event;
 pub use kernel::Kernel;
+pub use limits::{AtEnd, IdleLimit, Limit, Limits};
 pub use op::Op;
+pub use quotas::Quotas;
 pub use rootfs_store::image::ImageConfig;
 pub use rootfs_store::{
     Affected, BlobDigest, BootPacked, Collected, Compacted, Credential, Credentials, Diff,
@@ -78,7 +97,10 @@ pub use rootfs_store::{
     RetryPolicy, Root, Secret, Snapshot as SnapshotInfo, SnapshotDigest, SnapshotUsage, Stage,
     StoreOptions, Usage, Verified,
 };
-pub use session::{Session, Status};
+pub use session::{Session, Status, TimeLeft};
 pub use snapshot::Snapshot;
-pub use store::{Base, Chore, Export, Import, SessionInfo, SessionState, Store, UnreadableSession};
+pub use store::{
+    Base, Chore, Enforced, Export, Housekeeper, Housekeeping, Import, Kept, SessionInfo,
+    SessionState, SessionStorage, Store, UnreadableSession,
+};
 pub use timings::Timings;

@@ -2,16 +2,14 @@
 //!
 //! Invariant: when a call here fails or ends the machine, the VM has ended and calls no disk any more.
 
-mod superblock;
-
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use agent::protocol::{CONTROL_PORT, Config};
 use vmm_core::{
-    BlockBackend, Drive, Exit, RECOMMENDED_COMMAND_LINE, ReadTarget, Vm, VmConfig, VmHandle,
+    BlockBackend, Drive, Exit, Metrics, RECOMMENDED_COMMAND_LINE, Vm, VmConfig, VmHandle,
     VsockHost, VsockStream,
 };
 
@@ -70,14 +68,53 @@ pub(crate) struct BootTimes {
 pub(crate) struct Machine {
     vm: Vm,
     vsock: VsockHost,
-    control: VsockStream,
+    control: Control,
     console: Console,
     disk: Arc<RootDisk>,
     /// Kept for sessions that start while this one runs.
     _kernel: HeldKernel,
 }
 
-/// The end of a machine, for those who don't own it.
+/// The agent's control connection, for one question at a time. Clones are the same connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Control(Arc<Mutex<VsockStream>>);
+
+impl Control {
+    /// Asks something that must be answered within `patience`. Whoever asked before may take that time, too.
+    pub(crate) fn ask<T>(
+        &self,
+        patience: Duration,
+        question: impl FnOnce(&mut Timed<'_, VsockStream>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        // A time that the clock can't express is as good as never.
+        let deadline = Instant::now().checked_add(patience);
+        let stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        question(&mut Timed::new(&stream, deadline))
+    }
+}
+
+/// How a machine ended that nobody stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Gone {
+    pub(crate) kind: GoneKind,
+    /// For people.
+    pub(crate) reason: String,
+}
+
+/// What the guest, or the host, wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GoneKind {
+    /// The guest switched itself off.
+    PowerOff,
+    /// The guest wants to be started again.
+    Reboot,
+    /// It was stopped by its owner.
+    Stopped,
+    /// The guest's kernel, or its VM, could not go on.
+    Crash,
+}
+
+/// The life of a machine, for those who don't own it.
 #[derive(Debug, Clone)]
 pub(crate) struct Watch {
     vm: VmHandle,
@@ -86,9 +123,24 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Why the guest is gone, if it is within `patience`.
-    pub(crate) fn exit_within(&self, patience: Duration) -> Option<String> {
+    pub(crate) fn exit_within(&self, patience: Duration) -> Option<Gone> {
         let exit = self.vm.wait_timeout(patience)?;
-        Some(describe(&exit, &self.console))
+        Some(gone(&exit, &self.console))
+    }
+
+    /// What the machine has done so far.
+    pub(crate) fn metrics(&self) -> Metrics {
+        self.vm.metrics()
+    }
+
+    /// Makes the guest stand still.
+    pub(crate) fn pause(&self) {
+        self.vm.pause();
+    }
+
+    /// Lets the guest go on.
+    pub(crate) fn unpause(&self) {
+        self.vm.resume();
     }
 
     /// Ends the guest by force, without waiting for it.
@@ -105,8 +157,8 @@ pub(crate) struct Ended {
 }
 
 impl Machine {
-    /// Boots a guest until its agent takes commands.
-    pub(crate) fn boot(spec: Spec) -> Result<(Self, BootTimes), Error> {
+    /// Boots a guest until its agent takes commands. `begun_with` is told of the machine as soon as there is one.
+    pub(crate) fn boot(spec: Spec, begun_with: &dyn Fn(Watch)) -> Result<(Self, BootTimes), Error> {
         let console = Console::new(spec.console);
         let begun = Instant::now();
         let mut root = Drive::new(Arc::clone(&spec.disk) as Arc<dyn BlockBackend>);
@@ -121,6 +173,10 @@ impl Machine {
         config.console = Box::new(console.clone());
         let vm = Vm::start(config)?;
         let start = begun.elapsed();
+        begun_with(Watch {
+            vm: vm.handle(),
+            console: console.clone(),
+        });
         let boot = Boot {
             vm: &vm,
             console: &console,
@@ -140,7 +196,7 @@ impl Machine {
             Self {
                 vm,
                 vsock,
-                control,
+                control: Control(Arc::new(Mutex::new(control))),
                 console,
                 disk: spec.disk,
                 _kernel: spec.kernel,
@@ -157,6 +213,11 @@ impl Machine {
     /// Where commands connect to.
     pub(crate) fn vsock(&self) -> VsockHost {
         self.vsock.clone()
+    }
+
+    /// Where its agent is asked things.
+    pub(crate) fn control(&self) -> Control {
+        self.control.clone()
     }
 
     /// What its end can be awaited and brought about with.
@@ -180,8 +241,10 @@ impl Machine {
         if self.vm.wait_timeout(Duration::ZERO).is_none() {
             let grace = (timeout / 4 * GRACE_QUARTERS).as_millis();
             let grace = u32::try_from(grace).unwrap_or(u32::MAX);
-            let mut control = Timed::new(&self.control, deadline);
-            if let Err(error) = control::power_off(&mut control, grace) {
+            let asked = self
+                .control
+                .ask(left(), |stream| control::power_off(stream, grace));
+            if let Err(error) = asked {
                 // The guest may just be ending by itself.
                 tracing::warn!(%error, "a guest did not take the request to power off");
                 self.end_by_force(GONE_PATIENCE.min(left()));
@@ -191,17 +254,8 @@ impl Machine {
         let exit = self.vm.wait();
         tracing::debug!(?exit, "a guest ended");
         Ended {
-            clean: self.has_clean_root(),
+            clean: self.disk.has_clean_root(),
         }
-    }
-
-    /// Whether the root's file system says that it is. How the VM ended would not tell: a guest can power itself off
-    /// without unmounting anything.
-    fn has_clean_root(&self) -> bool {
-        let mut superblock = [0; superblock::BYTES];
-        let mut target = ReadTarget::from_slice(&mut superblock);
-        let read = self.disk.read_at(&mut target, superblock::OFFSET);
-        read.is_ok() && superblock::is_clean(&superblock)
     }
 
     fn end_by_force(&self, patience: Duration) {
@@ -269,7 +323,7 @@ impl Boot<'_> {
         }
         match self.vm.wait_timeout(GONE_PATIENCE) {
             Some(exit) => {
-                let how = describe(&exit, self.console);
+                let how = gone(&exit, self.console).reason;
                 Repr::GuestStopped {
                     how: self.with_hint(how),
                 }
@@ -297,14 +351,15 @@ impl Boot<'_> {
     }
 }
 
-fn describe(exit: &Exit, console: &Console) -> String {
-    match exit {
-        Exit::PowerOff => "it powered itself off".to_owned(),
+fn gone(exit: &Exit, console: &Console) -> Gone {
+    let (kind, reason) = match exit {
+        Exit::PowerOff => (GoneKind::PowerOff, "it powered itself off".to_owned()),
         Exit::Reboot => match console.panic_line() {
-            Some(line) => format!("its kernel panicked: {line}"),
-            None => "it rebooted, which ends it".to_owned(),
+            Some(line) => (GoneKind::Crash, format!("its kernel panicked: {line}")),
+            None => (GoneKind::Reboot, "it rebooted".to_owned()),
         },
-        Exit::Stopped => "it was stopped".to_owned(),
-        Exit::Failed(error) => one_line(&**error),
-    }
+        Exit::Stopped => (GoneKind::Stopped, "it was stopped".to_owned()),
+        Exit::Failed(error) => (GoneKind::Crash, one_line(&**error)),
+    };
+    Gone { kind, reason }
 }

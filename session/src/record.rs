@@ -5,29 +5,40 @@
 //! | member | meaning |
 //! |---|---|
 //! | `format` | `vm-sessions.session`, the magic |
-//! | `version` | [`VERSION`] |
+//! | `version` | [`VERSION`]; older ones are read, with what they lack at its default |
 //! | `crc32c` | checksum of the bytes of `record` |
 //! | `record` | the session itself, see [`Record`] |
 //!
-//! Invariant: the file is replaced as a whole, and a record that was written survives power loss.
+//! Invariant: the file is replaced as a whole, only its user may read it, and a record that was written survives power
+//! loss.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
+use std::ops::RangeInclusive;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rootfs_store::SnapshotDigest;
 use rootfs_store::formats::{EnvelopeError, open_envelope, seal_envelope};
 use serde::{Deserialize, Serialize};
 
+use crate::about::About;
 use crate::error::{Error, Repr};
+use crate::limits::Limits;
 
 const FORMAT: &str = "vm-sessions.session";
 
-/// The version of the format that this code writes, and the only one that it reads.
-pub(crate) const VERSION: u32 = 1;
+/// The version of the format that this code writes.
+pub(crate) const VERSION: u32 = 2;
 
-/// Records are a few hundred bytes; a longer file is not one of ours.
-const MAX_BYTES: u64 = 64 * 1024;
+/// The versions that it reads. Version 1 had none of the members that have a default.
+const READABLE: RangeInclusive<u32> = 1..=VERSION;
+
+/// What a session is described with is at most half of this; a longer file is not one of ours.
+const MAX_BYTES: u64 = 2 << 20;
+
+/// The mode of the file: a description may hold secrets.
+const MODE: u32 = 0o600;
 
 /// The name of the file in the folder of its session.
 pub(crate) const FILE: &str = "record.json";
@@ -51,16 +62,37 @@ pub(crate) struct Record {
     pub(crate) created: u64,
     /// Seconds since 1970 of the last change of state.
     pub(crate) changed: u64,
+    /// Seconds since 1970 of the start of the last run, which may go on; nothing if there was none.
+    #[serde(default)]
+    pub(crate) started: Option<u64>,
+    /// What ended the last run, if nobody had asked for that.
+    #[serde(default)]
+    pub(crate) failure: Option<String>,
+    #[serde(default)]
+    pub(crate) limits: Limits,
+    #[serde(default)]
+    pub(crate) about: About,
 }
 
 /// How the session was left, by what was last written of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum RecordState {
     /// Its disk is open: it runs, or it was cut off.
     Open,
+    /// The same, while its guest stands still.
+    Paused,
+    /// The same, while it is being shut down.
+    ShuttingDown,
     /// Its disk is `snapshot`.
     Stopped,
+}
+
+impl RecordState {
+    /// Whether the session has a disk that is newer than its snapshot.
+    pub(crate) fn has_disk(self) -> bool {
+        self != Self::Stopped
+    }
 }
 
 impl Record {
@@ -96,7 +128,9 @@ impl Record {
                 source,
             }
         };
-        let mut file = File::create(&new).map_err(failed.clone()("create"))?;
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(MODE);
+        let mut file = options.open(&new).map_err(failed.clone()("create"))?;
         file.write_all(&bytes).map_err(failed.clone()("write"))?;
         file.sync_all().map_err(failed.clone()("sync"))?;
         fs::rename(&new, folder.join(FILE)).map_err(failed.clone()("replace"))?;
@@ -112,12 +146,12 @@ impl Record {
 
 /// Makes new and removed names in `folder` durable.
 pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    File::open(folder)?.sync_all()
+    fs::File::open(folder)?.sync_all()
 }
 
 fn parse(bytes: &[u8], path: &Path) -> Result<Record, Error> {
     let path = path.to_owned();
-    open_envelope(bytes, FORMAT, VERSION).map_err(|error| {
+    open_envelope(bytes, FORMAT, &READABLE).map_err(|error| {
         let repr = match error {
             EnvelopeError::Version { found, known } => Repr::RecordVersion { path, found, known },
             EnvelopeError::Damaged { what } => Repr::RecordDamaged { path, what },

@@ -1,16 +1,23 @@
 //! A session that runs in this process.
 //!
 //! ```text
-//! Running --shutdown--> Ending --> Stopped         the disk is a snapshot
-//!    |                     '-----> Halted          the guest is gone, the snapshot failed: shutdown may be tried again
-//!    '----terminate---> Ending --> Removed               waits for a shutdown under way, whose guest it stops
+//! Running ⇄ Paused
+//!    |--reboot----> Busy --> Running                     the same disk; Halted if the guest does not come up
+//!    |--shutdown--> Busy --> Stopped                     the disk is a snapshot
+//!    |                '----> Halted                      the guest is gone, the snapshot failed: shutdown may be tried again
+//!    |--crash----------------^
+//!    '--terminate-> Busy --> Removed                     ends whatever is under way, and its guest
 //! ```
+//!
+//! One operation at a time has the [`Turn`]; others wait for it. A thread watches the guest and the limits, and takes its
+//! turns like anyone else.
 //!
 //! Invariant: who drops a session that is Running or Halted leaves a disk that can be resumed.
 
 mod guest;
 mod phase;
 mod turn;
+mod watcher;
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,24 +26,30 @@ use std::time::Duration;
 
 use rootfs_store::{Progress, RemoteTrouble, SnapshotDigest};
 
-use crate::background::Background;
+use crate::about::About;
+use crate::activity::Activity;
 use crate::builder::{SessionBuilder, Source};
 use crate::command::Command;
 use crate::disk::RootDisk;
 use crate::error::{Error, Repr};
-use crate::holding::Holding;
-use crate::machine::Machine;
+use crate::event::Events;
+use crate::launch::{Launched, Plan};
+use crate::limits::{LimitWatch, Limits};
 use crate::op::Op;
+use crate::over::Over;
 use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::timings::Timings;
 use guest::GuestLink;
 use phase::{Live, Phase};
-use turn::{Doom, Turn};
+use turn::{Claim, Doom};
 
 pub use phase::Status;
 
 /// A VM with its disk. Dropping it stops the VM as a power cut does; the disk stays, and the session can be resumed.
+///
+/// Any call may be made at any time, and again: calls that change the session wait for one another. A session that was
+/// shut down, by whoever, gives the same snapshot to each shutdown.
 pub struct Session {
     shared: Arc<Shared>,
 }
@@ -46,14 +59,29 @@ struct Shared {
     id: String,
     store: Store,
     shutdown_timeout: Duration,
-    phase: Mutex<Phase>,
-    /// Notified when an operation has put the phase back.
+    /// What a start of the guest takes that no record holds.
+    plan: Plan,
+    inner: Mutex<Inner>,
+    /// Notified when an operation has ended.
     settled: Condvar,
     /// Terminations that are under way.
     dooms: AtomicUsize,
     timings: Mutex<Timings>,
     /// The disk, for as long as it is open.
     disk: Weak<RootDisk>,
+    events: Arc<Events>,
+    limits: Mutex<Limits>,
+    limit_watch: Mutex<LimitWatch>,
+    activity: Arc<Activity>,
+    over: Arc<Over>,
+}
+
+struct Inner {
+    phase: Phase,
+    /// Whether an operation has the turn.
+    is_busy: bool,
+    /// Operations that have the turn or wait for it, and see to the session's end.
+    claims: usize,
 }
 
 impl Session {
@@ -73,37 +101,49 @@ impl Session {
         SessionBuilder::new(store, Source::Session(id.into()))
     }
 
-    pub(crate) fn new(
-        store: Store,
-        machine: Machine,
-        background: Background,
-        holding: Holding,
-        shutdown_timeout: Duration,
-        timings: Timings,
-    ) -> Self {
-        let id = holding.record().id.clone();
-        let vsock = machine.vsock();
-        let disk = holding.disk().map(Arc::downgrade);
-        let phase = Mutex::new(Phase::Running(Box::new(Live {
+    /// A session whose guest has started. If nobody can watch over it, it is cut off.
+    pub(crate) fn new(launched: Launched) -> Result<Self, Error> {
+        let Launched {
+            store,
             machine,
             background,
             holding,
-            vsock,
-        })));
-        let timings = Mutex::new(timings);
-        let disk = disk.unwrap_or_default();
-        Self {
-            shared: Arc::new(Shared {
-                id,
-                store,
-                shutdown_timeout,
-                phase,
-                settled: Condvar::new(),
-                dooms: AtomicUsize::new(0),
-                timings,
-                disk,
+            events,
+            plan,
+            shutdown_timeout,
+            timings,
+            used,
+        } = launched;
+        let record = holding.record();
+        let (id, limits) = (record.id.clone(), record.limits.clone());
+        let disk = holding.disk().map(Arc::downgrade).unwrap_or_default();
+        let live = Live::new(machine, background, holding);
+        let activity = Arc::<Activity>::default();
+        let sample = watcher::sample(&activity, Some(&live.machine.watch()));
+        let begun = store.clock().monotonic();
+        let shared = Arc::new(Shared {
+            id,
+            store,
+            shutdown_timeout,
+            plan,
+            inner: Mutex::new(Inner {
+                phase: Phase::Running(Box::new(live)),
+                is_busy: false,
+                claims: 0,
             }),
-        }
+            settled: Condvar::new(),
+            dooms: AtomicUsize::new(0),
+            timings: Mutex::new(timings),
+            disk,
+            events,
+            limits: Mutex::new(limits),
+            limit_watch: Mutex::new(LimitWatch::new(begun, used, sample)),
+            activity,
+            over: Arc::default(),
+        });
+        let session = Self { shared };
+        watcher::start(&session.shared)?;
+        Ok(session)
     }
 
     /// The session's id, by which it can be resumed.
@@ -120,7 +160,7 @@ impl Session {
     /// How the session is at this moment. A guest can end at any time.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.shared.phase().status()
+        self.shared.lock().phase.status()
     }
 
     /// How long the steps took that were made so far.
@@ -137,6 +177,90 @@ impl Session {
         self.shared.disk.upgrade()?.trouble()
     }
 
+    /// What is left until the run is over, and until it is idle, if there are such limits. A session is told of as idle for
+    /// as long as nothing of what [`IdleLimit`](crate::IdleLimit) names has happened.
+    #[must_use]
+    pub fn time_left(&self) -> TimeLeft {
+        let now = self.shared.store.clock().monotonic();
+        let limits = self.shared.limits().clone();
+        let [uptime, idle] = self.shared.limit_watch().left(now, &limits);
+        TimeLeft { uptime, idle }
+    }
+
+    /// The limits of the session.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.shared.limits().clone()
+    }
+
+    /// Gives the running session other limits, for this run and the next ones: more time, for example.
+    pub fn set_limits(&self, limits: Limits) -> Op<()> {
+        let claim = Claim::new(&self.shared);
+        Op::start("set limits", move || {
+            limits.check()?;
+            claim.wait().set_limits(limits)
+        })
+    }
+
+    /// Changes what is noted of the session: its title, labels, and for how long it is kept. `change` is called at once, or
+    /// when an operation under way has ended.
+    pub fn describe(&self, change: impl FnOnce(&mut About) + Send + 'static) -> Op<()> {
+        let claim = Claim::new(&self.shared);
+        Op::start("describe", move || claim.wait().describe(change))
+    }
+
+    /// Says that the session is in use, which keeps it from being idle.
+    pub fn touch(&self) {
+        self.shared.activity.touch();
+    }
+
+    /// Makes the guest stand still: its processors, and whatever its devices do. Its memory stays. Commands wait. Does
+    /// nothing if it stands still already.
+    pub fn pause(&self) -> Op<()> {
+        let claim = Claim::new(&self.shared);
+        Op::start("pause", move || claim.wait().pause())
+    }
+
+    /// Lets a paused guest go on. Does nothing if it does not stand still.
+    pub fn unpause(&self) -> Op<()> {
+        let claim = Claim::new(&self.shared);
+        Op::start("unpause", move || claim.wait().unpause())
+    }
+
+    /// Ends the guest as [`shutdown`](Self::shutdown) does and starts it again, on the same disk. Commands that run end with
+    /// it. A guest that reboots by itself is started again, too. Neither begins the time of [`Limits::max_uptime`] anew.
+    ///
+    /// If the guest does not come up again its disk is kept: shut the session down, or drop and resume it.
+    pub fn reboot(&self) -> Op<()> {
+        let claim = Claim::new(&self.shared);
+        Op::start("reboot", move || claim.wait().reboot())
+    }
+
+    /// Makes a snapshot of the disk while the guest runs.
+    ///
+    /// The guest writes everything out and holds its file systems still for the moment in which the disk is switched to a
+    /// fresh overlay, which takes the same few milliseconds however much was written; what lies below becomes the
+    /// snapshot while the guest goes on. [`Timings::stall`] says how long that moment was. A guest that can't hold still,
+    /// as it is paused for example, gives a snapshot as after a power cut, and [`Snapshot::clean`] says so.
+    ///
+    /// It stays for as long as the session runs on it, and longer if [`Store::name_image`] gives it a name.
+    pub fn snapshot(&self) -> Op<Snapshot> {
+        self.snapshot_with_progress(())
+    }
+
+    /// As [`snapshot`](Self::snapshot); `progress` is told how far it has come.
+    pub fn snapshot_with_progress(&self, progress: impl Progress + Send + 'static) -> Op<Snapshot> {
+        let claim = Claim::new(&self.shared);
+        Op::start("snapshot", move || claim.wait().snapshot(&progress))
+    }
+
+    /// A new session that begins with what this one's disk holds at this moment, by a [`snapshot`](Self::snapshot), on a
+    /// machine like this one's. It has an id of its own. If this session was shut down it needs no snapshot.
+    pub fn fork(&self) -> Op<SessionBuilder> {
+        let claim = Claim::new(&self.shared);
+        Op::start("fork", move || claim.wait().fork())
+    }
+
     /// Shuts the guest down and makes a snapshot of its disk.
     ///
     /// A guest that doesn't end within the session's time for it is ended by force; its disk is then as after a power
@@ -149,37 +273,50 @@ impl Session {
 
     /// As [`shutdown`](Self::shutdown); `progress` is told how far the snapshot has come.
     pub fn shutdown_with_progress(&self, progress: impl Progress + Send + 'static) -> Op<Snapshot> {
-        if let Phase::Stopped(snapshot) = &*self.shared.phase() {
-            let snapshot = snapshot.clone();
-            return Op::start("shutdown", move || Ok(snapshot));
-        }
         // At once, so that dropping the session right after this does not cut the guest off.
-        let turn = Turn::take(&self.shared);
-        Op::start("shutdown", move || turn?.shut_down(&progress))
+        let claim = Claim::new(&self.shared);
+        Op::start("shutdown", move || claim.wait().shut_down(&progress))
     }
 
     /// Ends the guest by force and throws its disk away, with the session. Snapshots stay. A shutdown that is under way
     /// is cut short, and fails unless it has come to its snapshot.
     pub fn terminate(&self) -> Op<()> {
         let doom = Doom::new(&self.shared);
-        let turn = Turn::take(&self.shared);
-        Op::start("terminate", move || match turn {
-            Ok(turn) => turn.terminate(),
-            Err(_) => doom.wait()?.terminate(),
-        })
+        let claim = Claim::new(&self.shared);
+        Op::start("terminate", move || doom.wait(claim).terminate())
     }
 }
 
+/// What is left of a session's time; `None` where there is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TimeLeft {
+    /// Until [`Limits::max_uptime`] is over.
+    pub uptime: Option<Duration>,
+    /// Until the session counts as idle, if nothing happens.
+    pub idle: Option<Duration>,
+}
+
 impl Shared {
-    fn phase(&self) -> MutexGuard<'_, Phase> {
-        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn timings(&self) -> MutexGuard<'_, Timings> {
         self.timings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a termination waits for the operation that has the phase.
+    fn limits(&self) -> MutexGuard<'_, Limits> {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn limit_watch(&self) -> MutexGuard<'_, LimitWatch> {
+        self.limit_watch
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a termination waits for the operation that has the turn.
     fn is_doomed(&self) -> bool {
         self.dooms.load(Ordering::SeqCst) > 0
     }
@@ -187,11 +324,13 @@ impl Shared {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let mut phase = self.shared.phase();
-        // A termination that waits sees to it otherwise.
-        if matches!(*phase, Phase::Running(_) | Phase::Halted(_)) && !self.shared.is_doomed() {
-            let cut_off = std::mem::replace(&mut *phase, Phase::Removed);
-            drop(phase);
+        self.shared.over.set();
+        let mut inner = self.shared.lock();
+        let is_alive = matches!(inner.phase, Phase::Running(_) | Phase::Halted(_));
+        // Whoever has the turn, or waits for it, sees to the rest.
+        if is_alive && !inner.is_busy && inner.claims == 0 {
+            let cut_off = std::mem::replace(&mut inner.phase, Phase::Removed);
+            drop(inner);
             // The VM ends here, then what is fetched, then the disk is closed, then the session is unlocked.
             drop(cut_off);
         }

@@ -4,6 +4,8 @@ mod chore;
 mod export;
 mod housekeeping;
 mod import;
+mod keeping;
+mod limits;
 mod registry;
 mod sessions;
 
@@ -12,12 +14,16 @@ use std::sync::Arc;
 
 use rootfs_store::{NamedSnapshot, SnapshotDigest, StoreError, StoreOptions};
 
+use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Repr};
 use crate::kernel::OpenKernels;
+use crate::quotas::Quotas;
 
 pub use chore::Chore;
 pub use export::Export;
 pub use import::Import;
+pub use keeping::{Housekeeper, Housekeeping, Kept, SessionStorage};
+pub use limits::Enforced;
 pub use registry::Base;
 pub use sessions::{SessionInfo, SessionState, UnreadableSession};
 pub(crate) use sessions::{discard as discard_session, remove as remove_session};
@@ -31,6 +37,8 @@ const RESERVED: &str = "sessions/";
 pub struct Store {
     inner: rootfs_store::Store,
     kernels: Arc<OpenKernels>,
+    clock: Arc<dyn Clock>,
+    quotas: Arc<Quotas>,
 }
 
 impl Store {
@@ -53,7 +61,15 @@ impl Store {
         Ok(Self {
             inner,
             kernels: Arc::default(),
+            clock: Arc::new(SystemClock::default()),
+            quotas: Arc::default(),
         })
+    }
+
+    /// The same store, with another clock for the limits of sessions.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
     }
 
     /// The folder.
@@ -76,6 +92,16 @@ impl Store {
         let mut names = self.inner.names()?;
         names.retain(|named| !named.name.starts_with(RESERVED));
         Ok(names)
+    }
+
+    /// Gives a snapshot a name, which keeps it. A name that is in use moves to it.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput): it is no name for an image.
+    /// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): the store doesn't hold the snapshot.
+    pub fn name_image(&self, name: &str, snapshot: impl Into<SnapshotDigest>) -> Result<(), Error> {
+        check_name(name)?;
+        Ok(self.inner.set_name(name, &snapshot.into())?)
     }
 
     /// Takes a name away; what no name and no session needs any more may then be reclaimed.
@@ -150,6 +176,21 @@ impl Store {
 
     pub(crate) fn inner(&self) -> &rootfs_store::Store {
         &self.inner
+    }
+
+    /// The same store, with limits on what its sessions may take. They hold for what is done with this value and its clones.
+    #[must_use]
+    pub fn with_quotas(self, quotas: Quotas) -> Self {
+        let quotas = Arc::new(quotas);
+        Self { quotas, ..self }
+    }
+
+    pub(crate) fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
     }
 
     pub(crate) fn kernels(&self) -> &OpenKernels {

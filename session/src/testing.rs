@@ -3,6 +3,8 @@
 use rootfs_store::{ImageReference, ImportOptions, SnapshotDigest};
 use tempfile::TempDir;
 
+use crate::about::About;
+use crate::limits::Limits;
 use crate::record::{Record, RecordState};
 use crate::store::Store;
 
@@ -38,5 +40,9 @@ pub(crate) fn record(id: &str, snapshot: SnapshotDigest) -> Record {
         hostname: None,
         created: 0,
         changed: 0,
+        started: None,
+        failure: None,
+        limits: Limits::default(),
+        about: About::default(),
     }
 }

@@ -18,6 +18,11 @@ pub struct Timings {
     pub hello: Option<Duration>,
     /// From the start of the VM's set-up until the guest took commands.
     pub ready: Option<Duration>,
+    /// How long the guest took to write everything out and hold its file systems still, for the last snapshot that was
+    /// made while it ran; by the guest's own clock, which may lie.
+    pub freeze: Option<Duration>,
+    /// For how long the guest's writes then waited for the host.
+    pub stall: Option<Duration>,
     /// From the request to power off to the end of the VM.
     pub power_off: Option<Duration>,
     /// Making a snapshot of the disk.

@@ -61,7 +61,7 @@ fn a_session_that_is_killed_at_its_start_is_whole_or_not_there() {
         child.wait().unwrap();
         match bed.state(&id).as_deref() {
             None => assert!(!bed.path("store/disks").join(&id).exists()),
-            Some("stopped" | "interrupted") => {
+            Some("created" | "interrupted") => {
                 assert_eq!(bed.resume(&id, "echo on")["stdout"], "on\n");
             }
             other => panic!("{other:?}"),

@@ -14,6 +14,7 @@
 
 mod crash;
 mod images;
+mod model;
 mod playground;
 mod refusals;
 mod runs;

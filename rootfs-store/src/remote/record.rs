@@ -54,7 +54,7 @@ impl RemoteRecord {
         if bytes.len() as u64 > MAX_RECORD_BYTES {
             return Err(damaged("it is longer than any record"));
         }
-        let record: Self = open_envelope(bytes, FORMAT, VERSION)?;
+        let record: Self = open_envelope(bytes, FORMAT, &(VERSION..=VERSION))?;
         record.check().map_err(damaged)?;
         Ok(record)
     }

@@ -7,6 +7,9 @@
 //! host -> agent  Configure    what to mount and which defaults commands get
 //! agent -> host  Ready        the command port is open   (or Fatal, and the guest powers off)
 //! host -> agent  Sync         agent -> host  Synced, or Failed
+//! host -> agent  Freeze       agent -> host  Frozen, or Failed; writes to disks wait until Thaw, or the limit
+//! host -> agent  Thaw         agent -> host  Thawed, or Failed: the limit had passed
+//! host -> agent  Notice       agent -> host  Noticed
 //! host -> agent  PowerOff     agent -> host  PoweringOff; then the guest ends
 //! ```
 //!
@@ -35,11 +38,12 @@ pub use decoder::Decoder;
 pub use error::ProtocolError;
 pub use frame::{Frame, read_frame, write_frame};
 pub use message::{
-    Config, Exec, ExitStatus, Failure, FailureKind, Fatal, Hello, MAX_TEXT, PowerOff, Ready, Root,
+    Config, Exec, ExitStatus, Failure, FailureKind, Fatal, Freeze, Frozen, Hello, MAX_TEXT, Notice,
+    PowerOff, Ready, Root,
 };
 
 /// The version of this protocol. [`Hello`] keeps its encoding in every version, so that two sides that differ can say so.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The vsock address of the host, as the guest sees it (`VMADDR_CID_HOST`).
 pub const HOST_CID: u32 = 2;

@@ -5,12 +5,18 @@ use std::io::{self, Read, Write};
 
 use vmm_core::VsockStream;
 
+use crate::activity::Occupied;
 use crate::error::Error;
 
 /// A guest that commands are sent to.
 pub(crate) trait Guest: fmt::Debug + Send + Sync {
     /// A new connection to the agent's command port.
     fn connect(&self) -> Result<Box<dyn Connection>, Error>;
+
+    /// Is told that a command runs, until the result is dropped.
+    fn occupy(&self) -> Occupied {
+        Occupied::default()
+    }
 
     /// Is told when a command has ended.
     fn has_answered(&self) {}

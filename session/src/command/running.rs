@@ -12,6 +12,7 @@ use agent::protocol::{Exec, Failure, Frame, read_frame, write_frame};
 use super::output::ExitStatus;
 use super::stdin::{self, Stdin};
 use super::{Connection, Guest};
+use crate::activity::Occupied;
 use crate::error::{Error, Repr};
 
 /// What a running command does next.
@@ -28,6 +29,7 @@ pub(super) enum Event {
 pub(super) struct Running {
     guest: Arc<dyn Guest>,
     connection: Box<dyn Connection>,
+    _occupied: Occupied,
     program: String,
     is_piped: bool,
     /// Whether the caller has hung up on it.
@@ -46,6 +48,7 @@ impl Running {
         exec.stdin = !matches!(stdin, Stdin::Nothing);
         let mut running = Self {
             connection: guest.connect()?,
+            _occupied: guest.occupy(),
             guest,
             program: exec.program.clone(),
             is_piped: matches!(stdin, Stdin::Piped),

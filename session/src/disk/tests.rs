@@ -32,7 +32,7 @@ fn disk_in_a_registry_needs_more_than_files() {
     pusher.push(image, name.clone()).start().wait().unwrap();
     let lazy = open(&folder.path().join("lazy"), &front);
     lazy.pull_lazily(name, Some("disk")).start().wait().unwrap();
-    let mut holding = Holding::create(lazy.inner(), record("a", image)).unwrap();
+    let mut holding = Holding::create(&lazy, record("a", image)).unwrap();
     let disk = holding.open_disk().unwrap();
     assert_eq!(disk.host_calls(), HostCalls::Any);
 }

@@ -78,6 +78,25 @@ pub(crate) enum Repr {
     BadId { id: String },
     #[error("a resumed session keeps its id, so it can't be called {id:?}")]
     IdOfResumed { id: String },
+    #[error("{text:?} is no {what} of a session: it takes {wanted}")]
+    BadAbout {
+        what: &'static str,
+        text: String,
+        wanted: &'static str,
+    },
+    #[error("{what}: {used} of the {limit} that are allowed; remove sessions, or raise the quota")]
+    OverQuota { what: String, used: u64, limit: u64 },
+    #[error(
+        "the disk of {} has {free} bytes left, and {reserve} stay free for running sessions: make room",
+        folder.display()
+    )]
+    HostFull {
+        folder: PathBuf,
+        free: u64,
+        reserve: u64,
+    },
+    #[error("{problem} makes no sense: change its limits")]
+    BadLimits { problem: &'static str },
     #[error("{name:?} is no hostname: use 1 to 63 letters, digits or '-', no '-' at an end")]
     BadHostname { name: String },
     #[error("could not {action} {}", path.display())]
@@ -213,6 +232,8 @@ impl Repr {
             | Self::BadId { .. }
             | Self::IdOfResumed { .. }
             | Self::BadHostname { .. }
+            | Self::BadLimits { .. }
+            | Self::BadAbout { .. }
             | Self::NotRunning { .. }
             | Self::Grow(_) => ErrorKind::InvalidInput,
             Self::KernelUnreadable { .. }
@@ -229,6 +250,7 @@ impl Repr {
             | Self::AgentConfused { .. }
             | Self::Protocol(_)
             | Self::Connection { .. } => ErrorKind::Guest,
+            Self::OverQuota { .. } | Self::HostFull { .. } => ErrorKind::Quota,
             Self::BootTimeout { .. } => ErrorKind::Timeout,
             Self::Command { .. }
             | Self::CommandInput { .. }

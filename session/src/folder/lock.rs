@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 const FILE: &str = "lock";
 
@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// A held lock; it ends when this is dropped, or with the process.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -32,6 +32,16 @@ impl Lock {
             thread::sleep(PAUSE);
         }
         Ok(None)
+    }
+
+    /// Leaves `time` on the lock as a sign of life.
+    pub(super) fn beat(&self, time: SystemTime) -> io::Result<()> {
+        self.file.set_modified(time)
+    }
+
+    /// The last sign of life, or when the lock was made.
+    pub(super) fn last_beat(&self) -> io::Result<SystemTime> {
+        self.file.metadata()?.modified()
     }
 
     /// Keeps owners out for a moment; `None` if the session has one.
@@ -54,7 +64,7 @@ fn attempt(
         Ok(()) => {
             // A file of the same number that is not the same can't be there while this one is open.
             let is_current = fs::metadata(&path)?.ino() == file.metadata()?.ino();
-            Ok(is_current.then_some(Lock { _file: file }))
+            Ok(is_current.then_some(Lock { file }))
         }
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error),

@@ -3,28 +3,14 @@ use rootfs_store::SnapshotDigest;
 use super::*;
 
 fn record(id: &str) -> Record {
-    Record {
-        id: id.into(),
-        state: RecordState::Open,
-        snapshot: SnapshotDigest::from_bytes([1; 32]),
-        origin: SnapshotDigest::from_bytes([1; 32]),
-        kernel: "/k".into(),
-        modules: None,
-        vcpus: 1,
-        memory_mib: 64,
-        hostname: None,
-        created: 1,
-        changed: 1,
-    }
+    crate::testing::record(id, SnapshotDigest::from_bytes([1; 32]))
 }
 
 #[test]
 fn a_session_is_alive_while_its_folder_is_locked() {
     let store = tempfile::tempdir().unwrap();
     let folder = create(store.path(), "a").unwrap();
-    folder
-        .set_state(&mut record("a"), RecordState::Open)
-        .unwrap();
+    folder.write(&record("a")).unwrap();
     assert!(look(store.path(), "a").unwrap().1);
     assert_eq!(
         open(store.path(), "a").unwrap_err().kind(),
@@ -41,9 +27,7 @@ fn an_id_is_taken_once_but_free_after_a_crash_at_creation() {
     drop(create(store.path(), "a").unwrap());
     let folder = create(store.path(), "a").unwrap();
     assert_eq!(ids(store.path()).unwrap(), Vec::<String>::new());
-    folder
-        .set_state(&mut record("a"), RecordState::Open)
-        .unwrap();
+    folder.write(&record("a")).unwrap();
     drop(folder);
     assert_eq!(
         create(store.path(), "a").unwrap_err().kind(),
@@ -56,9 +40,7 @@ fn an_id_is_taken_once_but_free_after_a_crash_at_creation() {
 fn a_removed_session_is_gone() {
     let store = tempfile::tempdir().unwrap();
     let folder = create(store.path(), "a").unwrap();
-    folder
-        .set_state(&mut record("a"), RecordState::Stopped)
-        .unwrap();
+    folder.write(&record("a")).unwrap();
     folder.remove_record().unwrap();
     assert_eq!(leftovers(store.path()).unwrap(), ["a"]);
     folder.remove().unwrap();
@@ -79,9 +61,7 @@ fn ids_that_are_paths_reach_no_file() {
 fn a_running_session_can_be_looked_at_while_others_look_too() {
     let store = tempfile::tempdir().unwrap();
     let folder = create(store.path(), "a").unwrap();
-    folder
-        .set_state(&mut record("a"), RecordState::Stopped)
-        .unwrap();
+    folder.write(&record("a")).unwrap();
     drop(folder);
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -109,9 +89,7 @@ fn what_is_left_of_a_creation_is_taken_over_and_a_session_is_not() {
     open_leftover(store.path(), "a").unwrap().remove().unwrap();
     assert!(!store.path().join("sessions/a").exists());
     let folder = create(store.path(), "a").unwrap();
-    folder
-        .set_state(&mut record("a"), RecordState::Open)
-        .unwrap();
+    folder.write(&record("a")).unwrap();
     drop(folder);
     assert!(
         open_leftover(store.path(), "a").is_none(),

@@ -11,14 +11,13 @@ const OFFSET: u64 = 48 << 20;
 
 struct Bed {
     _folder: tempfile::TempDir,
-    store: rootfs_store::Store,
+    store: Store,
     base: SnapshotDigest,
 }
 
 impl Bed {
     fn new() -> Self {
         let (folder, store, base) = store_with_image();
-        let store = store.inner().clone();
         Self {
             _folder: folder,
             store,
@@ -35,7 +34,7 @@ impl Bed {
     }
 
     fn is_named(&self, id: &str) -> Option<SnapshotDigest> {
-        self.store.resolve(&store::reference(id)).ok()
+        self.store.inner().resolve(&store::reference(id)).ok()
     }
 
     /// A session that was shut down with `text` on its disk.
@@ -85,7 +84,7 @@ fn a_shutdown_names_what_was_written_and_removes_the_disk() {
     assert_ne!(snapshot.digest, bed.base);
     assert_eq!(snapshot.disk_bytes, 64 << 20);
     assert_eq!(bed.is_named("a"), Some(snapshot.digest));
-    assert!(!bed.store.disk_exists("a"));
+    assert!(!bed.store.inner().disk_exists("a"));
     let mut again = bed.take("a");
     assert_eq!(again.record().snapshot, snapshot.digest);
     assert_eq!(again.record().origin, bed.base);
@@ -119,7 +118,7 @@ fn a_disk_beside_a_session_at_rest_is_a_leftover() {
     let bed = Bed::new();
     let snapshot = bed.stopped("a", &[7; 512]);
     // As after a process that died between the two steps of a start, or of a shutdown.
-    let stale = bed.store.create_disk("a", &bed.base).unwrap();
+    let stale = bed.store.inner().create_disk("a", &bed.base).unwrap();
     stale.write_at(&[9; 512], OFFSET).unwrap();
     drop(stale);
     let mut again = bed.take("a");
@@ -138,7 +137,7 @@ fn a_new_session_whose_start_fails_leaves_nothing() {
             .unwrap_err()
             .is_not_found()
     );
-    assert!(!bed.store.disk_exists("a"));
+    assert!(!bed.store.inner().disk_exists("a"));
     assert_eq!(bed.is_named("a"), None);
     bed.create("a").unwrap();
 }
@@ -154,7 +153,7 @@ fn a_resumed_session_whose_start_fails_is_as_it_was() {
     write(&disk, [9; 512]).unwrap();
     drop(disk);
     holding.give_back();
-    assert!(!bed.store.disk_exists("a"));
+    assert!(!bed.store.inner().disk_exists("a"));
     assert_eq!(bed.take("a").record(), &before);
     assert_eq!(before.snapshot, snapshot.digest);
 
@@ -200,9 +199,9 @@ fn a_discarded_session_is_gone_with_its_disk_and_name() {
     drop(holding.open_disk().unwrap());
     holding.discard().unwrap();
     assert_eq!(folder::ids(bed.store.dir()).unwrap(), Vec::<String>::new());
-    assert!(!bed.store.disk_exists("a"));
+    assert!(!bed.store.inner().disk_exists("a"));
     assert!(matches!(
-        bed.store.remove_name(&store::reference("a")),
+        bed.store.inner().remove_name(&store::reference("a")),
         Err(StoreError::NotFound { .. })
     ));
 }

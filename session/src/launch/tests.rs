@@ -10,6 +10,8 @@ fn settings() -> Settings {
         hostname: None,
         disk_bytes: None,
         fill: None,
+        limits: None,
+        about: None,
         boot_timeout: std::time::Duration::from_secs(1),
         shutdown_timeout: std::time::Duration::from_secs(1),
     }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use agent::protocol::COMMAND_PORT;
 
-use super::phase::Phase;
+use super::phase::{Doing, Phase};
 use super::{Shared, not_running};
+use crate::activity::{Counted, Occupied};
 use crate::command::{Connection, Guest};
 use crate::error::{Error, Repr};
 use crate::machine::Watch;
@@ -30,7 +31,7 @@ impl GuestLink {
     fn gone(&self, patience: Duration) -> Option<Error> {
         // The phase is not held while the wait lasts: others need it.
         let exit = match self.watch() {
-            Ok(watch) => watch.exit_within(patience)?,
+            Ok(watch) => watch.exit_within(patience)?.reason,
             Err(gone) => return Some(gone),
         };
         // It may have been ended meanwhile, which says more than how its VM ended.
@@ -42,11 +43,15 @@ impl GuestLink {
         let Some(shared) = self.0.upgrade() else {
             return Err(not_running("it was dropped"));
         };
-        let phase = shared.phase();
-        match &*phase {
+        match &shared.lock().phase {
             Phase::Running(live) => Ok(live.machine.watch()),
-            Phase::Ending(_) => Err(not_running("it is being ended")),
-            Phase::Halted(_) | Phase::Stopped(_) => Err(not_running("it was shut down")),
+            Phase::Busy(Doing::Ending, _) => Err(not_running("it is being ended")),
+            Phase::Busy(Doing::Rebooting, _) => Err(not_running("it is rebooting")),
+            Phase::Halted(halted) => Err(match &halted.crash {
+                Some(exit) => Repr::GuestGone { exit: exit.clone() }.into(),
+                None => not_running("it was shut down"),
+            }),
+            Phase::Stopped(_) => Err(not_running("it was shut down")),
             Phase::Removed => Err(not_running("it was terminated or dropped")),
         }
     }
@@ -57,21 +62,32 @@ impl Guest for GuestLink {
         if let Some(gone) = self.gone(Duration::ZERO) {
             return Err(gone);
         }
-        let vsock = self.0.upgrade().and_then(|shared| match &*shared.phase() {
-            Phase::Running(live) => Some(live.vsock.clone()),
-            _ => None,
-        });
-        let vsock = vsock.ok_or_else(|| not_running("it is being ended"))?;
+        let reached = self
+            .0
+            .upgrade()
+            .and_then(|shared| match &shared.lock().phase {
+                Phase::Running(live) => Some((live.vsock.clone(), Arc::clone(&shared.activity))),
+                _ => None,
+            });
+        let (vsock, activity) = reached.ok_or_else(|| not_running("it is being ended"))?;
         let doing = "starting a command";
         match vsock.connect(COMMAND_PORT, CONNECT_PATIENCE) {
-            Ok(stream) => Ok(Box::new(stream)),
+            Ok(stream) => {
+                let stream: Box<dyn Connection> = Box::new(stream);
+                Ok(Box::new(Counted::new(stream, activity)))
+            }
             Err(source) => Err(self.explain(Repr::Connection { doing, source }.into())),
         }
     }
 
+    fn occupy(&self) -> Occupied {
+        let shared = self.0.upgrade();
+        shared.map_or_else(Occupied::default, |shared| shared.activity.command())
+    }
+
     fn has_answered(&self) {
         if let Some(shared) = self.0.upgrade()
-            && let Phase::Running(live) = &*shared.phase()
+            && let Phase::Running(live) = &shared.lock().phase
         {
             live.machine.has_started();
             live.background.has_started();

@@ -8,7 +8,7 @@ use vmm_core::VsockHost;
 
 use crate::background::Background;
 use crate::holding::Holding;
-use crate::machine::{Machine, Watch};
+use crate::machine::{Gone, Machine, Watch};
 use crate::snapshot::Snapshot;
 
 /// A guest that was started, with what it holds. The machine goes first: it calls the disk.
@@ -18,13 +18,29 @@ pub(super) struct Live {
     pub(super) background: Background,
     pub(super) holding: Holding,
     pub(super) vsock: VsockHost,
+    pub(super) is_paused: bool,
 }
 
-/// A guest that was shut down, and whose snapshot failed.
+impl Live {
+    pub(super) fn new(machine: Machine, background: Background, holding: Holding) -> Self {
+        let vsock = machine.vsock();
+        Self {
+            machine,
+            background,
+            holding,
+            vsock,
+            is_paused: false,
+        }
+    }
+}
+
+/// A session whose guest is gone, and whose disk is no snapshot yet.
 #[derive(Debug)]
 pub(super) struct Halted {
     pub(super) holding: Holding,
     pub(super) clean: bool,
+    /// What ended the guest, if nobody had asked for that.
+    pub(super) crash: Option<String>,
 }
 
 /// The present step, with what belongs to it.
@@ -32,10 +48,17 @@ pub(super) struct Halted {
 pub(super) enum Phase {
     Running(Box<Live>),
     /// An operation has the rest; this is the guest that it may still wait for.
-    Ending(Option<Watch>),
+    Busy(Doing, Option<Watch>),
     Halted(Box<Halted>),
     Stopped(Snapshot),
     Removed,
+}
+
+/// What an operation does that has taken the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Doing {
+    Ending,
+    Rebooting,
 }
 
 /// How a session is at a moment.
@@ -44,6 +67,10 @@ pub(super) enum Phase {
 pub enum Status {
     /// The guest runs.
     Running,
+    /// The guest stands still.
+    Paused,
+    /// The guest was ended, to be started again with the same disk.
+    Rebooting,
     /// The guest has ended by itself; a shutdown keeps its disk.
     GuestGone {
         /// What ended it.
@@ -60,41 +87,52 @@ pub enum Status {
 }
 
 impl Phase {
-    pub(super) fn halted(holding: Holding, clean: bool) -> Self {
-        Self::Halted(Box::new(Halted { holding, clean }))
-    }
-
     /// The guest, if there is one.
     pub(super) fn watch(&self) -> Option<Watch> {
         match self {
             Self::Running(live) => Some(live.machine.watch()),
+            Self::Busy(_, watch) => watch.clone(),
             _ => None,
         }
     }
 
     /// Lets go of a guest that has ended.
-    pub(super) fn halt(&mut self, clean: bool) {
-        if let Self::Running(live) = mem::replace(self, Self::Removed) {
-            let Live {
-                machine,
-                background,
-                holding,
-                ..
-            } = *live;
-            drop(machine);
-            drop(background);
-            *self = Self::halted(holding, clean);
+    pub(super) fn halt(&mut self, clean: bool, crash: Option<String>) {
+        match mem::replace(self, Self::Removed) {
+            Self::Running(live) => {
+                let Live {
+                    machine,
+                    background,
+                    holding,
+                    ..
+                } = *live;
+                drop(machine);
+                drop(background);
+                *self = Self::Halted(Box::new(Halted {
+                    holding,
+                    clean,
+                    crash,
+                }));
+            }
+            other => *self = other,
         }
     }
 
     pub(super) fn status(&self) -> Status {
         match self {
             Self::Running(live) => match live.machine.watch().exit_within(Duration::ZERO) {
-                Some(reason) => Status::GuestGone { reason },
+                Some(Gone { reason, .. }) => Status::GuestGone { reason },
+                None if live.is_paused => Status::Paused,
                 None => Status::Running,
             },
-            Self::Ending(_) => Status::Ending,
-            Self::Halted(_) => Status::Unsaved,
+            Self::Busy(Doing::Ending, _) => Status::Ending,
+            Self::Busy(Doing::Rebooting, _) => Status::Rebooting,
+            Self::Halted(halted) => match &halted.crash {
+                Some(reason) => Status::GuestGone {
+                    reason: reason.clone(),
+                },
+                None => Status::Unsaved,
+            },
             Self::Stopped(snapshot) => Status::Stopped(snapshot.clone()),
             Self::Removed => Status::Terminated,
         }
@@ -105,6 +143,8 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Running => f.write_str("running"),
+            Self::Paused => f.write_str("paused"),
+            Self::Rebooting => f.write_str("rebooting"),
             Self::GuestGone { reason } => write!(f, "the guest is gone ({reason})"),
             Self::Ending => f.write_str("ending"),
             Self::Unsaved => f.write_str("not saved"),

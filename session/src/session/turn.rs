@@ -1,105 +1,52 @@
-//! The phase of a session in the hands of the operation that ends it.
+//! The right to do something with a session that takes time: one operation at a time has it.
 //!
 //! Invariant: whatever becomes of the operation, be it that its thread can't be started or that it panics, the phase
-//! goes back, so that the session can be ended again.
+//! goes back, so that the next one finds the session as it is.
+
+mod end;
+mod fork;
+mod live;
+mod reboot;
+mod snapshot;
 
 use std::mem;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::sync::{Arc, PoisonError};
 
-use rootfs_store::Progress;
+use super::phase::{Doing, Phase};
+use super::{Inner, Shared};
 
-use super::phase::{Live, Phase};
-use super::{Shared, not_running};
-use crate::error::Error;
-use crate::snapshot::Snapshot;
-use crate::store;
-
-/// The right to end a session; nobody else has it until this is dropped.
+/// The wish to do something with a session. While it lives, a dropped session is not cut off.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct Claim {
     shared: Arc<Shared>,
-    phase: Phase,
+    turn: Option<Turn>,
 }
 
-impl Turn {
-    /// Takes the phase out, unless another operation has it.
-    pub(super) fn take(shared: &Arc<Shared>) -> Result<Self, Error> {
-        let mut phase = shared.phase();
-        match &*phase {
-            Phase::Ending(_) => Err(not_running("it is being ended already")),
-            Phase::Removed => Err(not_running("it was terminated")),
-            taken => {
-                let ending = Phase::Ending(taken.watch());
-                let phase = mem::replace(&mut *phase, ending);
-                Ok(Self {
-                    shared: Arc::clone(shared),
-                    phase,
-                })
-            }
+impl Claim {
+    /// Takes the turn at once if it is free.
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        shared.lock().claims += 1;
+        Self {
+            shared: Arc::clone(shared),
+            turn: Turn::try_take(shared),
         }
     }
 
-    /// Powers the guest off, and makes a snapshot of its disk, which `progress` is told of.
-    pub(super) fn shut_down(mut self, progress: &dyn Progress) -> Result<Snapshot, Error> {
-        if let Phase::Running(live) = &self.phase {
-            live.background.cancel();
-            let begun = Instant::now();
-            let ended = live.machine.power_off(self.shared.shutdown_timeout);
-            self.shared.timings().power_off = Some(begun.elapsed());
-            self.phase.halt(ended.clean);
-        }
-        if self.shared.is_doomed() {
-            return Err(not_running("it is being terminated"));
-        }
-        let halted = match &mut self.phase {
-            Phase::Halted(halted) => halted,
-            Phase::Stopped(snapshot) => return Ok(snapshot.clone()),
-            Phase::Running(_) | Phase::Ending(_) | Phase::Removed => {
-                return Err(not_running("it is gone"));
-            }
-        };
-        let begun = Instant::now();
-        let committed = halted.holding.commit(halted.clean, progress);
-        self.shared.timings().commit = Some(begun.elapsed());
-        if let Ok(snapshot) = &committed {
-            // The lock is let go here, before anyone can see that the session is stopped.
-            self.phase = Phase::Stopped(snapshot.clone());
-        }
-        committed
-    }
-
-    /// Ends the guest by force, and throws the session away.
-    pub(super) fn terminate(mut self) -> Result<(), Error> {
-        match mem::replace(&mut self.phase, Phase::Removed) {
-            Phase::Running(live) => {
-                let Live {
-                    machine,
-                    background,
-                    holding,
-                    ..
-                } = *live;
-                background.cancel();
-                drop(machine);
-                drop(background);
-                holding.discard()
-            }
-            Phase::Halted(halted) => halted.holding.discard(),
-            Phase::Stopped(_) => store::remove_session(self.shared.store.inner(), &self.shared.id),
-            Phase::Ending(_) | Phase::Removed => Ok(()),
-        }
+    /// Waits for the turn.
+    pub(super) fn wait(mut self) -> Turn {
+        let turn = self.turn.take();
+        turn.unwrap_or_else(|| Turn::take(&self.shared))
     }
 }
 
-impl Drop for Turn {
+impl Drop for Claim {
     fn drop(&mut self) {
-        *self.shared.phase() = mem::replace(&mut self.phase, Phase::Removed);
-        self.shared.settled.notify_all();
+        self.shared.lock().claims -= 1;
     }
 }
 
-/// A termination that waits for its turn: it cuts short whoever has it.
+/// A termination, from its beginning on: whoever has the turn is cut short.
 #[derive(Debug)]
 pub(super) struct Doom(Arc<Shared>);
 
@@ -109,30 +56,84 @@ impl Doom {
         Self(Arc::clone(shared))
     }
 
-    /// Takes the turn once it is free.
-    pub(super) fn wait(&self) -> Result<Turn, Error> {
-        loop {
-            let phase = self.0.phase();
-            if let Phase::Ending(Some(watch)) = &*phase {
-                watch.stop();
-            }
-            let settled = self
-                .0
-                .settled
-                .wait_while(phase, |phase| matches!(phase, Phase::Ending(_)));
-            drop(settled);
-            match Turn::take(&self.0) {
-                // Somebody was faster.
-                Err(_) if matches!(*self.0.phase(), Phase::Ending(_)) => {}
-                taken => return taken,
-            }
+    /// Waits for the turn, and ends the guest that others may be waiting for.
+    pub(super) fn wait(&self, claim: Claim) -> Turn {
+        let watch = self.0.lock().phase.watch();
+        if let Some(watch) = watch {
+            watch.stop();
         }
+        claim.wait()
     }
 }
 
 impl Drop for Doom {
     fn drop(&mut self) {
         self.0.dooms.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// The right itself; nobody else has it until this is dropped.
+#[derive(Debug)]
+pub(super) struct Turn {
+    shared: Arc<Shared>,
+    /// The phase, if it was taken out.
+    taken: Option<Phase>,
+}
+
+impl Turn {
+    pub(super) fn try_take(shared: &Arc<Shared>) -> Option<Self> {
+        Self::begin(shared, &mut shared.lock())
+    }
+
+    fn take(shared: &Arc<Shared>) -> Self {
+        let mut inner = shared.lock();
+        loop {
+            if let Some(turn) = Self::begin(shared, &mut inner) {
+                return turn;
+            }
+            let waited = shared.settled.wait(inner);
+            inner = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn begin(shared: &Arc<Shared>, inner: &mut Inner) -> Option<Self> {
+        if mem::replace(&mut inner.is_busy, true) {
+            return None;
+        }
+        Some(Self {
+            shared: Arc::clone(shared),
+            taken: None,
+        })
+    }
+
+    /// Takes the phase out, to be worked on without a lock. Others see what is being done, and the guest that there was.
+    fn take_out(&mut self, doing: Doing) -> &mut Phase {
+        let mut inner = self.shared.lock();
+        let busy = Phase::Busy(doing, inner.phase.watch());
+        let phase = mem::replace(&mut inner.phase, busy);
+        drop(inner);
+        self.taken.insert(phase)
+    }
+
+    /// Puts the phase back, where others see it.
+    fn put_back(&mut self) {
+        if let Some(phase) = self.taken.take() {
+            self.shared.lock().phase = phase;
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.put_back();
+        let mut inner = self.shared.lock();
+        if matches!(inner.phase, Phase::Busy(..)) {
+            // It was lost to a panic, which let go of all that it held.
+            inner.phase = Phase::Removed;
+        }
+        inner.is_busy = false;
+        drop(inner);
+        self.shared.settled.notify_all();
     }
 }
 

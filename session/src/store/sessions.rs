@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use rootfs_store::{SnapshotDigest, StoreError};
 
 use super::reference;
+use crate::about::About;
 use crate::error::{Error, Repr};
 use crate::folder;
+use crate::limits::Limits;
 use crate::record::{Record, RecordState};
 
 /// A session, as its record and its lock tell.
@@ -36,18 +38,50 @@ pub struct SessionInfo {
     pub created: u64,
     /// When its state last changed, in seconds since 1970.
     pub changed: u64,
+    /// When its last run started, in seconds since 1970; nothing if there was none.
+    pub started: Option<u64>,
+    /// What ended its last run, if nobody had asked for that: the guest's kernel panicked, for example.
+    pub failure: Option<String>,
+    /// How long it may run.
+    pub limits: Limits,
+    /// What is noted of it.
+    pub about: About,
 }
 
-/// How a session is, or was left.
+/// How a session is, or was left. What leads from one state to another:
+///
+/// | from | to | by |
+/// |---|---|---|
+/// | – | `Created` | [`SessionBuilder::create`](crate::SessionBuilder::create) |
+/// | –, `Created`, `Stopped`, `Interrupted`, `Failed` | `Starting`, then `Running` | [`SessionBuilder::start`](crate::SessionBuilder::start) |
+/// | `Running` | `Paused`, and back | [`Session::pause`](crate::Session::pause), [`unpause`](crate::Session::unpause) |
+/// | `Running`, `Paused` | `ShuttingDown`, then `Stopped` | [`Session::shutdown`](crate::Session::shutdown), a limit, the guest's power button |
+/// | `Running` | `Failed` | the guest's kernel panicked, or its VM could not go on |
+/// | `Running`, `Paused`, `ShuttingDown` | `Interrupted` | its [`Session`](crate::Session) was dropped, or its process died |
+/// | `Interrupted`, `Failed` | `Stopped` | [`Store::settle`](crate::Store::settle), or a limit that has passed |
+/// | any | – | [`Session::terminate`](crate::Session::terminate), [`Store::remove_session`](crate::Store::remove_session) |
+///
+/// A state is on the host's disk for good before anyone is told of it. A reboot is no change of state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SessionState {
+    /// It was never started; its disk is its snapshot.
+    Created,
+    /// A process has it, and its disk is not open yet, or was just closed.
+    Starting,
     /// A process runs it.
     Running,
+    /// A process has it, and its guest stands still.
+    Paused,
+    /// A process is shutting it down.
+    ShuttingDown,
     /// It was shut down: its disk is a snapshot.
     Stopped,
     /// Its process is gone without a shutdown. The disk holds all that was flushed; resume the session to go on.
     Interrupted,
+    /// Its guest crashed, [`SessionInfo::failure`] says how. The disk holds all that was flushed; resume the session to
+    /// go on.
+    Failed,
 }
 
 impl SessionState {
@@ -55,17 +89,32 @@ impl SessionState {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Created => "created",
+            Self::Starting => "starting",
             Self::Running => "running",
+            Self::Paused => "paused",
+            Self::ShuttingDown => "shutting down",
             Self::Stopped => "stopped",
             Self::Interrupted => "interrupted",
+            Self::Failed => "failed",
         }
     }
 
-    fn new(state: RecordState, locked: bool) -> Self {
-        match (locked, state) {
-            (true, _) => Self::Running,
-            (false, RecordState::Stopped) => Self::Stopped,
-            (false, RecordState::Open) => Self::Interrupted,
+    /// Whether it has a disk that is no snapshot yet, and nobody runs it.
+    pub(super) fn is_cut_off(self) -> bool {
+        matches!(self, Self::Interrupted | Self::Failed)
+    }
+
+    fn of(record: &Record, locked: bool) -> Self {
+        match (record.state, locked) {
+            (RecordState::Stopped, true) => Self::Starting,
+            (RecordState::Stopped, false) if record.started.is_none() => Self::Created,
+            (RecordState::Stopped, false) => Self::Stopped,
+            (_, _) if record.failure.is_some() => Self::Failed,
+            (RecordState::Open, true) => Self::Running,
+            (RecordState::Paused, true) => Self::Paused,
+            (RecordState::ShuttingDown, true) => Self::ShuttingDown,
+            (_, false) => Self::Interrupted,
         }
     }
 }
@@ -79,7 +128,7 @@ impl fmt::Display for SessionState {
 impl SessionInfo {
     fn new(record: Record, locked: bool) -> Self {
         Self {
-            state: SessionState::new(record.state, locked),
+            state: SessionState::of(&record, locked),
             snapshot: record.snapshot,
             base: record.origin,
             id: record.id,
@@ -90,12 +139,16 @@ impl SessionInfo {
             hostname: record.hostname,
             created: record.created,
             changed: record.changed,
+            started: record.started,
+            failure: record.failure,
+            limits: record.limits,
+            about: record.about,
         }
     }
 
     /// The snapshot that the session's disk is. A session that was not shut down has none: its last one is older.
     pub(super) fn at_rest(self) -> Result<SnapshotDigest, Error> {
-        if self.state == SessionState::Stopped {
+        if matches!(self.state, SessionState::Stopped | SessionState::Created) {
             return Ok(self.snapshot);
         }
         let state = self.state.as_str();

@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use session::{ErrorKind, Kernel, Session, SessionState, Status};
+use session::{ErrorKind, Kernel, Session, SessionState, Snapshot, Status};
 
 use super::bed::{Bed, env, patient, sh};
 
-/// Waits until the guest has ended by itself.
-fn wait_for_end(session: &Session) -> String {
+/// Waits until the guest has ended by itself, and the session with it.
+fn wait_for_end(session: &Session) -> Snapshot {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         match session.status() {
-            Status::GuestGone { reason } => return reason,
+            Status::Stopped(snapshot) => return snapshot,
             status => assert!(Instant::now() < deadline, "{status}"),
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -19,7 +19,7 @@ fn wait_for_end(session: &Session) -> String {
 }
 
 #[test]
-fn a_guest_that_powers_itself_off_is_gone_and_still_kept() {
+fn a_session_whose_guest_powers_itself_off_is_shut_down() {
     let bed = Bed::busybox();
     let session = bed.start("off");
     // The shutdown may be faster than the end of the command that asked for it.
@@ -27,11 +27,10 @@ fn a_guest_that_powers_itself_off_is_gone_and_still_kept() {
         .command("sh")
         .args(["-c", "echo kept > /kept; poweroff"]);
     drop(off.output().wait());
-    assert!(wait_for_end(&session).contains("powered itself off"));
+    let snapshot = wait_for_end(&session);
     let late = session.command("true").output().wait().unwrap_err();
-    assert_eq!(late.kind(), ErrorKind::Guest);
-    assert!(late.to_string().contains("the guest is gone"), "{late}");
-    bed.shut_down(&session);
+    assert!(late.to_string().contains("it was shut down"), "{late}");
+    assert_eq!(bed.shut_down(&session), snapshot);
     assert_eq!(sh(&bed.resume("off"), "cat /kept"), "kept\n");
 }
 
@@ -51,6 +50,18 @@ fn a_guest_that_panics_is_quoted_and_keeps_what_it_synced() {
             .contains("Kernel panic - not syncing: sysrq"),
         "{error}"
     );
+    let failed = || bed.store.session("panic").unwrap().state == SessionState::Failed;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !failed() {
+        assert!(Instant::now() < deadline, "{}", session.status());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let failure = bed.store.session("panic").unwrap().failure.unwrap();
+    assert!(failure.contains("sysrq"), "{failure}");
+    let Status::GuestGone { reason } = session.status() else {
+        panic!("{}", session.status())
+    };
+    assert_eq!(reason, failure);
     let snapshot = session.shutdown().wait().unwrap();
     assert!(!snapshot.clean);
     let again = bed.resume("panic");
@@ -156,8 +167,7 @@ fn a_guest_that_powers_itself_off_without_unmounting_is_not_called_clean() {
             .output()
             .wait(),
     );
-    assert!(wait_for_end(&session).contains("powered itself off"));
-    assert!(!session.shutdown().wait().unwrap().clean);
+    assert!(!wait_for_end(&session).clean);
     // Without end, both times.
     let again = Session::resume(&bed.store, "hasty")
         .boot_timeout(Duration::MAX)

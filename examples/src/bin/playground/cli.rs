@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use session::{RegistryOptions, RepairSource};
 
@@ -37,6 +37,21 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Start a session again, from where its disk is; run a command if there is one, and shut it down
     Resume(ResumeArgs),
+    /// Make another session of one that was shut down, with the same disk and machine; `resume` starts it
+    Fork {
+        /// The session's id
+        session: String,
+        /// The new session's id
+        #[arg(long, value_name = "ID")]
+        name: Option<String>,
+    },
+    /// Make a snapshot of the disk of a session that was cut off, without starting it
+    Settle {
+        /// The session's id
+        session: String,
+    },
+    /// End sessions whose time passed while no process ran them
+    Enforce,
     /// List the sessions
     Ls,
     /// Describe a session
@@ -213,12 +228,39 @@ pub(crate) struct MachineArgs {
     /// The guest's hostname
     #[arg(long, value_name = "NAME")]
     pub(crate) hostname: Option<String>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
     /// How long the guest may take to boot
     #[arg(long, value_name = "SECONDS")]
     pub(crate) boot_timeout: Option<u64>,
     /// How long the guest may take to shut down
     #[arg(long, value_name = "SECONDS")]
     pub(crate) shutdown_timeout: Option<u64>,
+}
+
+/// When the session ends by itself. What is not given is 8 hours, or as it was.
+#[derive(Debug, Default, Args)]
+pub(crate) struct LimitArgs {
+    /// How long it may run, as 90s, 10min, 1h or 2d
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) max_uptime: Option<Duration>,
+    /// Let it run for as long as it likes
+    #[arg(long, conflicts_with = "max_uptime")]
+    pub(crate) no_max_uptime: bool,
+    /// After how long without use it ends
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) idle: Option<Duration>,
+    /// What then becomes of its disk
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) at_end: Option<AtEnd>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AtEnd {
+    /// It is kept
+    Shutdown,
+    /// It is thrown away
+    Terminate,
 }
 
 #[derive(Debug, Args)]
@@ -345,7 +387,15 @@ mod tests {
                 "--size",
                 "8 parsecs",
             ],
-            &["playground", "fork", "web"],
+            &["playground", "fork"],
+            &[
+                "playground",
+                "resume",
+                "web",
+                "--max-uptime",
+                "1h",
+                "--no-max-uptime",
+            ],
         ] {
             assert!(Cli::try_parse_from(line).is_err(), "{line:?}");
         }

@@ -76,6 +76,9 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             from: Some(from), ..
         } => return verify::repair(&store, report, from),
         Command::Du => housekeeping::usage(&store, report)?,
+        Command::Fork { session, name } => sessions::fork(&store, report, &session, name)?,
+        Command::Settle { session } => sessions::settle(&store, report, session)?,
+        Command::Enforce => return sessions::enforce(&store, report),
         Command::Ls => sessions::list(&store, report)?,
         Command::Inspect { session } => sessions::inspect(&store, report, &session)?,
         Command::Rm { session } => sessions::remove(&store, report, &session)?,

@@ -4,9 +4,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
-use session::{Error, Kernel, Session, SessionBuilder, Snapshot, Store, Timings};
+use session::{
+    Error, IdleLimit, Kernel, Limits, Session, SessionBuilder, Snapshot, Store, Timings,
+};
 
-use crate::cli::{MachineArgs, ResumeArgs, RunArgs};
+use crate::cli::{AtEnd, LimitArgs, MachineArgs, ResumeArgs, RunArgs};
 use crate::failure::{Failure, say};
 use crate::guest::{self, Ran};
 use crate::interrupt::{self, Interrupt};
@@ -29,6 +31,7 @@ pub(crate) fn run(store: &Store, report: Report, args: RunArgs) -> Result<ExitCo
     if let Some(id) = args.session {
         builder = builder.id(id);
     }
+    let builder = with_limits(builder, &args.machine.limits, Limits::default());
     whole_run(
         machine(builder, args.machine)?,
         report,
@@ -38,8 +41,25 @@ pub(crate) fn run(store: &Store, report: Report, args: RunArgs) -> Result<ExitCo
 }
 
 pub(crate) fn resume(store: &Store, report: Report, args: ResumeArgs) -> Result<ExitCode, Failure> {
-    let builder = machine(Session::resume(store, args.session), args.machine)?;
+    let limits = store.session(&args.session)?.limits;
+    let builder = Session::resume(store, args.session);
+    let builder = with_limits(builder, &args.machine.limits, limits);
+    let builder = machine(builder, args.machine)?;
     whole_run(builder, report, &args.command, false)
+}
+
+fn with_limits(builder: SessionBuilder, args: &LimitArgs, mut limits: Limits) -> SessionBuilder {
+    if args.no_max_uptime {
+        limits.max_uptime = None;
+    }
+    limits.max_uptime = args.max_uptime.or(limits.max_uptime);
+    limits.idle = args.idle.map(IdleLimit::after).or(limits.idle);
+    limits.at_end = match args.at_end {
+        Some(AtEnd::Shutdown) => session::AtEnd::Shutdown,
+        Some(AtEnd::Terminate) => session::AtEnd::Terminate,
+        None => limits.at_end,
+    };
+    builder.limits(limits)
 }
 
 fn machine(mut builder: SessionBuilder, args: MachineArgs) -> Result<SessionBuilder, Failure> {

@@ -1,11 +1,13 @@
 //! `playground ls`, `inspect` and `rm`
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use session::{SessionInfo, SnapshotDigest, Store, UnreadableSession};
+use session::{AtEnd, Limit, SessionInfo, SnapshotDigest, Store, UnreadableSession};
 
 use crate::failure::{Failure, one_line};
+use crate::progress::Bar;
 use crate::report::{Report, table};
 
 /// `sha256:` and twelve digits.
@@ -75,6 +77,10 @@ pub(crate) fn inspect(store: &Store, report: Report, id: &str) -> Result<(), Fai
     value["vcpus"] = json!(info.vcpus);
     value["memory_mib"] = json!(info.memory_mib);
     value["hostname"] = json!(info.hostname);
+    value["started"] = json!(info.started);
+    value["failure"] = json!(info.failure);
+    value["max_uptime_s"] = json!(info.limits.max_uptime.map(|limit| limit.as_secs()));
+    value["idle_s"] = json!(info.limits.idle.as_ref().map(|idle| idle.after.as_secs()));
     report.print(&value, || {
         let rows = [
             ["session", &info.id],
@@ -88,14 +94,76 @@ pub(crate) fn inspect(store: &Store, report: Report, id: &str) -> Result<(), Fai
                 "hostname",
                 info.hostname.as_deref().unwrap_or("the image's own"),
             ],
+            ["may run", &limit(info.limits.max_uptime)],
+            [
+                "idle after",
+                &limit(info.limits.idle.as_ref().map(|idle| idle.after)),
+            ],
+            ["failed", info.failure.as_deref().unwrap_or("no")],
         ];
         table(&rows.map(|row| row.map(str::to_owned).to_vec()))
     })
 }
 
+pub(crate) fn fork(
+    store: &Store,
+    report: Report,
+    id: &str,
+    name: Option<String>,
+) -> Result<(), Failure> {
+    let mut builder = store.fork(id)?;
+    if let Some(name) = name {
+        builder = builder.id(name);
+    }
+    let info = builder.create().wait()?;
+    report.print(&brief(&info), || format!("{}\n", info.id))
+}
+
+pub(crate) fn settle(store: &Store, report: Report, id: String) -> Result<(), Failure> {
+    let info = store
+        .settle(id)
+        .on_progress(Bar::default())
+        .start()
+        .wait()?;
+    report.print(&brief(&info), || format!("{}\n", info.snapshot))
+}
+
+/// Status 1 if a session could not be ended.
+pub(crate) fn enforce(store: &Store, report: Report) -> Result<ExitCode, Failure> {
+    let enforced = store.enforce_limits().on_progress(Bar::default()).start();
+    let mut code = ExitCode::SUCCESS;
+    let mut rows = Vec::new();
+    let mut values = Vec::new();
+    for one in enforced.wait()? {
+        let what = match &one.result {
+            Ok(AtEnd::Terminate) => "thrown away".to_owned(),
+            Ok(_) => "shut down".to_owned(),
+            Err(error) => {
+                code = ExitCode::FAILURE;
+                one_line(error)
+            }
+        };
+        let why = match one.limit {
+            Limit::Idle => "idle",
+            _ => "time is over",
+        };
+        values.push(json!({ "session": one.id, "limit": why, "result": what }));
+        rows.push(vec![one.id, why.to_owned(), what]);
+    }
+    report.print(&json!({ "ended": values }), || table(&rows))?;
+    Ok(code)
+}
+
 pub(crate) fn remove(store: &Store, report: Report, id: &str) -> Result<(), Failure> {
     store.remove_session(id)?;
     report.print(&json!({ "removed": id }), String::new)
+}
+
+fn limit(limit: Option<Duration>) -> String {
+    limit.map_or_else(
+        || "without limit".to_owned(),
+        |limit| format!("{} min", limit.as_secs() / 60),
+    )
 }
 
 fn brief(info: &SessionInfo) -> Value {

@@ -184,18 +184,25 @@ pub(super) fn unmount_all() {
     let kept = |path: &Path| {
         path == Path::new("/") || DEVICES.iter().any(|what| path == Path::new(what.target))
     };
-    for path in mount_points(&table).iter().rev().filter(|path| !kept(path)) {
-        let _ = umount2(path, MntFlags::empty());
+    for (_, path) in entries(&table).rev().filter(|(_, path)| !kept(path)) {
+        let _ = umount2(&path, MntFlags::empty());
     }
 }
 
-/// The mount points of a table in the format of `/proc/self/mounts`.
-fn mount_points(table: &[u8]) -> Vec<PathBuf> {
-    let field = |line: &[u8]| line.split(|byte| *byte == b' ').nth(1).map(unescape);
-    table
-        .split(|byte| *byte == b'\n')
-        .filter_map(field)
-        .collect()
+/// The mount points of file systems that lie on disks, in the order in which they were mounted.
+pub(super) fn on_disks() -> io::Result<Vec<PathBuf>> {
+    let table = fs::read("/proc/self/mounts")?;
+    let is_disk = |(source, _): &(PathBuf, PathBuf)| source.starts_with("/dev");
+    let on_disks = entries(&table).filter(is_disk);
+    Ok(on_disks.map(|(_, target)| target).collect())
+}
+
+/// What is mounted, and where, by a table in the format of `/proc/self/mounts`.
+fn entries(table: &[u8]) -> impl DoubleEndedIterator<Item = (PathBuf, PathBuf)> + '_ {
+    table.split(|byte| *byte == b'\n').filter_map(|line| {
+        let mut fields = line.split(|byte| *byte == b' ').map(unescape);
+        Some((fields.next()?, fields.next()?))
+    })
 }
 
 /// Undoes the octal escapes that the kernel writes for space, tab, newline and backslash.

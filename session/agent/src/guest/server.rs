@@ -6,6 +6,8 @@
 mod command;
 mod control;
 mod environment;
+mod freeze;
+mod notice;
 mod process;
 mod users;
 

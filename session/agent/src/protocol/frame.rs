@@ -18,7 +18,8 @@ use serde::de::{DeserializeOwned, Error};
 
 use super::message::tame;
 use super::{
-    Config, Exec, ExitStatus, Failure, Fatal, Hello, MAX_FRAME, PowerOff, ProtocolError, Ready,
+    Config, Exec, ExitStatus, Failure, Fatal, Freeze, Frozen, Hello, MAX_FRAME, Notice, PowerOff,
+    ProtocolError, Ready,
 };
 
 pub(super) const HEADER_LEN: usize = 5;
@@ -58,6 +59,18 @@ pub enum Frame {
     Exit(ExitStatus),
     /// Agent: a request was not carried out. Type 23.
     Failed(Failure),
+    /// Host: hold the file systems still. Type 32.
+    Freeze(Freeze),
+    /// Agent: they are. Type 33.
+    Frozen(Frozen),
+    /// Host: let them go on. Type 34.
+    Thaw,
+    /// Agent: they go on, and had been still until now. Type 35.
+    Thawed,
+    /// Host: show this on the terminals. Type 36.
+    Notice(Notice),
+    /// Agent: it was shown to whoever is there. Type 37.
+    Noticed,
 }
 
 impl Frame {
@@ -79,6 +92,12 @@ impl Frame {
             Self::Stderr(_) => 21,
             Self::Exit(_) => 22,
             Self::Failed(_) => 23,
+            Self::Freeze(_) => 32,
+            Self::Frozen(_) => 33,
+            Self::Thaw => 34,
+            Self::Thawed => 35,
+            Self::Notice(_) => 36,
+            Self::Noticed => 37,
         }
     }
 
@@ -100,6 +119,12 @@ impl Frame {
             21 => Self::Stderr(payload.to_vec()),
             22 => Self::Exit(json(kind, payload)?),
             23 => Self::Failed(json(kind, payload)?),
+            32 => Self::Freeze(json(kind, payload)?),
+            33 => Self::Frozen(json(kind, payload)?),
+            34 => nothing(kind, payload, Self::Thaw)?,
+            35 => nothing(kind, payload, Self::Thawed)?,
+            36 => Self::Notice(json(kind, payload)?),
+            37 => nothing(kind, payload, Self::Noticed)?,
             _ => return Err(ProtocolError::UnknownType { kind }),
         })
     }
@@ -113,9 +138,13 @@ impl Frame {
             Self::Stdin(data) | Self::Stdout(data) | Self::Stderr(data) => {
                 put(out, self.kind(), data)
             }
-            Self::Sync | Self::Synced | Self::PoweringOff | Self::StdinEnd => {
-                put(out, self.kind(), &[])
-            }
+            Self::Sync
+            | Self::Synced
+            | Self::PoweringOff
+            | Self::StdinEnd
+            | Self::Thaw
+            | Self::Thawed
+            | Self::Noticed => put(out, self.kind(), &[]),
             Self::Hello(message) => put_json(out, self.kind(), message),
             Self::Configure(message) => put_json(out, self.kind(), message),
             Self::Ready(message) => put_json(out, self.kind(), message),
@@ -125,6 +154,9 @@ impl Frame {
             Self::Signal(message) => put_json(out, self.kind(), message),
             Self::Exit(message) => put_json(out, self.kind(), message),
             Self::Failed(message) => put_json(out, self.kind(), message),
+            Self::Freeze(message) => put_json(out, self.kind(), message),
+            Self::Frozen(message) => put_json(out, self.kind(), message),
+            Self::Notice(message) => put_json(out, self.kind(), message),
         }
     }
 }

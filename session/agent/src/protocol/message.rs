@@ -100,6 +100,28 @@ pub struct PowerOff {
     pub grace_ms: u32,
 }
 
+/// Asks for file systems that hold still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freeze {
+    /// After how many milliseconds they go on in any case.
+    pub limit_ms: u32,
+}
+
+/// Nothing is written to disks from now on, and what was written before is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frozen {
+    /// How long writing everything out and freezing took, in microseconds, by the guest's clock.
+    pub took_us: u64,
+}
+
+/// A message to whoever sits at the guest's terminals.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// One line.
+    #[serde(deserialize_with = "text")]
+    pub text: String,
+}
+
 /// A command to run in the guest.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exec {

@@ -3,7 +3,7 @@ use std::sync::{Condvar, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use rootfs_store::Stage;
+use rootfs_store::{Progress, Stage};
 use tempfile::TempDir;
 use vmm_core::{BlockBackend, WriteSource};
 
@@ -11,9 +11,12 @@ use super::*;
 use crate::ErrorKind;
 use crate::folder;
 use crate::holding::Holding;
+use crate::launch::Plan;
+use crate::limits::{LimitWatch, Limits, Sample};
 use crate::op::Op;
 use crate::session::Session;
-use crate::session::phase::Status;
+use crate::session::phase::{Halted, Status};
+use crate::store::{SessionState, Store};
 use crate::testing::{record, store_with_image};
 use crate::timings::Timings;
 
@@ -22,14 +25,14 @@ const ID: &str = "a";
 /// A session whose guest has ended and whose snapshot has yet to be made: no VM is needed for it.
 struct Bed {
     _folder: TempDir,
-    store: store::Store,
+    store: Store,
     session: Session,
 }
 
 impl Bed {
     fn new() -> Self {
         let (folder, store, snapshot) = store_with_image();
-        let mut holding = Holding::create(store.inner(), record(ID, snapshot)).unwrap();
+        let mut holding = Holding::create(&store, record(ID, snapshot)).unwrap();
         let disk = holding.open_disk().unwrap();
         disk.write_at(&mut WriteSource::from_slice(&[7; 512]), 48 << 20)
             .unwrap();
@@ -38,11 +41,32 @@ impl Bed {
             id: ID.into(),
             store: store.clone(),
             shutdown_timeout: Duration::ZERO,
-            phase: Mutex::new(Phase::halted(holding, true)),
+            plan: Plan {
+                fill: None,
+                boot_timeout: Duration::ZERO,
+            },
+            inner: Mutex::new(Inner {
+                phase: Phase::Halted(Box::new(Halted {
+                    holding,
+                    clean: true,
+                    crash: None,
+                })),
+                is_busy: false,
+                claims: 0,
+            }),
             settled: Condvar::new(),
             dooms: AtomicUsize::new(0),
             timings: Mutex::new(Timings::default()),
             disk: std::sync::Weak::new(),
+            events: Arc::default(),
+            limits: Mutex::new(Limits::none()),
+            limit_watch: Mutex::new(LimitWatch::new(
+                Duration::ZERO,
+                Duration::ZERO,
+                Sample::default(),
+            )),
+            activity: Arc::default(),
+            over: Arc::default(),
         });
         Self {
             _folder: folder,
@@ -59,22 +83,29 @@ impl Bed {
 #[test]
 fn an_operation_that_never_runs_leaves_the_session_as_it_was() {
     let bed = Bed::new();
-    let turn = Turn::take(bed.shared()).unwrap();
-    assert_eq!(bed.session.status(), Status::Ending);
-    let late = bed.session.shutdown().wait().unwrap_err();
-    assert!(late.to_string().contains("ended already"), "{late}");
-    drop(turn);
-    assert_eq!(bed.session.status(), Status::Unsaved);
-    let snapshot = bed.session.shutdown().wait().unwrap();
+    let claim = Claim::new(bed.shared());
+    let late = bed.session.shutdown();
+    drop(claim);
+    let snapshot = late.wait().unwrap();
+    assert_eq!(bed.session.status(), Status::Stopped(snapshot.clone()));
     assert_eq!(bed.session.shutdown().wait().unwrap(), snapshot);
+}
+
+#[test]
+fn shutdowns_at_the_same_time_give_the_same_snapshot() {
+    let bed = Bed::new();
+    let shutdowns: Vec<_> = (0..8).map(|_| bed.session.shutdown()).collect();
+    let snapshots: Vec<_> = shutdowns.into_iter().map(|op| op.wait().unwrap()).collect();
+    assert!(snapshots.iter().all(|snapshot| *snapshot == snapshots[0]));
 }
 
 #[test]
 fn an_operation_that_panics_can_be_made_again() {
     let bed = Bed::new();
-    let turn = Turn::take(bed.shared()).unwrap();
+    let claim = Claim::new(bed.shared());
     let error = Op::<()>::start("test", move || {
-        let _turn = turn;
+        let mut turn = claim.wait();
+        turn.take_out(Doing::Ending);
         panic!("on purpose")
     })
     .wait()
@@ -84,9 +115,27 @@ fn an_operation_that_panics_can_be_made_again() {
 }
 
 #[test]
+fn an_operation_that_lost_what_it_held_to_a_panic_leaves_a_session_that_can_be_resumed() {
+    let bed = Bed::new();
+    let claim = Claim::new(bed.shared());
+    let error = Op::<()>::start("test", move || {
+        let mut turn = claim.wait();
+        turn.take_out(Doing::Rebooting);
+        let _lost = turn.taken.take();
+        panic!("on purpose")
+    })
+    .wait()
+    .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Internal);
+    assert!(bed.session.shutdown().wait().is_err());
+    let state = bed.store.session(ID).unwrap().state;
+    assert_eq!(state, SessionState::Interrupted);
+}
+
+#[test]
 fn a_termination_waits_for_the_operation_under_way_whatever_becomes_of_the_session() {
     let bed = Bed::new();
-    let turn = Turn::take(bed.shared()).unwrap();
+    let turn = Claim::new(bed.shared()).wait();
     let terminated = bed.session.terminate();
     drop(bed.session);
     let (done, is_done) = mpsc::channel();
@@ -102,6 +151,33 @@ fn a_termination_waits_for_the_operation_under_way_whatever_becomes_of_the_sessi
     waiter.join().unwrap();
     assert!(bed.store.sessions().unwrap().is_empty());
     assert!(folder::open(bed.store.dir(), ID).is_err());
+}
+
+#[test]
+fn what_needs_a_guest_is_refused_without_one_and_changes_nothing() {
+    let bed = Bed::new();
+    let session = &bed.session;
+    let errors = [
+        session.pause().wait().unwrap_err(),
+        session.unpause().wait().unwrap_err(),
+        session.reboot().wait().unwrap_err(),
+        session.snapshot().wait().unwrap_err(),
+        session.set_limits(Limits::none()).wait().unwrap_err(),
+    ];
+    for error in errors {
+        assert!(error.to_string().contains("not running"), "{error}");
+    }
+    assert_eq!(session.status(), Status::Unsaved);
+    session.shutdown().wait().unwrap();
+}
+
+#[test]
+fn a_session_that_was_shut_down_can_be_forked() {
+    let bed = Bed::new();
+    let snapshot = bed.session.shutdown().wait().unwrap();
+    let kernel = crate::Kernel::recorded("/dev/null".into(), None);
+    let fork = bed.session.fork().wait().unwrap().kernel(kernel);
+    assert_eq!(fork.create().wait().unwrap().snapshot, snapshot.digest);
 }
 
 /// The last that it was told.

@@ -5,7 +5,7 @@ use crate::testing::{record, store_with_image};
 #[test]
 fn session_keeps_its_snapshot_until_it_is_removed() {
     let (_folder, store, snapshot) = store_with_image();
-    let holding = Holding::create(store.inner(), record("kept", snapshot)).unwrap();
+    let holding = Holding::create(&store, record("kept", snapshot)).unwrap();
     drop(holding);
     let collect = || store.gc(Duration::ZERO).start().wait().unwrap();
     collect();
@@ -19,13 +19,13 @@ fn session_keeps_its_snapshot_until_it_is_removed() {
 #[test]
 fn session_that_was_cut_off_keeps_the_base_of_its_disk() {
     let (_folder, store, snapshot) = store_with_image();
-    let mut holding = Holding::create(store.inner(), record("cut", snapshot)).unwrap();
+    let mut holding = Holding::create(&store, record("cut", snapshot)).unwrap();
     holding.open_disk().unwrap();
     drop(holding);
     // Even if only the disk knew of it.
     store.inner().remove_name("sessions/cut").unwrap();
     store.gc(Duration::ZERO).start().wait().unwrap();
-    let mut again = Holding::take(store.inner(), "cut").unwrap();
+    let mut again = Holding::take(&store, "cut").unwrap();
     again.open_disk().unwrap();
     let usage = store.usage().start().wait().unwrap();
     assert_eq!(usage.disks[0].id, "cut");
@@ -34,7 +34,7 @@ fn session_that_was_cut_off_keeps_the_base_of_its_disk() {
 #[test]
 fn compaction_and_verification_leave_sessions_as_they_are() {
     let (_folder, store, snapshot) = store_with_image();
-    drop(Holding::create(store.inner(), record("s", snapshot)).unwrap());
+    drop(Holding::create(&store, record("s", snapshot)).unwrap());
     assert!(store.compact().start().wait().unwrap().is_empty());
     assert_eq!(store.resolve("s").unwrap(), snapshot);
     let verified = store.verify().start().wait().unwrap();

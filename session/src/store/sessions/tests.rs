@@ -8,7 +8,7 @@ use crate::testing::{record, store_with_image};
 fn sessions_that_cant_be_read_are_listed_among_the_others() {
     let (_folder, store, snapshot) = store_with_image();
     for id in ["a", "damaged", "loop", "z"] {
-        Holding::create(store.inner(), record(id, snapshot)).unwrap();
+        Holding::create(&store, record(id, snapshot)).unwrap();
     }
     let file = |id: &str| store.dir().join("sessions").join(id).join("record.json");
     fs::write(file("damaged"), "{").unwrap();

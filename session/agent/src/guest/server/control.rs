@@ -7,9 +7,11 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use agent::protocol::{Failure, FailureKind, Frame, read_frame, write_frame};
+use agent::protocol::{Failure, FailureKind, Frame, Frozen, read_frame, write_frame};
 use nix::unistd::{sync, syncfs};
 
+use super::freeze::Freezer;
+use super::notice;
 use super::process::unblock_signals;
 use crate::guest::signal::{Target, send};
 use crate::guest::{DEFAULT_PATH, console, power};
@@ -19,8 +21,27 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Answers requests until the connection ends. `init` is the image's own.
 pub(super) fn serve(control: &mut File, init: Option<&str>) {
+    let freezer = Freezer::default();
     while let Ok(Some(frame)) = read_frame(control) {
         let answer = match frame {
+            Frame::Freeze(request) => match freezer.freeze(millis(request.limit_ms)) {
+                Ok(took) => Frame::Frozen(Frozen {
+                    took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+                }),
+                Err(error) => failure(
+                    FailureKind::System,
+                    format!("could not freeze the file systems: {error}"),
+                ),
+            },
+            Frame::Thaw if freezer.thaw() => Frame::Thawed,
+            Frame::Thaw => failure(
+                FailureKind::Invalid,
+                "nothing was frozen any more".to_owned(),
+            ),
+            Frame::Notice(text) => {
+                notice::show(&text.text);
+                Frame::Noticed
+            }
             Frame::Sync => match sync_disks() {
                 Ok(()) => Frame::Synced,
                 Err(error) => failure(
@@ -28,18 +49,20 @@ pub(super) fn serve(control: &mut File, init: Option<&str>) {
                     format!("could not sync the root: {error}"),
                 ),
             },
-            Frame::PowerOff(request) => {
-                start_power_off(init, Duration::from_millis(u64::from(request.grace_ms)))
-            }
+            Frame::PowerOff(request) => start_power_off(init, millis(request.grace_ms)),
             _ => failure(
                 FailureKind::Invalid,
-                "the control connection takes Sync and PowerOff".to_owned(),
+                "the control connection takes Sync, Freeze, Thaw, Notice and PowerOff".to_owned(),
             ),
         };
         if write_frame(control, &answer).is_err() {
             return;
         }
     }
+}
+
+fn millis(count: u32) -> Duration {
+    Duration::from_millis(u64::from(count))
 }
 
 fn failure(kind: FailureKind, message: String) -> Frame {

@@ -66,8 +66,14 @@ fn frame() -> impl Strategy<Value = Frame> {
             Frame::Sync,
             Frame::Synced,
             Frame::PoweringOff,
-            Frame::StdinEnd
+            Frame::StdinEnd,
+            Frame::Thaw,
+            Frame::Thawed,
+            Frame::Noticed
         ]),
+        any::<u32>().prop_map(|limit_ms| Frame::Freeze(Freeze { limit_ms })),
+        any::<u64>().prop_map(|took_us| Frame::Frozen(Frozen { took_us })),
+        text().prop_map(|text| Frame::Notice(Notice { text })),
         exec().prop_map(Frame::Exec),
         data().prop_map(Frame::Stdin),
         any::<i32>().prop_map(Frame::Signal),

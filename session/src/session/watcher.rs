@@ -1,0 +1,276 @@
+//! The thread that watches a session: its guest's end, and its limits.
+//!
+//! Invariant: it does not keep a session alive that nobody else has, and ends with it.
+
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Shared;
+use super::phase::Phase;
+use super::turn::Claim;
+use crate::activity::Activity;
+use crate::control;
+use crate::error::{Error, Repr, one_line};
+use crate::event::Event;
+use crate::limits::{AtEnd, Limit, Sample, Verdict};
+use crate::machine::{Gone, GoneKind, Watch};
+use crate::over::Over;
+use crate::quotas;
+
+/// How often limits are looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// How often the session's folder is told that the session is alive.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+/// How often it is looked how much room is left.
+const ROOM_INTERVAL: Duration = Duration::from_secs(5);
+/// How long an end that failed waits until it is tried again.
+const RETRY_PAUSE: Duration = Duration::from_secs(60);
+/// How long a guest may take to show a warning.
+const NOTICE_PATIENCE: Duration = Duration::from_secs(2);
+/// The names of network devices, and which of their queues the guest sends by (virtio 1.2, section 5.1.2).
+const NETWORK_DEVICES: &str = "vm-net";
+const SENDING_QUEUE: usize = 1;
+
+/// Starts to watch a session.
+pub(super) fn start(shared: &Arc<Shared>) -> Result<(), Error> {
+    let name = "session-watch";
+    let watcher = Watcher {
+        session: Arc::downgrade(shared),
+        over: Arc::clone(&shared.over),
+        last_beat: None,
+        last_room: None,
+        quiet_until: None,
+    };
+    let thread = thread::Builder::new().name(name.to_owned());
+    let started = thread.spawn(move || watcher.run());
+    Ok(started
+        .map(drop)
+        .map_err(|source| Repr::Thread { name, source })?)
+}
+
+/// What was counted of a session so far.
+pub(super) fn sample(activity: &Activity, guest: Option<&Watch>) -> Sample {
+    let metrics = guest.map(Watch::metrics).unwrap_or_default();
+    let networks = metrics
+        .devices
+        .iter()
+        .filter(|device| device.name.starts_with(NETWORK_DEVICES));
+    let sent = networks.filter_map(|device| device.queues.get(SENDING_QUEUE));
+    Sample {
+        commands: activity.commands(),
+        uses: activity.uses(),
+        network_bytes: sent.map(|queue| queue.bytes_from_guest).sum(),
+        cpu: metrics.vcpus.iter().map(|vcpu| vcpu.cpu_time).sum(),
+    }
+}
+
+struct Watcher {
+    session: Weak<Shared>,
+    over: Arc<Over>,
+    last_beat: Option<Instant>,
+    last_room: Option<Instant>,
+    /// Since an end by a limit has failed.
+    quiet_until: Option<Instant>,
+}
+
+impl Watcher {
+    fn run(mut self) {
+        while let Some(guest) = self.look() {
+            // The guest's end is waited for without the session, so that this does not keep it alive.
+            let gone = guest.as_ref().and_then(|guest| guest.exit_within(TICK));
+            let is_over = guest.is_none() && self.over.is_set_within(TICK);
+            let Some(shared) = self.session.upgrade().filter(|_| !is_over) else {
+                return;
+            };
+            if gone.is_some() {
+                after_end(&shared);
+            }
+            self.beat(&shared);
+            self.look_at_limits(&shared);
+            self.look_for_room(&shared);
+        }
+    }
+
+    /// The guest, if one runs; nothing at all if there is nothing to watch any more.
+    #[expect(
+        clippy::option_option,
+        reason = "there may be no session, and no guest"
+    )]
+    fn look(&self) -> Option<Option<Watch>> {
+        let shared = self.session.upgrade()?;
+        let inner = shared.lock();
+        match &inner.phase {
+            Phase::Running(live) => Some(Some(live.machine.watch())),
+            Phase::Busy(..) | Phase::Halted(_) => Some(None),
+            Phase::Stopped(_) | Phase::Removed => None,
+        }
+    }
+
+    /// Leaves a sign of life, which says when the session was last in use if its process dies.
+    fn beat(&mut self, shared: &Arc<Shared>) {
+        if self
+            .last_beat
+            .is_some_and(|last| last.elapsed() < HEARTBEAT)
+        {
+            return;
+        }
+        self.last_beat = Some(Instant::now());
+        if let Phase::Running(live) = &shared.lock().phase {
+            live.holding.folder().beat(shared.store.clock().wall());
+        }
+    }
+
+    fn look_at_limits(&mut self, shared: &Arc<Shared>) {
+        let (guest, is_over) = {
+            let inner = shared.lock();
+            let is_over = matches!(inner.phase, Phase::Stopped(_) | Phase::Removed);
+            (inner.phase.watch(), is_over)
+        };
+        if is_over || self.is_quiet() {
+            return;
+        }
+        let sample = sample(&shared.activity, guest.as_ref());
+        let limits = shared.limits().clone();
+        let now = shared.store.clock().monotonic();
+        let verdicts = shared.limit_watch().check(now, sample, &limits);
+        for verdict in verdicts {
+            match verdict {
+                Verdict::Near { limit, left } => warn(shared, limit, left, limits.tell_guest),
+                Verdict::Over { limit } => {
+                    shared.events.tell(&Event::LimitReached { limit });
+                    self.end(shared, limits.at_end);
+                }
+            }
+        }
+    }
+}
+
+impl Watcher {
+    /// Ends a session that has written too much, or whose host's disk is nearly full, while there is room to do so.
+    fn look_for_room(&mut self, shared: &Arc<Shared>) {
+        let is_early = self
+            .last_room
+            .is_some_and(|last| last.elapsed() < ROOM_INTERVAL);
+        if is_early || self.is_quiet() {
+            return;
+        }
+        self.last_room = Some(Instant::now());
+        let written = match &shared.lock().phase {
+            Phase::Running(live) => live.holding.disk().map(|disk| disk.written_bytes()),
+            _ => return,
+        };
+        let quotas = shared.store.quotas();
+        let free = quotas::free_bytes(shared.store.dir()).ok();
+        let event = if let Some(limit) = quotas.bytes_per_run
+            && let Some(written) = written.filter(|written| *written > limit)
+        {
+            Event::QuotaReached { written, limit }
+        } else if let Some(free) = free.filter(|free| *free < quotas.host_reserve) {
+            Event::HostFull { free }
+        } else {
+            return;
+        };
+        shared.events.tell(&event);
+        self.end(shared, AtEnd::Shutdown);
+    }
+
+    fn end(&mut self, shared: &Arc<Shared>, at_end: AtEnd) {
+        let ended = end(shared, at_end);
+        self.quiet_until = ended.is_err().then(|| Instant::now() + RETRY_PAUSE);
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.quiet_until.is_some_and(|until| Instant::now() < until)
+    }
+}
+
+fn warn(shared: &Arc<Shared>, limit: Limit, left: Duration, tell_guest: bool) {
+    shared.events.tell(&Event::LimitNear { limit, left });
+    let control = match &shared.lock().phase {
+        Phase::Running(live) if tell_guest && !live.is_paused => live.machine.control(),
+        _ => return,
+    };
+    let text = notice(limit, left);
+    let told = control.ask(NOTICE_PATIENCE, |stream| control::notice(stream, text));
+    if let Err(error) = told {
+        let error = one_line(&error);
+        tracing::debug!(error, "a guest did not show a warning");
+    }
+}
+
+fn notice(limit: Limit, left: Duration) -> String {
+    let minutes = left.as_secs().div_ceil(60);
+    let unit = if minutes == 1 { "minute" } else { "minutes" };
+    match limit {
+        Limit::Uptime => format!("This machine's time is over in {minutes} {unit}."),
+        Limit::Idle => format!("This machine is not in use, and ends in {minutes} {unit}."),
+    }
+}
+
+/// Sees to a guest that has ended, unless somebody else has done so.
+fn after_end(shared: &Arc<Shared>) {
+    let turn = Claim::new(shared).wait();
+    let gone = match &shared.lock().phase {
+        Phase::Running(live) => live.machine.watch().exit_within(Duration::ZERO),
+        _ => None,
+    };
+    match gone {
+        None => {}
+        Some(
+            gone @ Gone {
+                kind: GoneKind::Crash,
+                ..
+            },
+        ) => {
+            let reason = gone.reason.clone();
+            turn.note_crash(gone);
+            shared.events.tell(&Event::GuestFailed { reason });
+        }
+        Some(Gone {
+            kind: GoneKind::Reboot,
+            ..
+        }) => {
+            if let Err(error) = turn.reboot() {
+                let error = one_line(&error);
+                tracing::warn!(error, "a guest that rebooted did not come up again");
+            }
+        }
+        Some(Gone {
+            kind: GoneKind::PowerOff,
+            ..
+        }) => {
+            drop(turn);
+            let at_power_off = shared.limits().at_power_off;
+            shared.events.tell(&Event::PoweredOff);
+            let _told = end(shared, at_power_off);
+        }
+        // Whoever stopped it sees to the rest.
+        Some(Gone {
+            kind: GoneKind::Stopped,
+            ..
+        }) => {}
+    }
+}
+
+/// Ends the session as its limits say, and tells how that went.
+fn end(shared: &Arc<Shared>, at_end: AtEnd) -> Result<(), Error> {
+    let turn = Claim::new(shared).wait();
+    let ended = match at_end {
+        AtEnd::Shutdown => turn.shut_down(&()).map(Some),
+        AtEnd::Terminate => turn.terminate().map(|()| None),
+    };
+    let (event, result) = match ended {
+        Ok(Some(snapshot)) => (Event::ShutDown { snapshot }, Ok(())),
+        Ok(None) => (Event::Terminated, Ok(())),
+        Err(error) => {
+            let message = one_line(&error);
+            (Event::NotEnded { message }, Err(error))
+        }
+    };
+    // Somebody else may have ended it first, which is no news.
+    if !matches!(shared.lock().phase, Phase::Removed) || at_end == AtEnd::Terminate {
+        shared.events.tell(&event);
+    }
+    result
+}
