@@ -8,6 +8,7 @@ use rootfs_store::{Progress, SnapshotDigest};
 
 use crate::background::Fill;
 use crate::event::{Event, Events};
+use crate::identity::{Description, Group, GuestFile, User};
 use crate::kernel::Kernel;
 use crate::launch;
 use crate::op::Op;
@@ -47,6 +48,7 @@ pub(crate) struct Settings {
     pub(crate) vcpus: Option<u8>,
     pub(crate) memory_mib: Option<u32>,
     pub(crate) hostname: Option<String>,
+    pub(crate) description: Description,
     pub(crate) disk_bytes: Option<u64>,
     pub(crate) fill: Option<Fill>,
     pub(crate) boot_timeout: Duration,
@@ -61,6 +63,7 @@ impl SessionBuilder {
             vcpus: None,
             memory_mib: None,
             hostname: None,
+            description: Description::default(),
             disk_bytes: None,
             fill: None,
             boot_timeout: BOOT_TIMEOUT,
@@ -112,6 +115,45 @@ impl SessionBuilder {
     /// The guest's hostname: 1 to 63 letters, digits or `-`.
     pub fn hostname(mut self, name: impl Into<String>) -> Self {
         self.settings.hostname = Some(name.into());
+        self
+    }
+
+    /// A user that the guest shall have. What a resumed session was described by before stays; one of the same name is
+    /// replaced. This goes for groups, files and variables as well.
+    pub fn user(mut self, user: User) -> Self {
+        self.settings.description.users.push(user);
+        self
+    }
+
+    /// A group that the guest shall have.
+    pub fn group(mut self, group: Group) -> Self {
+        self.settings.description.groups.push(group);
+        self
+    }
+
+    /// A file to put into the guest.
+    pub fn file(mut self, file: GuestFile) -> Self {
+        self.settings.description.files.push(file);
+        self
+    }
+
+    /// Sets a variable in the environment of all commands, on top of the image's. [`Command::env`](crate::Command::env)
+    /// goes over it.
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let description = &mut self.settings.description;
+        description.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// The directory that commands start in, instead of the image's.
+    pub fn working_dir(mut self, path: impl Into<String>) -> Self {
+        self.settings.description.working_dir = Some(path.into());
+        self
+    }
+
+    /// As whom commands run, instead of as the image says: `user[:group]`, names of the guest or numbers.
+    pub fn run_as(mut self, user: impl Into<String>) -> Self {
+        self.settings.description.run_as = Some(user.into());
         self
     }
 

@@ -26,6 +26,12 @@ pub enum Event {
         /// Since the first of these.
         outage: Duration,
     },
+    /// A part of the guest's identity, such as a user's keys, could not be carried out at a start that did not change
+    /// it; the guest runs without that part. Told once for each part while the session starts.
+    IdentityIncomplete {
+        /// What could not be done, and why, in the agent's words.
+        message: String,
+    },
 }
 
 impl fmt::Display for Event {
@@ -39,6 +45,9 @@ impl fmt::Display for Event {
                 "the disk can be read again, after {failed} requests that failed in {} s",
                 outage.as_secs()
             ),
+            Self::IdentityIncomplete { message } => {
+                write!(f, "the guest is not all that it should be: {message}")
+            }
         }
     }
 }

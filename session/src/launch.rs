@@ -15,8 +15,10 @@ use vmm_core::{MAX_VCPUS, MIN_MEMORY_MIB, StartError};
 use crate::background::Background;
 use crate::builder::{SessionBuilder, Settings, Source};
 use crate::error::Error;
+use crate::event::Event;
 use crate::holding::Holding;
 use crate::id;
+use crate::identity::{Description, Identity};
 use crate::initramfs;
 use crate::kernel::Kernel;
 use crate::machine::{BootTimes, Machine, ROOT_SERIAL, Spec};
@@ -90,6 +92,7 @@ fn check(settings: &Settings) -> Result<(), Error> {
         .hostname
         .as_deref()
         .map_or(Ok(()), id::check_hostname)?;
+    settings.description.check()?;
     if let Some(asked) = settings.vcpus
         && !(1..=MAX_VCPUS).contains(&asked)
     {
@@ -152,6 +155,7 @@ fn create(store: &Store, base: SnapshotDigest, settings: &Settings) -> Result<Ho
         vcpus: settings.vcpus.unwrap_or(DEFAULT_VCPUS),
         memory_mib: settings.memory_mib.unwrap_or(DEFAULT_MEMORY_MIB),
         hostname: settings.hostname.clone(),
+        identity: Identity::create(settings.description.clone())?,
         created: 0,
         changed: 0,
     };
@@ -182,6 +186,7 @@ fn resume(store: &Store, id: &str, settings: &Settings) -> Result<Holding, Error
     record.vcpus = settings.vcpus.unwrap_or(record.vcpus);
     record.memory_mib = settings.memory_mib.unwrap_or(record.memory_mib);
     record.hostname = settings.hostname.clone().or(record.hostname.take());
+    record.identity.describe(settings.description.clone())?;
     Ok(holding)
 }
 
@@ -214,6 +219,16 @@ fn boot(
     };
     timings.prepare = Some(begun.elapsed());
     let (machine, times): (Machine, BootTimes) = Machine::boot(spec)?;
+    for message in machine.complaints() {
+        tracing::warn!(
+            message,
+            "a part of a guest's identity could not be carried out"
+        );
+        let message = message.clone();
+        holding
+            .events()
+            .tell(&Event::IdentityIncomplete { message });
+    }
     started.is_ready();
     background.is_ready();
     timings.set_boot(times);
@@ -224,16 +239,29 @@ fn boot(
 fn guest_config(store: &Store, holding: &Holding) -> Result<Config, Error> {
     let image = store.snapshot(&holding.record().snapshot)?.machine;
     let unless_empty = |text: String| (!text.is_empty()).then_some(text);
+    let Record {
+        hostname, identity, ..
+    } = holding.record();
+    let Description {
+        env,
+        working_dir,
+        run_as,
+        ..
+    } = identity.description().clone();
+    let env = env
+        .into_iter()
+        .map(|(name, value)| format!("{name}={value}"));
     Ok(Config {
-        hostname: holding.record().hostname.clone(),
+        hostname: hostname.clone(),
         root: Root {
             serial: ROOT_SERIAL.to_owned(),
             fstype: ROOT_FSTYPE.to_owned(),
             read_only: false,
         },
-        env: image.env,
-        working_dir: unless_empty(image.working_dir),
-        user: unless_empty(image.user),
+        env: image.env.into_iter().chain(env).collect(),
+        working_dir: working_dir.or(unless_empty(image.working_dir)),
+        user: run_as.or(unless_empty(image.user)),
+        identity: Box::new(identity.to_wire()),
     })
 }
 

@@ -48,6 +48,7 @@ mod event;
 mod folder;
 mod holding;
 mod id;
+mod identity;
 mod initramfs;
 mod kernel;
 mod launch;
@@ -67,6 +68,7 @@ pub use command::{
 };
 pub use error::{Error, ErrorKind};
 pub use event::Event;
+pub use identity::{Group, GuestFile, User};
 pub use kernel::Kernel;
 pub use op::Op;
 pub use rootfs_store::image::ImageConfig;

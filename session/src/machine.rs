@@ -73,6 +73,8 @@ pub(crate) struct Machine {
     control: VsockStream,
     console: Console,
     disk: Arc<RootDisk>,
+    /// What of the guest's identity could not be carried out.
+    complaints: Vec<String>,
     /// Kept for sessions that start while this one runs.
     _kernel: HeldKernel,
 }
@@ -135,7 +137,12 @@ impl Machine {
             hello: greeted.hello,
             ready: greeted.ready,
         };
-        let Greeted { vsock, control, .. } = greeted;
+        let Greeted {
+            vsock,
+            control,
+            complaints,
+            ..
+        } = greeted;
         Ok((
             Self {
                 vm,
@@ -143,6 +150,7 @@ impl Machine {
                 control,
                 console,
                 disk: spec.disk,
+                complaints,
                 _kernel: spec.kernel,
             },
             times,
@@ -152,6 +160,11 @@ impl Machine {
     /// What the guest reads from now on does not belong to its start any more.
     pub(crate) fn has_started(&self) {
         self.disk.end_recording();
+    }
+
+    /// What of the guest's identity the agent could not carry out, one line each.
+    pub(crate) fn complaints(&self) -> &[String] {
+        &self.complaints
     }
 
     /// Where commands connect to.
@@ -216,6 +229,7 @@ impl Machine {
 struct Greeted {
     vsock: VsockHost,
     control: VsockStream,
+    complaints: Vec<String>,
     hello: Duration,
     ready: Duration,
 }
@@ -246,11 +260,12 @@ impl Boot<'_> {
         let mut timed = Timed::new(&control, self.begun.checked_add(self.patience));
         control::hear_hello(&mut timed)?;
         let hello = self.begun.elapsed();
-        control::configure(&mut timed, config)?;
+        let complaints = control::configure(&mut timed, config)?.complaints;
         let ready = self.begun.elapsed();
         Ok(Greeted {
             vsock,
             control,
+            complaints,
             hello,
             ready,
         })

@@ -13,6 +13,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rootfs_store::SnapshotDigest;
@@ -20,14 +21,18 @@ use rootfs_store::formats::{EnvelopeError, open_envelope, seal_envelope};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Repr};
+use crate::identity::Identity;
 
 const FORMAT: &str = "vm-sessions.session";
 
 /// The version of the format that this code writes, and the only one that it reads.
 pub(crate) const VERSION: u32 = 1;
 
-/// Records are a few hundred bytes; a longer file is not one of ours.
-const MAX_BYTES: u64 = 64 * 1024;
+/// Records are a few kilobytes, and at most what an identity may have; a longer file is not one of ours.
+const MAX_BYTES: u64 = 2 << 20;
+
+/// Records hold the guest's SSH host key.
+const MODE: u32 = 0o600;
 
 /// The name of the file in the folder of its session.
 pub(crate) const FILE: &str = "record.json";
@@ -47,6 +52,8 @@ pub(crate) struct Record {
     pub(crate) vcpus: u8,
     pub(crate) memory_mib: u32,
     pub(crate) hostname: Option<String>,
+    #[serde(default, skip_serializing_if = "Identity::is_empty")]
+    pub(crate) identity: Identity,
     /// Seconds since 1970.
     pub(crate) created: u64,
     /// Seconds since 1970 of the last change of state.
@@ -96,7 +103,11 @@ impl Record {
                 source,
             }
         };
-        let mut file = File::create(&new).map_err(failed.clone()("create"))?;
+        // What a process that died left behind may be readable to others.
+        drop(fs::remove_file(&new));
+        let mut options = File::options();
+        let options = options.write(true).create_new(true).mode(MODE);
+        let mut file = options.open(&new).map_err(failed.clone()("create"))?;
         file.write_all(&bytes).map_err(failed.clone()("write"))?;
         file.sync_all().map_err(failed.clone()("sync"))?;
         fs::rename(&new, folder.join(FILE)).map_err(failed.clone()("replace"))?;

@@ -52,6 +52,8 @@ struct Shared {
     /// Terminations that are under way.
     dooms: AtomicUsize,
     timings: Mutex<Timings>,
+    /// The public half of the guest's SSH host key.
+    ssh_host_key: String,
     /// The disk, for as long as it is open.
     disk: Weak<RootDisk>,
 }
@@ -83,6 +85,8 @@ impl Session {
     ) -> Self {
         let id = holding.record().id.clone();
         let vsock = machine.vsock();
+        let ssh_host_key = holding.record().identity.ssh_host_key();
+        let ssh_host_key = ssh_host_key.unwrap_or_default().to_owned();
         let disk = holding.disk().map(Arc::downgrade);
         let phase = Mutex::new(Phase::Running(Box::new(Live {
             machine,
@@ -101,6 +105,7 @@ impl Session {
                 settled: Condvar::new(),
                 dooms: AtomicUsize::new(0),
                 timings,
+                ssh_host_key,
                 disk,
             }),
         }
@@ -110,6 +115,13 @@ impl Session {
     #[must_use]
     pub fn id(&self) -> &str {
         &self.shared.id
+    }
+
+    /// The public half of the SSH host key that the guest was given, as `ssh-ed25519 AAAA…`: behind a name, it is a line of
+    /// a client's `known_hosts`. It is the session's own, and stays the same when the session is resumed.
+    #[must_use]
+    pub fn ssh_host_key(&self) -> &str {
+        &self.shared.ssh_host_key
     }
 
     /// A command to be run in the guest.

@@ -3,6 +3,7 @@
 use rootfs_store::{ImageReference, ImportOptions, SnapshotDigest};
 use tempfile::TempDir;
 
+use crate::identity::Identity;
 use crate::record::{Record, RecordState};
 use crate::store::Store;
 
@@ -36,6 +37,7 @@ pub(crate) fn record(id: &str, snapshot: SnapshotDigest) -> Record {
         vcpus: 1,
         memory_mib: 64,
         hostname: None,
+        identity: Identity::default(),
         created: 0,
         changed: 0,
     }

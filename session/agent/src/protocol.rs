@@ -29,6 +29,7 @@
 mod decoder;
 mod error;
 mod frame;
+pub mod identity;
 mod message;
 
 pub use decoder::Decoder;

@@ -80,6 +80,19 @@ pub(crate) enum Repr {
     IdOfResumed { id: String },
     #[error("{name:?} is no hostname: use 1 to 63 letters, digits or '-', no '-' at an end")]
     BadHostname { name: String },
+    #[error("the {setting} {value:?} is not acceptable: {problem}")]
+    BadSetting {
+        setting: &'static str,
+        value: String,
+        problem: &'static str,
+    },
+    #[error("an SSH key of user {user:?} is none")]
+    BadKey {
+        user: String,
+        source: ssh_key::Error,
+    },
+    #[error("could not make an SSH host key")]
+    HostKey { source: ssh_key::Error },
     #[error("could not {action} {}", path.display())]
     Io {
         action: &'static str,
@@ -213,6 +226,8 @@ impl Repr {
             | Self::BadId { .. }
             | Self::IdOfResumed { .. }
             | Self::BadHostname { .. }
+            | Self::BadSetting { .. }
+            | Self::BadKey { .. }
             | Self::NotRunning { .. }
             | Self::Grow(_) => ErrorKind::InvalidInput,
             Self::KernelUnreadable { .. }
@@ -235,7 +250,7 @@ impl Repr {
             | Self::OutputTooLong { .. }
             | Self::CommandTooLong { .. } => ErrorKind::Command,
             Self::Thread { .. } => ErrorKind::Host,
-            Self::Panicked { .. } => ErrorKind::Internal,
+            Self::Panicked { .. } | Self::HostKey { .. } => ErrorKind::Internal,
         }
     }
 }

@@ -13,6 +13,7 @@ fn record(id: &str) -> Record {
         vcpus: 1,
         memory_mib: 64,
         hostname: None,
+        identity: crate::identity::Identity::default(),
         created: 1,
         changed: 1,
     }

@@ -8,6 +8,7 @@ fn settings() -> Settings {
         vcpus: None,
         memory_mib: None,
         hostname: None,
+        description: Description::default(),
         disk_bytes: None,
         fill: None,
         boot_timeout: std::time::Duration::from_secs(1),

@@ -15,6 +15,7 @@ mod bed;
 mod commands;
 mod endings;
 mod full_disk;
+mod identity;
 mod registries;
 mod round_trip;
 mod siblings;

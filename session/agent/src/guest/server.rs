@@ -7,7 +7,7 @@ mod command;
 mod control;
 mod environment;
 mod process;
-mod users;
+pub(super) mod users;
 
 use std::convert::Infallible;
 use std::fs::File;

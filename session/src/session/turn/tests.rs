@@ -42,6 +42,7 @@ impl Bed {
             settled: Condvar::new(),
             dooms: AtomicUsize::new(0),
             timings: Mutex::new(Timings::default()),
+            ssh_host_key: String::new(),
             disk: std::sync::Weak::new(),
         });
         Self {
