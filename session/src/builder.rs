@@ -14,6 +14,7 @@ use crate::launch;
 use crate::op::Op;
 use crate::session::Session;
 use crate::store::{Import, Store};
+use crate::tasks::Task;
 
 /// How long a guest may take until it takes commands, unless it is said otherwise.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -49,6 +50,7 @@ pub(crate) struct Settings {
     pub(crate) memory_mib: Option<u32>,
     pub(crate) hostname: Option<String>,
     pub(crate) description: Description,
+    pub(crate) waits_for_tasks: bool,
     pub(crate) disk_bytes: Option<u64>,
     pub(crate) fill: Option<Fill>,
     pub(crate) boot_timeout: Duration,
@@ -64,6 +66,7 @@ impl SessionBuilder {
             memory_mib: None,
             hostname: None,
             description: Description::default(),
+            waits_for_tasks: false,
             disk_bytes: None,
             fill: None,
             boot_timeout: BOOT_TIMEOUT,
@@ -157,6 +160,18 @@ impl SessionBuilder {
         self
     }
 
+    /// A task to run in the guest once it takes commands.
+    pub fn task(mut self, task: Task) -> Self {
+        self.settings.description.tasks.push(task);
+        self
+    }
+
+    /// Lets [`start`](Self::start) end only when all tasks have, whether or not they succeeded.
+    pub fn wait_for_tasks(mut self) -> Self {
+        self.settings.waits_for_tasks = true;
+        self
+    }
+
     /// The kernel to boot.
     pub fn kernel(mut self, kernel: Kernel) -> Self {
         self.settings.kernel = Some(kernel);
@@ -199,7 +214,14 @@ impl SessionBuilder {
     /// [`Guest`](crate::ErrorKind::Guest), [`Timeout`](crate::ErrorKind::Timeout),
     /// [`Host`](crate::ErrorKind::Host) and [`Storage`](crate::ErrorKind::Storage).
     pub fn start(self) -> Op<Session> {
-        Op::start("start", move || launch::launch(self))
+        let waits_for_tasks = self.settings.waits_for_tasks;
+        Op::start("start", move || {
+            let session = launch::launch(self)?;
+            if waits_for_tasks {
+                session.finish_tasks();
+            }
+            Ok(session)
+        })
     }
 }
 

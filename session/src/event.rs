@@ -4,6 +4,8 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use crate::tasks::TaskStatus;
+
 /// Something that happened to a running session, and that no call of its owner returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -32,6 +34,11 @@ pub enum Event {
         /// What could not be done, and why, in the agent's words.
         message: String,
     },
+    /// A task of the session has ended.
+    TaskEnded {
+        /// How.
+        status: TaskStatus,
+    },
 }
 
 impl fmt::Display for Event {
@@ -48,6 +55,7 @@ impl fmt::Display for Event {
             Self::IdentityIncomplete { message } => {
                 write!(f, "the guest is not all that it should be: {message}")
             }
+            Self::TaskEnded { status } => write!(f, "task {}: {}", status.name, status.state),
         }
     }
 }

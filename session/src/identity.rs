@@ -4,7 +4,7 @@
 //! from the day that the session was created.
 
 mod account;
-mod check;
+pub(crate) mod check;
 mod file;
 mod machine;
 #[cfg(test)]
@@ -14,6 +14,7 @@ use agent::protocol::identity as wire;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::tasks::{self, Task};
 
 pub use account::{Group, User};
 pub use file::GuestFile;
@@ -46,11 +47,14 @@ pub(crate) struct Description {
     /// As whom commands run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) run_as: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tasks: Vec<Task>,
 }
 
 impl Description {
     /// Checks it as a whole.
     pub(crate) fn check(&self) -> Result<(), Error> {
+        tasks::check(&self.tasks)?;
         check::check(self)
     }
 
@@ -60,6 +64,7 @@ impl Description {
         merge(&mut self.users, more.users, User::name);
         merge(&mut self.files, more.files, GuestFile::path);
         merge(&mut self.env, more.env, |(name, _)| name.as_str());
+        merge(&mut self.tasks, more.tasks, Task::name);
         self.working_dir = more.working_dir.or(self.working_dir);
         self.run_as = more.run_as.or(self.run_as);
         self

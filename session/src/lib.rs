@@ -58,6 +58,7 @@ mod record;
 mod session;
 mod snapshot;
 mod store;
+mod tasks;
 #[cfg(test)]
 mod testing;
 mod timings;
@@ -83,4 +84,5 @@ pub use rootfs_store::{
 pub use session::{Session, Status};
 pub use snapshot::Snapshot;
 pub use store::{Base, Chore, Export, Import, SessionInfo, SessionState, Store, UnreadableSession};
+pub use tasks::{Task, TaskState, TaskStatus};
 pub use timings::Timings;

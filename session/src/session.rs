@@ -29,6 +29,7 @@ use crate::machine::Machine;
 use crate::op::Op;
 use crate::snapshot::Snapshot;
 use crate::store::Store;
+use crate::tasks::{Board, Runner, TaskStatus};
 use crate::timings::Timings;
 use guest::GuestLink;
 use phase::{Live, Phase};
@@ -54,6 +55,7 @@ struct Shared {
     timings: Mutex<Timings>,
     /// The public half of the guest's SSH host key.
     ssh_host_key: String,
+    tasks: Arc<Board>,
     /// The disk, for as long as it is open.
     disk: Weak<RootDisk>,
 }
@@ -88,27 +90,40 @@ impl Session {
         let ssh_host_key = holding.record().identity.ssh_host_key();
         let ssh_host_key = ssh_host_key.unwrap_or_default().to_owned();
         let disk = holding.disk().map(Arc::downgrade);
+        let identity = &holding.record().identity;
+        let tasks = Arc::new(Board::new(identity.description().tasks.clone()));
+        let machine_id = identity.machine_id().unwrap_or_default().to_owned();
+        let events = Arc::clone(holding.events());
         let phase = Mutex::new(Phase::Running(Box::new(Live {
             machine,
+            tasks: None,
             background,
             holding,
             vsock,
         })));
         let timings = Mutex::new(timings);
         let disk = disk.unwrap_or_default();
-        Self {
-            shared: Arc::new(Shared {
-                id,
-                store,
-                shutdown_timeout,
-                phase,
-                settled: Condvar::new(),
-                dooms: AtomicUsize::new(0),
-                timings,
-                ssh_host_key,
-                disk,
-            }),
+        let shared = Arc::new(Shared {
+            id,
+            store,
+            shutdown_timeout,
+            phase,
+            settled: Condvar::new(),
+            dooms: AtomicUsize::new(0),
+            timings,
+            ssh_host_key,
+            tasks,
+            disk,
+        });
+        if let Phase::Running(live) = &mut *shared.phase() {
+            let guest = Arc::new(GuestLink::new(&shared));
+            live.tasks = Some(Runner::start(&shared.tasks, guest, events, &machine_id));
         }
+        Self { shared }
+    }
+
+    pub(crate) fn finish_tasks(&self) {
+        self.shared.tasks.wait();
     }
 
     /// The session's id, by which it can be resumed.
@@ -122,6 +137,19 @@ impl Session {
     #[must_use]
     pub fn ssh_host_key(&self) -> &str {
         &self.shared.ssh_host_key
+    }
+
+    /// How the session's tasks are at this moment, in the order in which they were described. They are told of after the
+    /// session's end as well.
+    #[must_use]
+    pub fn tasks(&self) -> Vec<TaskStatus> {
+        self.shared.tasks.statuses()
+    }
+
+    /// Waits until all tasks have ended, whether or not they succeeded.
+    pub fn wait_tasks(&self) -> Op<Vec<TaskStatus>> {
+        let tasks = Arc::clone(&self.shared.tasks);
+        Op::start("wait-tasks", move || Ok(tasks.wait()))
     }
 
     /// A command to be run in the guest.

@@ -86,6 +86,10 @@ pub(crate) enum Repr {
         value: String,
         problem: &'static str,
     },
+    #[error("task {task:?} needs {need:?}, which is no task of the session")]
+    UnknownNeed { task: String, need: String },
+    #[error("no task of {names:?} can ever begin, as each needs another of them")]
+    TaskCircle { names: Vec<String> },
     #[error("an SSH key of user {user:?} is none")]
     BadKey {
         user: String,
@@ -228,6 +232,8 @@ impl Repr {
             | Self::BadHostname { .. }
             | Self::BadSetting { .. }
             | Self::BadKey { .. }
+            | Self::UnknownNeed { .. }
+            | Self::TaskCircle { .. }
             | Self::NotRunning { .. }
             | Self::Grow(_) => ErrorKind::InvalidInput,
             Self::KernelUnreadable { .. }

@@ -26,7 +26,7 @@ const MAX_VARIABLE: usize = 128 << 10;
 /// Numbers that Linux and its tools take for something else than a user or a group.
 const NO_NUMBERS: [u32; 2] = [0xffff, u32::MAX];
 
-pub(super) fn bad(setting: &'static str, value: impl Display, problem: &'static str) -> Error {
+pub(crate) fn bad(setting: &'static str, value: impl Display, problem: &'static str) -> Error {
     let value = value.to_string();
     Repr::BadSetting {
         setting,
@@ -97,7 +97,7 @@ fn repeated<T: Ord + Copy>(items: impl Iterator<Item = T>) -> Option<T> {
 }
 
 /// Names as useradd(8) takes them. None of them means anything in sudoers(5), or has a dot, which sudo passes over.
-pub(super) fn check_name(setting: &'static str, name: &str) -> Result<(), Error> {
+fn check_name(setting: &'static str, name: &str) -> Result<(), Error> {
     let is_first = |c: char| c.is_ascii_lowercase() || c == '_';
     let is_other = |c: char| is_first(c) || c.is_ascii_digit() || c == '-';
     if name.len() <= MAX_NAME && name.starts_with(is_first) && name.chars().all(is_other) {
@@ -187,7 +187,7 @@ fn check_numbers(description: &Description) -> Result<(), Error> {
     }
 }
 
-pub(super) fn check_path(setting: &'static str, path: &str) -> Result<(), Error> {
+fn check_path(setting: &'static str, path: &str) -> Result<(), Error> {
     let fits = path.len() <= MAX_PATH && path.split('/').all(|part| part.len() <= MAX_PATH_PART);
     let problem = if !path.starts_with('/') {
         "it is no absolute path"
@@ -219,7 +219,7 @@ fn check_file(file: &PlacedFile) -> Result<(), Error> {
 }
 
 /// `user[:group]`, each a number or a name, which may be one that the image brings.
-pub(super) fn check_owner(setting: &'static str, owner: &str) -> Result<(), Error> {
+pub(crate) fn check_owner(setting: &'static str, owner: &str) -> Result<(), Error> {
     let (user, group) = owner.split_once(':').unwrap_or((owner, ""));
     let is_plain = |name: &str| {
         let plain = |c: char| c.is_ascii_graphic() && !matches!(c, ':' | '/' | ',');
@@ -232,7 +232,7 @@ pub(super) fn check_owner(setting: &'static str, owner: &str) -> Result<(), Erro
     Err(bad(setting, owner.escape_debug(), problem))
 }
 
-pub(super) fn check_variable(name: &str, value: &str) -> Result<(), Error> {
+pub(crate) fn check_variable(name: &str, value: &str) -> Result<(), Error> {
     let setting = "environment variable";
     if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
         let problem = "a name is not empty and has no '=', and neither it nor its value has a NUL";

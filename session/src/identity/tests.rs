@@ -277,3 +277,27 @@ fn the_form_in_records_stays() {
         "{debug}"
     );
 }
+
+#[test]
+fn tasks_are_kept_and_checked_together() {
+    let mut identity = Identity::create(Description {
+        tasks: vec![Task::script("a", "true")],
+        ..Description::default()
+    })
+    .unwrap();
+    let with = |task: Task| Description {
+        tasks: vec![task],
+        ..Description::default()
+    };
+    identity
+        .describe(with(Task::command("b", ["x"]).needs(["a"]).user("ann")))
+        .unwrap();
+    let text = serde_json::to_string(&identity).unwrap();
+    assert_eq!(serde_json::from_str::<Identity>(&text).unwrap(), identity);
+    let task = r#"{"name":"b","run":{"command":["x"]},"needs":["a"],"user":"ann","timeout":{"secs":600,"nanos":0},"every_start":false}"#;
+    assert!(text.contains(task), "{text}");
+    let circle = identity
+        .describe(with(Task::script("a", "true").needs(["b"])))
+        .unwrap_err();
+    assert_eq!(circle.kind(), ErrorKind::InvalidInput);
+}

@@ -9,6 +9,7 @@ fn settings() -> Settings {
         memory_mib: None,
         hostname: None,
         description: Description::default(),
+        waits_for_tasks: false,
         disk_bytes: None,
         fill: None,
         boot_timeout: std::time::Duration::from_secs(1),

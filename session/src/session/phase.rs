@@ -10,11 +10,14 @@ use crate::background::Background;
 use crate::holding::Holding;
 use crate::machine::{Machine, Watch};
 use crate::snapshot::Snapshot;
+use crate::tasks::Runner;
 
 /// A guest that was started, with what it holds. The machine goes first: it calls the disk.
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) machine: Machine,
+    /// After the machine, which its tasks run in; before what they tell of.
+    pub(super) tasks: Option<Runner>,
     pub(super) background: Background,
     pub(super) holding: Holding,
     pub(super) vsock: VsockHost,
@@ -77,11 +80,13 @@ impl Phase {
         if let Self::Running(live) = mem::replace(self, Self::Removed) {
             let Live {
                 machine,
+                tasks,
                 background,
                 holding,
                 ..
             } = *live;
             drop(machine);
+            drop(tasks);
             drop(background);
             *self = Self::halted(holding, clean);
         }

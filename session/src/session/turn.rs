@@ -45,6 +45,9 @@ impl Turn {
     pub(super) fn shut_down(mut self, progress: &dyn Progress) -> Result<Snapshot, Error> {
         if let Phase::Running(live) = &self.phase {
             live.background.cancel();
+            if let Some(tasks) = &live.tasks {
+                tasks.cancel();
+            }
             let begun = Instant::now();
             let ended = live.machine.power_off(self.shared.shutdown_timeout);
             self.shared.timings().power_off = Some(begun.elapsed());
@@ -76,12 +79,14 @@ impl Turn {
             Phase::Running(live) => {
                 let Live {
                     machine,
+                    tasks,
                     background,
                     holding,
                     ..
                 } = *live;
                 background.cancel();
                 drop(machine);
+                drop(tasks);
                 drop(background);
                 holding.discard()
             }

@@ -1,8 +1,9 @@
 //! Who a guest is, on images that bring everything, little, and nothing.
 
 use std::path::Path;
+use std::time::Duration;
 
-use session::{Group, GuestFile, Session, SessionBuilder, User};
+use session::{Group, GuestFile, Session, SessionBuilder, Task, TaskState, User};
 
 use super::bed::{Bed, kernel, patient, sh};
 
@@ -11,6 +12,7 @@ const KEY: &str =
 
 fn described(builder: SessionBuilder) -> SessionBuilder {
     let ann = User::new("ann")
+        .uid(1100)
         .groups(["lab"])
         .sudo()
         .empty_password()
@@ -41,7 +43,11 @@ fn check(session: &Session, cat: &[&str]) {
         assert!(output.status.success(), "{path}: {}", output.status);
         String::from_utf8(output.stdout).unwrap()
     };
-    assert!(read("/etc/passwd").contains("\nann:x:1000:1000:ann:/home/ann:"));
+    let passwd = read("/etc/passwd");
+    assert!(
+        passwd.contains("\nann:x:1100:1100:ann:/home/ann:"),
+        "{passwd}"
+    );
     assert!(read("/etc/group").contains("\nlab:x:500:ann\n"));
     assert!(read("/etc/shadow").contains("\nann::"));
     assert!(read("/home/ann/.ssh/authorized_keys").contains(KEY));
@@ -60,7 +66,38 @@ fn check(session: &Session, cat: &[&str]) {
 fn a_small_image_becomes_a_machine_with_people() {
     let bed = Bed::busybox();
     let new = || Session::from_snapshot(&bed.store, bed.image);
-    let session = described(new().id("small")).start().wait().unwrap();
+    let tasks = [
+        Task::script("first", "echo first $X >> /srv/tasks; id -un; echo err >&2").env("X", "1"),
+        Task::script("always", "echo always >> /srv/tasks")
+            .needs(["first"])
+            .at_every_start(),
+        Task::command("as-ann", ["id", "-un"])
+            .user("ann")
+            .needs(["first"]),
+        Task::script("fails", "exit 9").needs(["always"]),
+        Task::script("after", "true").needs(["fails"]),
+        Task::script("slow", "sleep 4321").timeout(Duration::from_secs(2)),
+    ];
+    let builder = tasks
+        .into_iter()
+        .fold(described(new().id("small")), SessionBuilder::task);
+    let session = builder.wait_for_tasks().start().wait().unwrap();
+    let states = |session: &Session| {
+        let states = session
+            .tasks()
+            .into_iter()
+            .map(|task| task.state.to_string());
+        states.collect::<Vec<_>>().join(", ")
+    };
+    let expected =
+        "done, done, done, failed (status 9), skipped, as fails did not succeed, timed out";
+    assert_eq!(states(&session), expected);
+    let printed = session
+        .tasks()
+        .into_iter()
+        .map(|task| task.output)
+        .collect::<Vec<_>>();
+    assert_eq!(printed[..3], [&b"root\nerr\n"[..], b"", b"ann\n"]);
     check(&session, &["cat"]);
     let facts = "id -un; id -Gn; pwd; echo $LAB $HOME; stat -c '%U:%G %a' task /srv/lab ~ ~/.ssh";
     let expected = "ann\nann lab\n/srv/lab\nnine /home/ann\nann:lab 640\nroot:root 755\nann:ann 700\nann:ann 700\n";
@@ -85,6 +122,14 @@ fn a_small_image_becomes_a_machine_with_people() {
     let key = session.ssh_host_key().to_owned();
     bed.shut_down(&session);
     let session = bed.resume("small");
+    let ended = session.wait_tasks().wait().unwrap();
+    assert_eq!(ended[0].state, TaskState::DoneBefore);
+    let expected = "done before, done, done before, failed (status 9), skipped, as fails did not succeed, timed out";
+    assert_eq!(states(&session), expected);
+    assert_eq!(
+        root(&session, "cat /srv/tasks"),
+        "first 1\nalways\nalways\n"
+    );
     assert_eq!(root(&session, times), before);
     assert_eq!(session.ssh_host_key(), key);
     assert_eq!(root(&session, "cat /etc/machine-id"), id);
@@ -115,10 +160,10 @@ fn debian_knows_its_people_and_its_keys() {
     let facts = "id -un; id -Gn; getent passwd ann; hostname; getent hosts lab-9 | tr -s ' '; echo $LAB; \
                  cat ~/.bashrc | head -1";
     let facts = sh(&session, facts);
-    let expected = "ann\nann lab\nann:x:1000:1000:ann:/home/ann:/bin/bash\nlab-9\n127.0.1.1 lab-9\nnine\n# ~/.bashrc";
+    let expected = "ann\nann lab\nann:x:1100:1100:ann:/home/ann:/bin/bash\nlab-9\n127.0.1.1 lab-9\nnine\n# ~/.bashrc";
     assert!(facts.starts_with(expected), "{facts}");
     // The image's own tools agree.
-    let tools = "pwck -r -q; grpck -r && ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key && systemd-machine-id-setup --print \
+    let tools = "mkdir -p /run/sshd; pwck -r -q; grpck -r && ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key && systemd-machine-id-setup --print \
                  && sshd -T -C user=ann | grep ^hostkey";
     let command = session.command("sh").args(["-c", tools]).user("root");
     let output = command.output().wait().unwrap();
@@ -142,31 +187,36 @@ fn an_image_of_one_static_program_gets_all_that_it_lacks() {
     let bed = Bed::of(format!("docker-archive:{}", archive.display()));
     let new = Session::from_snapshot(&bed.store, bed.image).id("app");
     let session = described(new).start().wait().unwrap();
-    check(&session, &["/app", "cat"]);
+    check(&session, &["/busybox", "cat"]);
     let passwd = session
-        .command("/app")
+        .command("/busybox")
         .args(["tail", "-n", "1", "/etc/passwd"]);
     let passwd = passwd.output().wait().unwrap().stdout;
     assert!(passwd.ends_with(b":/home/ann:/sbin/nologin\n"));
-    let who = session.command("/app").arg("id").output().wait().unwrap();
+    let who = session
+        .command("/busybox")
+        .arg("id")
+        .output()
+        .wait()
+        .unwrap();
     assert!(
-        who.stdout.starts_with(b"uid=1000(ann) gid=1000(ann)"),
+        who.stdout.starts_with(b"uid=1100(ann) gid=1100(ann)"),
         "{who:?}"
     );
     bed.shut_down(&session);
     let session = bed.resume("app");
-    check(&session, &["/app", "cat"]);
+    check(&session, &["/busybox", "cat"]);
     bed.shut_down(&session);
 }
 
 /// An image as `docker save` writes it, of one program.
 fn one_program(archive: &Path, program: &Path) {
     let mut layer = tar::Builder::new(Vec::new());
-    layer.append_path_with_name(program, "app").unwrap();
+    layer.append_path_with_name(program, "busybox").unwrap();
     let layer = layer.into_inner().unwrap();
     let diff_id = hex(&layer);
     let config = serde_json::json!({
-        "architecture": "amd64", "os": "linux", "config": {"Cmd": ["/app"]},
+        "architecture": "amd64", "os": "linux", "config": {"Cmd": ["/busybox"]},
         "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{diff_id}")]},
     });
     let manifest = serde_json::json!([

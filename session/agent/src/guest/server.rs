@@ -6,6 +6,7 @@
 mod command;
 mod control;
 mod environment;
+mod once;
 mod process;
 pub(super) mod users;
 

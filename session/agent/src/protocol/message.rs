@@ -125,6 +125,18 @@ pub struct Exec {
     pub user: Option<String>,
     /// Whether [`Frame::Stdin`](super::Frame::Stdin) follows; otherwise the command reads `/dev/null`.
     pub stdin: bool,
+    /// That it is to succeed once and not again: it is then answered with [`FailureKind::DoneBefore`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub once: Option<Once>,
+}
+
+/// Something that is done once in the life of a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Once {
+    /// Its name, which is one of a file, without separators or dots.
+    pub task: String,
+    /// The machine's id.
+    pub machine: String,
 }
 
 /// How a command ended.
@@ -165,6 +177,8 @@ pub enum FailureKind {
     Busy,
     /// The request made no sense at this point, or had values that no command can take.
     Invalid,
+    /// What is to be done once was done before.
+    DoneBefore,
     /// The guest's kernel refused; the message has its words.
     System,
 }

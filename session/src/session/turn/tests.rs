@@ -14,6 +14,7 @@ use crate::holding::Holding;
 use crate::op::Op;
 use crate::session::Session;
 use crate::session::phase::Status;
+use crate::tasks::Board;
 use crate::testing::{record, store_with_image};
 use crate::timings::Timings;
 
@@ -43,6 +44,7 @@ impl Bed {
             dooms: AtomicUsize::new(0),
             timings: Mutex::new(Timings::default()),
             ssh_host_key: String::new(),
+            tasks: Arc::new(Board::new(Vec::new())),
             disk: std::sync::Weak::new(),
         });
         Self {

@@ -139,7 +139,7 @@ fn open_in(parent: &OwnedFd, name: &OsStr, flags: OFlag, mode: Mode) -> io::Resu
 
 impl Root {
     /// The root in `path`.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(in crate::guest) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self {
             top: OwnedFd::from(File::open(path)?),
             trusted: geteuid(),
@@ -230,7 +230,7 @@ impl Root {
 
     /// Makes `path` a file of these bytes and attributes, unless it is one, and directories on the way to it. Whether
     /// anything had to be done.
-    pub(super) fn write(
+    pub(in crate::guest) fn write(
         &self,
         path: &str,
         bytes: &[u8],

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::super::identity::{Identity, Machine, PlacedFile, Secret, User};
-use super::super::{Decoder, FailureKind, MAX_TEXT, Root, VERSION};
+use super::super::{Decoder, FailureKind, MAX_TEXT, Once, Root, VERSION};
 use super::*;
 
 fn text() -> impl Strategy<Value = String> {
@@ -50,6 +50,10 @@ fn exec() -> impl Strategy<Value = Exec> {
             cwd,
             user,
             stdin,
+            once: stdin.then(|| Once {
+                task: "t".to_owned(),
+                machine: "m".to_owned(),
+            }),
         })
 }
 
