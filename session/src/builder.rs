@@ -5,12 +5,14 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use rootfs_store::{Progress, SnapshotDigest};
+use vmm_core::Switch;
 
 use crate::background::Fill;
 use crate::event::{Event, Events};
 use crate::identity::{Description, Group, GuestFile, User};
 use crate::kernel::Kernel;
 use crate::launch;
+use crate::network::Network;
 use crate::op::Op;
 use crate::session::Session;
 use crate::store::{Import, Store};
@@ -51,6 +53,8 @@ pub(crate) struct Settings {
     pub(crate) hostname: Option<String>,
     pub(crate) description: Description,
     pub(crate) waits_for_tasks: bool,
+    /// One for each network that was given; `None` where it is no switch.
+    pub(crate) switches: Vec<Option<Switch>>,
     pub(crate) disk_bytes: Option<u64>,
     pub(crate) fill: Option<Fill>,
     pub(crate) boot_timeout: Duration,
@@ -67,6 +71,7 @@ impl SessionBuilder {
             hostname: None,
             description: Description::default(),
             waits_for_tasks: false,
+            switches: Vec::new(),
             disk_bytes: None,
             fill: None,
             boot_timeout: BOOT_TIMEOUT,
@@ -157,6 +162,14 @@ impl SessionBuilder {
     /// As whom commands run, instead of as the image says: `user[:group]`, names of the guest or numbers.
     pub fn run_as(mut self, user: impl Into<String>) -> Self {
         self.settings.description.run_as = Some(user.into());
+        self
+    }
+
+    /// A network interface for the guest. A resumed session has those that it had, unless it is given any: it then has
+    /// these alone.
+    pub fn network(mut self, network: Network) -> Self {
+        self.settings.description.networks.push(network.card);
+        self.settings.switches.push(network.switch);
         self
     }
 

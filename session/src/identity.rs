@@ -14,6 +14,7 @@ use agent::protocol::identity as wire;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::network::{self, Card};
 use crate::tasks::{self, Task};
 
 pub use account::{Group, User};
@@ -49,13 +50,21 @@ pub(crate) struct Description {
     pub(crate) run_as: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) tasks: Vec<Task>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) networks: Vec<Card>,
 }
 
 impl Description {
     /// Checks it as a whole.
     pub(crate) fn check(&self) -> Result<(), Error> {
         tasks::check(&self.tasks)?;
+        network::check(&self.networks)?;
         check::check(self)
+    }
+
+    /// What the guest's disk holds of it. Changes of the rest are none for that.
+    fn on_disk(&self) -> (&[Group], &[User], &[GuestFile]) {
+        (&self.groups, &self.users, &self.files)
     }
 
     /// The same with what `more` says: of what both describe, `more` wins.
@@ -65,6 +74,9 @@ impl Description {
         merge(&mut self.files, more.files, GuestFile::path);
         merge(&mut self.env, more.env, |(name, _)| name.as_str());
         merge(&mut self.tasks, more.tasks, Task::name);
+        if !more.networks.is_empty() {
+            self.networks = more.networks;
+        }
         self.working_dir = more.working_dir.or(self.working_dir);
         self.run_as = more.run_as.or(self.run_as);
         self
@@ -102,7 +114,7 @@ impl Identity {
         let described = self.description.clone().with(more);
         described.check()?;
         match &mut self.machine {
-            Some(machine) if described != self.description => {
+            Some(machine) if described.on_disk() != self.description.on_disk() => {
                 machine.revision = machine::revision()?;
             }
             Some(_) => {}
@@ -139,14 +151,18 @@ impl Identity {
             groups,
             users,
             files,
+            networks,
             ..
         } = self.description.clone();
+        let machine_id = self.machine_id().unwrap_or_default();
+        let interface = |(index, card): (usize, Card)| card.interface(machine_id, index);
+        let interfaces = networks.into_iter().enumerate().map(interface).collect();
         wire::Identity {
             machine: self.machine.clone(),
             groups: groups.into_iter().map(Into::into).collect(),
             users: users.into_iter().map(Into::into).collect(),
             files: files.into_iter().map(Into::into).collect(),
-            interfaces: Vec::new(),
+            interfaces,
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::identity::{Description, Identity};
 use crate::initramfs;
 use crate::kernel::Kernel;
 use crate::machine::{BootTimes, Machine, ROOT_SERIAL, Spec};
+use crate::network;
 use crate::record::{Record, RecordState};
 use crate::session::Session;
 use crate::store::Store;
@@ -199,7 +200,11 @@ fn boot(
     let begun = Instant::now();
     let record = holding.record();
     let kernel = Kernel::recorded(record.kernel.clone(), record.modules.clone());
-    let initramfs = initramfs::build(&kernel)?;
+    let identity = &record.identity;
+    let cards = &identity.description().networks;
+    let initramfs = initramfs::build(&kernel, !cards.is_empty())?;
+    let machine_id = identity.machine_id().unwrap_or_default();
+    let nets = network::open(cards, &settings.switches, machine_id)?;
     let opened = store.kernels().open(kernel.image())?;
     let config = guest_config(store, holding)?;
     let console = holding.folder().console()?;
@@ -210,6 +215,7 @@ fn boot(
         kernel: opened,
         has_modules: kernel.modules().is_some(),
         initramfs,
+        nets,
         vcpus: holding.record().vcpus,
         memory_mib: holding.record().memory_mib,
         disk,

@@ -34,7 +34,7 @@
 //! x86-64 Linux with KVM; guests with a stock Linux kernel of 5.10 or later whose virtio drivers are built in or modules.
 //! Images come from registries (`docker://NAME:TAG`), OCI layouts (`oci:DIR:TAG`) and Docker archives
 //! (`docker-archive:FILE`); snapshots go to registries and come back.
-//! No network, no terminal, and no memory snapshots yet: a resumed session boots.
+//! No terminal, and no memory snapshots yet: a resumed session boots.
 #![forbid(unsafe_code)]
 
 mod background;
@@ -53,6 +53,7 @@ mod initramfs;
 mod kernel;
 mod launch;
 mod machine;
+mod network;
 mod op;
 mod record;
 mod session;
@@ -71,6 +72,7 @@ pub use error::{Error, ErrorKind};
 pub use event::Event;
 pub use identity::{Group, GuestFile, User};
 pub use kernel::Kernel;
+pub use network::Network;
 pub use op::Op;
 pub use rootfs_store::image::ImageConfig;
 pub use rootfs_store::{
@@ -86,3 +88,4 @@ pub use snapshot::Snapshot;
 pub use store::{Base, Chore, Export, Import, SessionInfo, SessionState, Store, UnreadableSession};
 pub use tasks::{Task, TaskState, TaskStatus};
 pub use timings::Timings;
+pub use vmm_core::{Switch, SwitchPort};

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use agent::protocol::{CONTROL_PORT, Config};
 use vmm_core::{
-    BlockBackend, Drive, Exit, RECOMMENDED_COMMAND_LINE, ReadTarget, Vm, VmConfig, VmHandle,
+    BlockBackend, Drive, Exit, Net, RECOMMENDED_COMMAND_LINE, ReadTarget, Vm, VmConfig, VmHandle,
     VsockHost, VsockStream,
 };
 
@@ -45,6 +45,7 @@ pub(crate) struct Spec {
     pub(crate) kernel: HeldKernel,
     pub(crate) has_modules: bool,
     pub(crate) initramfs: Vec<u8>,
+    pub(crate) nets: Vec<Net>,
     pub(crate) vcpus: u8,
     pub(crate) memory_mib: u32,
     pub(crate) disk: Arc<RootDisk>,
@@ -119,6 +120,7 @@ impl Machine {
         config.vcpus = spec.vcpus;
         config.memory_mib = spec.memory_mib;
         config.drives = vec![root];
+        config.nets = spec.nets;
         config.vsock_cid = Some(CID);
         config.console = Box::new(console.clone());
         let vm = Vm::start(config)?;

@@ -9,7 +9,7 @@ use rootfs_store::{
     PublishError, PullError, PushError, ReferenceError, RegistryError, RepairError, RootError,
     StoreError,
 };
-use vmm_core::StartError;
+use vmm_core::{NetError, StartError};
 
 use super::ErrorKind;
 use super::kinds::{
@@ -90,6 +90,12 @@ pub(crate) enum Repr {
     UnknownNeed { task: String, need: String },
     #[error("no task of {names:?} can ever begin, as each needs another of them")]
     TaskCircle { names: Vec<String> },
+    #[error(transparent)]
+    Network(#[from] NetError),
+    #[error(
+        "network {index} of the session is a switch of the process that ran it: give the session its networks again"
+    )]
+    NoSwitch { index: usize },
     #[error("an SSH key of user {user:?} is none")]
     BadKey {
         user: String,
@@ -232,6 +238,7 @@ impl Repr {
             | Self::BadHostname { .. }
             | Self::BadSetting { .. }
             | Self::BadKey { .. }
+            | Self::NoSwitch { .. }
             | Self::UnknownNeed { .. }
             | Self::TaskCircle { .. }
             | Self::NotRunning { .. }
@@ -255,7 +262,10 @@ impl Repr {
             | Self::CommandInput { .. }
             | Self::OutputTooLong { .. }
             | Self::CommandTooLong { .. } => ErrorKind::Command,
-            Self::Thread { .. } => ErrorKind::Host,
+            Self::Network(NetError::TapName { .. } | NetError::NoInterface { .. }) => {
+                ErrorKind::InvalidInput
+            }
+            Self::Network(_) | Self::Thread { .. } => ErrorKind::Host,
             Self::Panicked { .. } | Self::HostKey { .. } => ErrorKind::Internal,
         }
     }

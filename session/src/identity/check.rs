@@ -187,7 +187,7 @@ fn check_numbers(description: &Description) -> Result<(), Error> {
     }
 }
 
-fn check_path(setting: &'static str, path: &str) -> Result<(), Error> {
+pub(crate) fn check_path(setting: &'static str, path: &str) -> Result<(), Error> {
     let fits = path.len() <= MAX_PATH && path.split('/').all(|part| part.len() <= MAX_PATH_PART);
     let problem = if !path.starts_with('/') {
         "it is no absolute path"

@@ -10,6 +10,7 @@ fn settings() -> Settings {
         hostname: None,
         description: Description::default(),
         waits_for_tasks: false,
+        switches: Vec::new(),
         disk_bytes: None,
         fill: None,
         boot_timeout: std::time::Duration::from_secs(1),

@@ -16,6 +16,7 @@ mod commands;
 mod endings;
 mod full_disk;
 mod identity;
+mod networks;
 mod registries;
 mod round_trip;
 mod siblings;

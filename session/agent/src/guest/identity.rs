@@ -4,7 +4,7 @@
 //! |---|---|
 //! | once for a machine | its id, its SSH host key |
 //! | once for a description | files, passwords of users that are there |
-//! | at every start | hostname, users, groups, keys, sudo |
+//! | at every start | hostname, name servers, users, groups, keys, sudo |
 //!
 //! A marker on the disk says for which machine and description the first two are done. What is done at every start is
 //! only written where it is not so already, so that a start changes nothing on the disk of a guest that is as described.
@@ -16,6 +16,7 @@ mod files;
 mod homes;
 mod machine;
 mod names;
+mod resolver;
 mod root;
 mod table;
 #[cfg(test)]
@@ -66,6 +67,11 @@ pub(super) fn carry_out(root: &Root, config: &Config) -> Result<Vec<String>, Sta
     if let Some(hostname) = &config.hostname {
         steps.take(names::settle(root, hostname))?;
     }
+    let servers = identity
+        .interfaces
+        .iter()
+        .flat_map(|interface| interface.dns.iter().copied());
+    steps.take(resolver::settle(root, &servers.collect::<Vec<_>>()))?;
     if let (Some(machine), Done::Nothing) = (&identity.machine, done) {
         machine::settle(root, machine)?;
     }

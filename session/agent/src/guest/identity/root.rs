@@ -241,6 +241,17 @@ impl Root {
         replace(&place, bytes, attributes)
     }
 
+    /// As [`write`](Self::write), but a link that has the name gives way to the file.
+    pub(super) fn write_over(
+        &self,
+        path: &str,
+        bytes: &[u8],
+        attributes: Attributes,
+    ) -> io::Result<bool> {
+        let place = self.walk(path, Missing::Make(Attributes::of_root(0o755)), Last::Stay)?;
+        replace(&place, bytes, attributes)
+    }
+
     /// Gives a file other bytes and lets it keep what else it has; `attributes` are those of a new one.
     pub(super) fn edit(
         &self,

@@ -104,6 +104,8 @@ fn a_link_of_another_user_is_not_followed() {
     assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}");
     assert_eq!(fs::read_dir(top.join("etc")).unwrap().count(), 0);
     assert_eq!(root.find_itself("/trap").unwrap().unwrap().0, Kind::Link);
+    assert!(root.write_over("/trap", b"x", mine(0o644)).unwrap());
+    assert_eq!(root.find_itself("/trap").unwrap().unwrap().0, Kind::File);
 }
 
 #[test]
