@@ -29,6 +29,31 @@
 //!   goes on from there.
 //! - [`Session::terminate`] throws the disk away; the snapshot that the session came from stays.
 //!
+//! # Who the guest is
+//!
+//! [`SessionBuilder`] says which users, groups, files, networks and tasks a guest has. The agent carries it out before the
+//! image's init starts, in images without `useradd`, `sh` or `sshd` too. Each session has an id and an SSH host key of its
+//! own, made when it is created. What was described is recorded: a resumed session has it without being told again.
+//!
+//! ```no_run
+//! # fn example(store: &session::Store) -> Result<(), session::Error> {
+//! use session::{GuestFile, Session, Task, User};
+//!
+//! let session = Session::from_image(store, "docker://debian:12")
+//!     .hostname("lab-7")
+//!     .user(User::new("ann").groups(["docker"]).sudo().authorized_key("ssh-ed25519 AAAA… ann@desk"))
+//!     .file(GuestFile::new("/home/ann/README", "Have fun.\n").owner("ann"))
+//!     .task(Task::script("packages", "apt-get update && apt-get install -y git"))
+//!     .wait_for_tasks()
+//!     .start()
+//!     .wait()?;
+//! for task in session.tasks() {
+//!     println!("{}: {}", task.name, task.state);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Limits
 //!
 //! x86-64 Linux with KVM; guests with a stock Linux kernel of 5.10 or later whose virtio drivers are built in or modules.
