@@ -5,17 +5,21 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use rootfs_store::{Progress, SnapshotDigest};
+use vmm_core::Switch;
 
 use crate::about::About;
 use crate::background::Fill;
 use crate::event::{Event, Events};
+use crate::identity::{Description, Group, GuestFile, User};
 use crate::kernel::Kernel;
 use crate::launch;
 use crate::limits::Limits;
+use crate::network::Network;
 use crate::op::Op;
 use crate::record::Record;
 use crate::session::Session;
 use crate::store::{Import, SessionInfo, Store};
+use crate::tasks::Task;
 
 /// How long a guest may take until it takes commands, unless it is said otherwise.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -52,6 +56,10 @@ pub(crate) struct Settings {
     pub(crate) vcpus: Option<u8>,
     pub(crate) memory_mib: Option<u32>,
     pub(crate) hostname: Option<String>,
+    pub(crate) description: Description,
+    pub(crate) waits_for_tasks: bool,
+    /// One for each network that was given; `None` where it is no switch.
+    pub(crate) switches: Vec<Option<Switch>>,
     pub(crate) disk_bytes: Option<u64>,
     pub(crate) fill: Option<Fill>,
     pub(crate) limits: Option<Limits>,
@@ -68,6 +76,9 @@ impl SessionBuilder {
             vcpus: None,
             memory_mib: None,
             hostname: None,
+            description: Description::default(),
+            waits_for_tasks: false,
+            switches: Vec::new(),
             disk_bytes: None,
             fill: None,
             limits: None,
@@ -121,6 +132,65 @@ impl SessionBuilder {
     /// The guest's hostname: 1 to 63 letters, digits or `-`.
     pub fn hostname(mut self, name: impl Into<String>) -> Self {
         self.settings.hostname = Some(name.into());
+        self
+    }
+
+    /// A user that the guest shall have. What a resumed session was described by before stays; one of the same name is
+    /// replaced. This goes for groups, files and variables as well.
+    pub fn user(mut self, user: User) -> Self {
+        self.settings.description.users.push(user);
+        self
+    }
+
+    /// A group that the guest shall have.
+    pub fn group(mut self, group: Group) -> Self {
+        self.settings.description.groups.push(group);
+        self
+    }
+
+    /// A file to put into the guest.
+    pub fn file(mut self, file: GuestFile) -> Self {
+        self.settings.description.files.push(file);
+        self
+    }
+
+    /// Sets a variable in the environment of all commands, on top of the image's. [`Command::env`](crate::Command::env)
+    /// goes over it.
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let description = &mut self.settings.description;
+        description.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// The directory that commands start in, instead of the image's.
+    pub fn working_dir(mut self, path: impl Into<String>) -> Self {
+        self.settings.description.working_dir = Some(path.into());
+        self
+    }
+
+    /// As whom commands run, instead of as the image says: `user[:group]`, names of the guest or numbers.
+    pub fn run_as(mut self, user: impl Into<String>) -> Self {
+        self.settings.description.run_as = Some(user.into());
+        self
+    }
+
+    /// A network interface for the guest. A resumed session has those that it had, unless it is given any: it then has
+    /// these alone.
+    pub fn network(mut self, network: Network) -> Self {
+        self.settings.description.networks.push(network.card);
+        self.settings.switches.push(network.switch);
+        self
+    }
+
+    /// A task to run in the guest once it takes commands.
+    pub fn task(mut self, task: Task) -> Self {
+        self.settings.description.tasks.push(task);
+        self
+    }
+
+    /// Lets [`start`](Self::start) end only when all tasks have, whether or not they succeeded.
+    pub fn wait_for_tasks(mut self) -> Self {
+        self.settings.waits_for_tasks = true;
         self
     }
 
@@ -185,7 +255,14 @@ impl SessionBuilder {
     /// [`Guest`](crate::ErrorKind::Guest), [`Timeout`](crate::ErrorKind::Timeout),
     /// [`Host`](crate::ErrorKind::Host) and [`Storage`](crate::ErrorKind::Storage).
     pub fn start(self) -> Op<Session> {
-        Op::start("start", move || launch::launch(self))
+        let waits_for_tasks = self.settings.waits_for_tasks;
+        Op::start("start", move || {
+            let session = launch::launch(self)?;
+            if waits_for_tasks {
+                session.finish_tasks();
+            }
+            Ok(session)
+        })
     }
 }
 

@@ -15,9 +15,10 @@ mod stdin;
 use std::fmt;
 use std::io::Read;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use agent::protocol::Exec;
+use agent::protocol::{Exec, Once};
 
 pub(crate) use connection::{Connection, Guest};
 pub use output::{ExitStatus, Output};
@@ -144,6 +145,31 @@ impl Command {
         Op::start("spawn", move || Process::start(self.start()?))
     }
 
+    /// That it is to succeed once in the life of its machine.
+    pub(crate) fn once(mut self, once: Once) -> Self {
+        self.exec.once = Some(once);
+        self
+    }
+
+    /// Runs it on this thread. `started` gets what ends it, `sink` what it prints on either stream.
+    pub(crate) fn follow(
+        self,
+        started: impl FnOnce(Killer),
+        mut sink: impl FnMut(&[u8]),
+    ) -> Result<ExitStatus, Error> {
+        let mut running = self.start()?;
+        started(Killer {
+            connection: running.writer()?,
+            is_killed: running.is_killed(),
+        });
+        loop {
+            match running.next()? {
+                Event::Stdout(bytes) | Event::Stderr(bytes) => sink(&bytes),
+                Event::End(status) => return Ok(status),
+            }
+        }
+    }
+
     fn start(self) -> Result<Running, Error> {
         Running::start(self.guest, self.exec, self.stdin)
     }
@@ -169,6 +195,21 @@ impl Command {
             stderr,
             elapsed: begun.elapsed(),
         })
+    }
+}
+
+/// What ends a command that another thread follows.
+#[derive(Debug)]
+pub(crate) struct Killer {
+    connection: Box<dyn Connection>,
+    is_killed: Arc<AtomicBool>,
+}
+
+impl Killer {
+    /// Kills the command. Whoever follows it gets an error.
+    pub(crate) fn kill(&self) {
+        self.is_killed.store(true, Ordering::SeqCst);
+        self.connection.hang_up();
     }
 }
 

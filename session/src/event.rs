@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::limits::Limit;
 use crate::snapshot::Snapshot;
+use crate::tasks::TaskStatus;
 
 /// Something that happened to a running session, and that no call of its owner returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +81,17 @@ pub enum Event {
         /// What happened.
         reason: String,
     },
+    /// A part of the guest's identity, such as a user's keys, could not be carried out at a start that did not change
+    /// it; the guest runs without that part. Told once for each part while the session starts.
+    IdentityIncomplete {
+        /// What could not be done, and why, in the agent's words.
+        message: String,
+    },
+    /// A task of the session has ended.
+    TaskEnded {
+        /// How.
+        status: TaskStatus,
+    },
 }
 
 impl fmt::Display for Event {
@@ -118,6 +130,10 @@ impl fmt::Display for Event {
                 write!(f, "the guest was started again, in {} ms", took.as_millis())
             }
             Self::GuestFailed { reason } => write!(f, "the guest is gone: {reason}"),
+            Self::IdentityIncomplete { message } => {
+                write!(f, "the guest is not all that it should be: {message}")
+            }
+            Self::TaskEnded { status } => write!(f, "task {}: {}", status.name, status.state),
         }
     }
 }

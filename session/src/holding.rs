@@ -98,6 +98,11 @@ impl Holding {
         self.events = events;
     }
 
+    /// Who is told of what happens.
+    pub(crate) fn events(&self) -> &Arc<Events> {
+        &self.events
+    }
+
     /// Opens the disk: a fresh one over the snapshot of a session at rest, the one that is there if it was cut off.
     pub(crate) fn open_disk(&mut self) -> Result<Arc<RootDisk>, Error> {
         if let Some(disk) = &self.disk {

@@ -1,5 +1,9 @@
 //! Session ids: names of folders, so only harmless ones are let in.
 
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
 use crate::error::{Error, Repr};
 
 /// A label of RFC 1123, which ids and hostnames share as their bound.
@@ -40,18 +44,26 @@ pub(crate) fn check_hostname(name: &str) -> Result<(), Error> {
 
 /// Makes an id that no one has yet, by all likelihood.
 pub(crate) fn random() -> Result<String, Error> {
-    use std::io::Read;
-    let path = std::path::Path::new("/dev/urandom");
-    let mut bytes = [0; RANDOM_BYTES];
-    std::fs::File::open(path)
+    Ok(format!("s-{}", hex(&random_bytes::<RANDOM_BYTES>()?)))
+}
+
+/// Bytes that nobody can guess.
+pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N], Error> {
+    let path = Path::new("/dev/urandom");
+    let mut bytes = [0; N];
+    File::open(path)
         .and_then(|mut source| source.read_exact(&mut bytes))
         .map_err(|source| Repr::Io {
             action: "read",
             path: path.to_owned(),
             source,
         })?;
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("s-{digits}"))
+    Ok(bytes)
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -27,13 +27,20 @@ const NEEDED_MODULES: [&str; 4] = [
 /// own, which ext4 asks for by a name that no dependency tells.
 const WELCOME_MODULES: [&str; 2] = ["virtio_rng", "crc32c_generic"];
 
+/// What a session with networks needs besides.
+const NETWORK_MODULE: &str = "virtio_net";
+
 /// Builds the initramfs for `kernel`.
 ///
 /// # Errors
 /// [`ErrorKind::Kernel`](crate::ErrorKind::Kernel) if a module that the session needs is missing or unreadable.
-pub(crate) fn build(kernel: &Kernel) -> Result<Vec<u8>, Error> {
+pub(crate) fn build(kernel: &Kernel, has_network: bool) -> Result<Vec<u8>, Error> {
+    let mut needed = NEEDED_MODULES.to_vec();
+    if has_network {
+        needed.push(NETWORK_MODULE);
+    }
     let modules = match kernel.modules() {
-        Some(folder) => modules::in_load_order(folder, &NEEDED_MODULES, &WELCOME_MODULES)?,
+        Some(folder) => modules::in_load_order(folder, &needed, &WELCOME_MODULES)?,
         None => Vec::new(),
     };
     Ok(pack(&modules))

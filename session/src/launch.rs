@@ -11,19 +11,21 @@ use std::time::{Duration, Instant};
 
 use agent::protocol::{Config, Root};
 use rootfs_store::{Lease, SnapshotDigest};
-use vmm_core::{MAX_VCPUS, MIN_MEMORY_MIB, StartError};
+use vmm_core::{MAX_VCPUS, MIN_MEMORY_MIB, StartError, Switch};
 
 use crate::about::About;
 use crate::background::{Background, Fill};
 use crate::builder::{SessionBuilder, Settings, Source};
 use crate::clock;
 use crate::error::{Error, Repr};
-use crate::event::Events;
+use crate::event::{Event, Events};
 use crate::holding::Holding;
 use crate::id;
+use crate::identity::{Description, Identity};
 use crate::initramfs;
 use crate::kernel::Kernel;
 use crate::machine::{BootTimes, Machine, ROOT_SERIAL, Spec, Watch};
+use crate::network;
 use crate::quotas;
 use crate::record::{Record, RecordState};
 use crate::session::Session;
@@ -42,6 +44,8 @@ const KVM: &str = "/dev/kvm";
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) fill: Option<Fill>,
+    /// Those that were given for the guest's networks, in their order.
+    pub(crate) switches: Vec<Option<Switch>>,
     pub(crate) boot_timeout: Duration,
 }
 
@@ -84,6 +88,7 @@ pub(crate) fn launch(builder: SessionBuilder) -> Result<Session, Error> {
     let used = begin_run(holding.record_mut(), now);
     let plan = Plan {
         fill: settings.fill,
+        switches: settings.switches.clone(),
         boot_timeout: settings.boot_timeout,
     };
     match boot(&store, &mut holding, &plan, &mut timings, &|_| ()) {
@@ -182,6 +187,7 @@ fn check(settings: &Settings) -> Result<(), Error> {
         .map_or(Ok(()), |limits| limits.check())?;
     let about = settings.about.as_ref();
     about.map_or(Ok(()), About::check)?;
+    settings.description.check()?;
     if let Some(asked) = settings.vcpus
         && !(1..=MAX_VCPUS).contains(&asked)
     {
@@ -251,6 +257,11 @@ fn create(
     let memory_mib = like.map_or(DEFAULT_MEMORY_MIB, |like| like.memory_mib);
     let hostname = like.and_then(|like| like.hostname.clone());
     let limits = like.map(|like| like.limits.clone());
+    let identity = match like {
+        // Another machine, that is described like the first.
+        Some(like) => like.identity.of_another(settings.description.clone())?,
+        None => Identity::create(settings.description.clone())?,
+    };
     let about = About {
         labels: like.map_or_else(BTreeMap::new, |like| like.about.labels.clone()),
         ..About::default()
@@ -265,6 +276,7 @@ fn create(
         vcpus: settings.vcpus.unwrap_or(vcpus),
         memory_mib: settings.memory_mib.unwrap_or(memory_mib),
         hostname: settings.hostname.clone().or(hostname),
+        identity,
         created: 0,
         changed: 0,
         started: None,
@@ -305,6 +317,7 @@ fn resume(store: &Store, id: &str, settings: &Settings) -> Result<Holding, Error
     if let Some(about) = &settings.about {
         record.about = about.clone();
     }
+    record.identity.describe(settings.description.clone())?;
     Ok(holding)
 }
 
@@ -319,7 +332,11 @@ pub(crate) fn boot(
     let begun = Instant::now();
     let record = holding.record();
     let kernel = Kernel::recorded(record.kernel.clone(), record.modules.clone());
-    let initramfs = initramfs::build(&kernel)?;
+    let identity = &record.identity;
+    let cards = &identity.description().networks;
+    let initramfs = initramfs::build(&kernel, !cards.is_empty())?;
+    let machine_id = identity.machine_id().unwrap_or_default();
+    let nets = network::open(cards, &plan.switches, machine_id)?;
     let opened = store.kernels().open(kernel.image())?;
     let config = guest_config(store, holding)?;
     let console = holding.folder().console()?;
@@ -330,6 +347,7 @@ pub(crate) fn boot(
         kernel: opened,
         has_modules: kernel.modules().is_some(),
         initramfs,
+        nets,
         vcpus: holding.record().vcpus,
         memory_mib: holding.record().memory_mib,
         disk,
@@ -339,6 +357,16 @@ pub(crate) fn boot(
     };
     timings.prepare = Some(begun.elapsed());
     let (machine, times): (Machine, BootTimes) = Machine::boot(spec, begun_with)?;
+    for message in machine.complaints() {
+        tracing::warn!(
+            message,
+            "a part of a guest's identity could not be carried out"
+        );
+        let message = message.clone();
+        holding
+            .events()
+            .tell(&Event::IdentityIncomplete { message });
+    }
     started.is_ready();
     background.is_ready();
     timings.set_boot(times);
@@ -349,16 +377,29 @@ pub(crate) fn boot(
 fn guest_config(store: &Store, holding: &Holding) -> Result<Config, Error> {
     let image = store.snapshot(&holding.record().snapshot)?.machine;
     let unless_empty = |text: String| (!text.is_empty()).then_some(text);
+    let Record {
+        hostname, identity, ..
+    } = holding.record();
+    let Description {
+        env,
+        working_dir,
+        run_as,
+        ..
+    } = identity.description().clone();
+    let env = env
+        .into_iter()
+        .map(|(name, value)| format!("{name}={value}"));
     Ok(Config {
-        hostname: holding.record().hostname.clone(),
+        hostname: hostname.clone(),
         root: Root {
             serial: ROOT_SERIAL.to_owned(),
             fstype: ROOT_FSTYPE.to_owned(),
             read_only: false,
         },
-        env: image.env,
-        working_dir: unless_empty(image.working_dir),
-        user: unless_empty(image.user),
+        env: image.env.into_iter().chain(env).collect(),
+        working_dir: working_dir.or(unless_empty(image.working_dir)),
+        user: run_as.or(unless_empty(image.user)),
+        identity: Box::new(identity.to_wire()),
     })
 }
 

@@ -37,13 +37,38 @@
 //! that moment, [`Store::enforce_limits`] does so later. A guest that switches itself off is shut down; one that reboots is
 //! started again.
 //!
+//! # Who the guest is
+//!
+//! [`SessionBuilder`] says which users, groups, files, networks and tasks a guest has. The agent carries it out before the
+//! image's init starts, in images without `useradd`, `sh` or `sshd` too. Each session has an id and an SSH host key of its
+//! own, made when it is created. What was described is recorded: a resumed session has it without being told again.
+//!
+//! ```no_run
+//! # fn example(store: &session::Store) -> Result<(), session::Error> {
+//! use session::{GuestFile, Session, Task, User};
+//!
+//! let session = Session::from_image(store, "docker://debian:12")
+//!     .hostname("lab-7")
+//!     .user(User::new("ann").groups(["docker"]).sudo().authorized_key("ssh-ed25519 AAAA… ann@desk"))
+//!     .file(GuestFile::new("/home/ann/README", "Have fun.\n").owner("ann"))
+//!     .task(Task::script("packages", "apt-get update && apt-get install -y git"))
+//!     .wait_for_tasks()
+//!     .start()
+//!     .wait()?;
+//! for task in session.tasks() {
+//!     println!("{}: {}", task.name, task.state);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Limits
 //!
 //! x86-64 Linux with KVM; guests with a stock Linux kernel of 5.10 or later whose virtio drivers are built in or modules.
 //! Images come from registries (`docker://NAME:TAG`), OCI layouts (`oci:DIR:TAG`) and Docker archives
 //! (`docker-archive:FILE`); snapshots go to registries and come back.
-//! No network, no terminal, and no memory snapshots yet: a resumed session boots. [`SessionState`] has the states of a
-//! session, and what leads from one to another.
+//! No terminal, and no memory snapshots yet: a resumed session boots. [`SessionState`] has the states of a session, and what
+//! leads from one to another.
 #![forbid(unsafe_code)]
 
 mod about;
@@ -60,11 +85,13 @@ mod event;
 mod folder;
 mod holding;
 mod id;
+mod identity;
 mod initramfs;
 mod kernel;
 mod launch;
 mod limits;
 mod machine;
+mod network;
 mod op;
 mod over;
 mod quotas;
@@ -72,6 +99,7 @@ mod record;
 mod session;
 mod snapshot;
 mod store;
+mod tasks;
 #[cfg(test)]
 mod testing;
 mod timings;
@@ -84,8 +112,10 @@ pub use command::{
 };
 pub use error::{Error, ErrorKind};
 pub use event::Event;
+pub use identity::{Group, GuestFile, User};
 pub use kernel::Kernel;
 pub use limits::{AtEnd, IdleLimit, Limit, Limits};
+pub use network::Network;
 pub use op::Op;
 pub use quotas::Quotas;
 pub use rootfs_store::image::ImageConfig;
@@ -103,4 +133,6 @@ pub use store::{
     Base, Chore, Enforced, Export, Housekeeper, Housekeeping, Import, Kept, SessionInfo,
     SessionState, SessionStorage, Store, UnreadableSession,
 };
+pub use tasks::{Task, TaskState, TaskStatus};
 pub use timings::Timings;
+pub use vmm_core::{Switch, SwitchPort};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use agent::protocol::{CONTROL_PORT, Config};
 use vmm_core::{
-    BlockBackend, Drive, Exit, Metrics, RECOMMENDED_COMMAND_LINE, Vm, VmConfig, VmHandle,
+    BlockBackend, Drive, Exit, Metrics, Net, RECOMMENDED_COMMAND_LINE, Vm, VmConfig, VmHandle,
     VsockHost, VsockStream,
 };
 
@@ -43,6 +43,7 @@ pub(crate) struct Spec {
     pub(crate) kernel: HeldKernel,
     pub(crate) has_modules: bool,
     pub(crate) initramfs: Vec<u8>,
+    pub(crate) nets: Vec<Net>,
     pub(crate) vcpus: u8,
     pub(crate) memory_mib: u32,
     pub(crate) disk: Arc<RootDisk>,
@@ -71,6 +72,8 @@ pub(crate) struct Machine {
     control: Control,
     console: Console,
     disk: Arc<RootDisk>,
+    /// What of the guest's identity could not be carried out.
+    complaints: Vec<String>,
     /// Kept for sessions that start while this one runs.
     _kernel: HeldKernel,
 }
@@ -169,6 +172,7 @@ impl Machine {
         config.vcpus = spec.vcpus;
         config.memory_mib = spec.memory_mib;
         config.drives = vec![root];
+        config.nets = spec.nets;
         config.vsock_cid = Some(CID);
         config.console = Box::new(console.clone());
         let vm = Vm::start(config)?;
@@ -191,7 +195,12 @@ impl Machine {
             hello: greeted.hello,
             ready: greeted.ready,
         };
-        let Greeted { vsock, control, .. } = greeted;
+        let Greeted {
+            vsock,
+            control,
+            complaints,
+            ..
+        } = greeted;
         Ok((
             Self {
                 vm,
@@ -199,6 +208,7 @@ impl Machine {
                 control: Control(Arc::new(Mutex::new(control))),
                 console,
                 disk: spec.disk,
+                complaints,
                 _kernel: spec.kernel,
             },
             times,
@@ -208,6 +218,11 @@ impl Machine {
     /// What the guest reads from now on does not belong to its start any more.
     pub(crate) fn has_started(&self) {
         self.disk.end_recording();
+    }
+
+    /// What of the guest's identity the agent could not carry out, one line each.
+    pub(crate) fn complaints(&self) -> &[String] {
+        &self.complaints
     }
 
     /// Where commands connect to.
@@ -270,6 +285,7 @@ impl Machine {
 struct Greeted {
     vsock: VsockHost,
     control: VsockStream,
+    complaints: Vec<String>,
     hello: Duration,
     ready: Duration,
 }
@@ -300,11 +316,12 @@ impl Boot<'_> {
         let mut timed = Timed::new(&control, self.begun.checked_add(self.patience));
         control::hear_hello(&mut timed)?;
         let hello = self.begun.elapsed();
-        control::configure(&mut timed, config)?;
+        let complaints = control::configure(&mut timed, config)?.complaints;
         let ready = self.begun.elapsed();
         Ok(Greeted {
             vsock,
             control,
+            complaints,
             hello,
             ready,
         })

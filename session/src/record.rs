@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::about::About;
 use crate::error::{Error, Repr};
 use crate::limits::Limits;
+use crate::identity::Identity;
 
 const FORMAT: &str = "vm-sessions.session";
 
@@ -34,10 +35,10 @@ pub(crate) const VERSION: u32 = 2;
 /// The versions that it reads. Version 1 had none of the members that have a default.
 const READABLE: RangeInclusive<u32> = 1..=VERSION;
 
-/// What a session is described with is at most half of this; a longer file is not one of ours.
+/// Records are a few kilobytes, and at most what an identity may have; a longer file is not one of ours.
 const MAX_BYTES: u64 = 2 << 20;
 
-/// The mode of the file: a description may hold secrets.
+/// Records hold the guest's SSH host key.
 const MODE: u32 = 0o600;
 
 /// The name of the file in the folder of its session.
@@ -58,6 +59,8 @@ pub(crate) struct Record {
     pub(crate) vcpus: u8,
     pub(crate) memory_mib: u32,
     pub(crate) hostname: Option<String>,
+    #[serde(default, skip_serializing_if = "Identity::is_empty")]
+    pub(crate) identity: Identity,
     /// Seconds since 1970.
     pub(crate) created: u64,
     /// Seconds since 1970 of the last change of state.
@@ -128,8 +131,10 @@ impl Record {
                 source,
             }
         };
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(MODE);
+        // What a process that died left behind may be readable to others.
+        drop(fs::remove_file(&new));
+        let mut options = fs::File::options();
+        let options = options.write(true).create_new(true).mode(MODE);
         let mut file = options.open(&new).map_err(failed.clone()("create"))?;
         file.write_all(&bytes).map_err(failed.clone()("write"))?;
         file.sync_all().map_err(failed.clone()("sync"))?;

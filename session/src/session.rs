@@ -39,6 +39,7 @@ use crate::op::Op;
 use crate::over::Over;
 use crate::snapshot::Snapshot;
 use crate::store::Store;
+use crate::tasks::{Board, Runner, TaskStatus};
 use crate::timings::Timings;
 use guest::GuestLink;
 use phase::{Live, Phase};
@@ -67,6 +68,10 @@ struct Shared {
     /// Terminations that are under way.
     dooms: AtomicUsize,
     timings: Mutex<Timings>,
+    /// The public half of the guest's SSH host key.
+    ssh_host_key: String,
+    /// The tasks of the guest that runs, or ran last.
+    tasks: Mutex<Arc<Board>>,
     /// The disk, for as long as it is open.
     disk: Weak<RootDisk>,
     events: Arc<Events>,
@@ -106,6 +111,7 @@ impl Session {
         let Launched {
             store,
             machine,
+            tasks: None,
             background,
             holding,
             events,
@@ -116,6 +122,8 @@ impl Session {
         } = launched;
         let record = holding.record();
         let (id, limits) = (record.id.clone(), record.limits.clone());
+        let ssh_host_key = record.identity.ssh_host_key();
+        let ssh_host_key = ssh_host_key.unwrap_or_default().to_owned();
         let disk = holding.disk().map(Arc::downgrade).unwrap_or_default();
         let live = Live::new(machine, background, holding);
         let activity = Arc::<Activity>::default();
@@ -140,16 +148,43 @@ impl Session {
             limit_watch: Mutex::new(LimitWatch::new(begun, used, sample)),
             activity,
             over: Arc::default(),
+            ssh_host_key,
+            tasks: Mutex::default(),
         });
         let session = Self { shared };
         watcher::start(&session.shared)?;
+        session.shared.start_tasks();
         Ok(session)
+    }
+
+    pub(crate) fn finish_tasks(&self) {
+        self.shared.tasks().wait();
     }
 
     /// The session's id, by which it can be resumed.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.shared.id
+    }
+
+    /// The public half of the SSH host key that the guest was given, as `ssh-ed25519 AAAA…`: behind a name, it is a line of
+    /// a client's `known_hosts`. It is the session's own, and stays the same when the session is resumed.
+    #[must_use]
+    pub fn ssh_host_key(&self) -> &str {
+        &self.shared.ssh_host_key
+    }
+
+    /// How the session's tasks are at this moment, in the order in which they were described. They are told of after the
+    /// session's end as well.
+    #[must_use]
+    pub fn tasks(&self) -> Vec<TaskStatus> {
+        self.shared.tasks().statuses()
+    }
+
+    /// Waits until all tasks have ended, whether or not they succeeded.
+    pub fn wait_tasks(&self) -> Op<Vec<TaskStatus>> {
+        let tasks = self.shared.tasks();
+        Op::start("wait-tasks", move || Ok(tasks.wait()))
     }
 
     /// A command to be run in the guest.
@@ -314,6 +349,23 @@ impl Shared {
         self.limit_watch
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tasks(&self) -> Arc<Board> {
+        Arc::clone(&self.tasks.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Begins the tasks of a guest that has just started.
+    fn start_tasks(self: &Arc<Self>) {
+        let guest = Arc::new(GuestLink::new(self));
+        if let Phase::Running(live) = &mut self.lock().phase {
+            let identity = &live.holding.record().identity;
+            let board = Arc::new(Board::new(identity.description().tasks.clone()));
+            *self.tasks.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&board);
+            let machine_id = identity.machine_id().unwrap_or_default();
+            let events = Arc::clone(&self.events);
+            live.tasks = Some(Runner::start(&board, guest, events, machine_id));
+        }
     }
 
     /// Whether a termination waits for the operation that has the turn.

@@ -5,6 +5,7 @@ use tempfile::TempDir;
 
 use crate::about::About;
 use crate::limits::Limits;
+use crate::identity::Identity;
 use crate::record::{Record, RecordState};
 use crate::store::Store;
 
@@ -38,6 +39,7 @@ pub(crate) fn record(id: &str, snapshot: SnapshotDigest) -> Record {
         vcpus: 1,
         memory_mib: 64,
         hostname: None,
+        identity: Identity::default(),
         created: 0,
         changed: 0,
         started: None,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! PID 1, initramfs   boot      /dev /proc /sys -> modules -> control connection -> Configure -> root disk
-//! PID 1, root disk   boot      switch_root -> /dev /proc /sys /run … -> starts the server
+//! PID 1, root disk   boot      switch_root -> /dev /proc /sys /run … -> identity -> starts the server
 //!                    init      the image has no init: reap zombies, obey shutdown signals
 //!                    (exec)    the image has one: it takes PID 1 over, and the agent is gone from there
 //! @vm-agent          server    Ready -> commands, Sync, PowerOff
@@ -20,11 +20,13 @@ mod console;
 mod disk;
 mod error;
 mod grow;
+mod identity;
 mod image_init;
 mod init;
-mod loopback;
 mod modules;
 mod mounts;
+mod netlink;
+mod network;
 mod power;
 mod server;
 mod signal;

@@ -24,7 +24,8 @@
 //!
 //! The host keeps the connection open until it has read the last frame: closing it earlier, or only its sending
 //! half, hangs up on the command, whose process group gets SIGHUP and shortly after SIGKILL. Signals queue behind
-//! input that the command has not read yet; hanging up does not.
+//! input that the command has not read yet; hanging up does not. A command that is to succeed once in the life of a machine
+//! ([`Exec::once`]) is answered with [`FailureKind::DoneBefore`] when it has.
 //!
 //! Invariant: what a peer sends is hostile. Decoding never panics, and never holds more than one frame of
 //! [`MAX_FRAME`] bytes beyond what was received.
@@ -32,6 +33,7 @@
 mod decoder;
 mod error;
 mod frame;
+pub mod identity;
 mod message;
 
 pub use decoder::Decoder;
@@ -39,7 +41,7 @@ pub use error::ProtocolError;
 pub use frame::{Frame, read_frame, write_frame};
 pub use message::{
     Config, Exec, ExitStatus, Failure, FailureKind, Fatal, Freeze, Frozen, Hello, MAX_TEXT, Notice,
-    PowerOff, Ready, Root,
+    Once, PowerOff, Ready, Root,
 };
 
 /// The version of this protocol. [`Hello`] keeps its encoding in every version, so that two sides that differ can say so.

@@ -86,6 +86,7 @@ fn the_agent_is_told_everything_and_its_answers_come_apart() {
             cwd: Some("/tmp".into()),
             user: Some("nobody".into()),
             stdin: false,
+            once: None,
         };
         assert_eq!(exec, expected);
         let frames = [

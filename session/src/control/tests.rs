@@ -39,6 +39,7 @@ fn config() -> Config {
         env: Vec::new(),
         working_dir: None,
         user: None,
+        identity: Box::default(),
     }
 }
 
@@ -54,6 +55,7 @@ fn an_agent_is_greeted_configured_and_powered_off() {
             assert_eq!(given, config());
             Some(Frame::Ready(Ready {
                 init: Some("/sbin/init".into()),
+                complaints: Vec::new(),
             }))
         }
         Frame::PowerOff(request) => {

@@ -9,7 +9,7 @@ use rootfs_store::{
     PublishError, PullError, PushError, ReferenceError, RegistryError, RepairError, RootError,
     StoreError,
 };
-use vmm_core::StartError;
+use vmm_core::{NetError, StartError};
 
 use super::ErrorKind;
 use super::kinds::{
@@ -99,6 +99,29 @@ pub(crate) enum Repr {
     BadLimits { problem: &'static str },
     #[error("{name:?} is no hostname: use 1 to 63 letters, digits or '-', no '-' at an end")]
     BadHostname { name: String },
+    #[error("the {setting} {value:?} is not acceptable: {problem}")]
+    BadSetting {
+        setting: &'static str,
+        value: String,
+        problem: &'static str,
+    },
+    #[error("task {task:?} needs {need:?}, which is no task of the session")]
+    UnknownNeed { task: String, need: String },
+    #[error("no task of {names:?} can ever begin, as each needs another of them")]
+    TaskCircle { names: Vec<String> },
+    #[error(transparent)]
+    Network(#[from] NetError),
+    #[error(
+        "network {index} of the session is a switch of the process that ran it: give the session its networks again"
+    )]
+    NoSwitch { index: usize },
+    #[error("an SSH key of user {user:?} is none")]
+    BadKey {
+        user: String,
+        source: ssh_key::Error,
+    },
+    #[error("could not make an SSH host key")]
+    HostKey { source: ssh_key::Error },
     #[error("could not {action} {}", path.display())]
     Io {
         action: &'static str,
@@ -234,6 +257,11 @@ impl Repr {
             | Self::BadHostname { .. }
             | Self::BadLimits { .. }
             | Self::BadAbout { .. }
+            | Self::BadSetting { .. }
+            | Self::BadKey { .. }
+            | Self::NoSwitch { .. }
+            | Self::UnknownNeed { .. }
+            | Self::TaskCircle { .. }
             | Self::NotRunning { .. }
             | Self::Grow(_) => ErrorKind::InvalidInput,
             Self::KernelUnreadable { .. }
@@ -256,8 +284,11 @@ impl Repr {
             | Self::CommandInput { .. }
             | Self::OutputTooLong { .. }
             | Self::CommandTooLong { .. } => ErrorKind::Command,
-            Self::Thread { .. } => ErrorKind::Host,
-            Self::Panicked { .. } => ErrorKind::Internal,
+            Self::Network(NetError::TapName { .. } | NetError::NoInterface { .. }) => {
+                ErrorKind::InvalidInput
+            }
+            Self::Network(_) | Self::Thread { .. } => ErrorKind::Host,
+            Self::Panicked { .. } | Self::HostKey { .. } => ErrorKind::Internal,
         }
     }
 }

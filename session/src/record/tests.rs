@@ -22,6 +22,7 @@ fn record() -> Record {
         vcpus: 2,
         memory_mib: 256,
         hostname: Some("lab".into()),
+        identity: Identity::default(),
         created: 1_764_000_000,
         changed: 1_764_000_060,
         started: None,
@@ -80,6 +81,16 @@ fn a_written_record_is_read_back() {
     record().write(folder.path()).unwrap();
     assert_eq!(Record::read(folder.path()).unwrap(), record());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn nobody_else_may_read_a_record() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("record.json.new"), "left over").unwrap();
+    record().write(folder.path()).unwrap();
+    let data = fs::metadata(folder.path().join(FILE)).unwrap();
+    assert_eq!(data.permissions().mode() & 0o777, 0o600);
 }
 
 #[test]

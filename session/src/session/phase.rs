@@ -10,11 +10,14 @@ use crate::background::Background;
 use crate::holding::Holding;
 use crate::machine::{Gone, Machine, Watch};
 use crate::snapshot::Snapshot;
+use crate::tasks::Runner;
 
 /// A guest that was started, with what it holds. The machine goes first: it calls the disk.
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) machine: Machine,
+    /// After the machine, which its tasks run in; before what they tell of.
+    pub(super) tasks: Option<Runner>,
     pub(super) background: Background,
     pub(super) holding: Holding,
     pub(super) vsock: VsockHost,
@@ -29,8 +32,25 @@ impl Live {
             background,
             holding,
             vsock,
+            tasks: None,
             is_paused: false,
         }
+    }
+
+    /// Ends the guest, and lets go of all but what the session holds of its store.
+    pub(super) fn end(self) -> Holding {
+        let Self {
+            machine,
+            tasks,
+            background,
+            holding,
+            ..
+        } = self;
+        background.cancel();
+        drop(machine);
+        drop(tasks);
+        drop(background);
+        holding
     }
 }
 
@@ -100,14 +120,7 @@ impl Phase {
     pub(super) fn halt(&mut self, clean: bool, crash: Option<String>) {
         match mem::replace(self, Self::Removed) {
             Self::Running(live) => {
-                let Live {
-                    machine,
-                    background,
-                    holding,
-                    ..
-                } = *live;
-                drop(machine);
-                drop(background);
+                let holding = live.end();
                 *self = Self::Halted(Box::new(Halted {
                     holding,
                     clean,

@@ -34,6 +34,10 @@ pub struct SessionInfo {
     pub memory_mib: u32,
     /// Its hostname, if it was given one.
     pub hostname: Option<String>,
+    /// The guest's id, as in its `/etc/machine-id`; `None` for a session of an older library that was not resumed since.
+    pub machine_id: Option<String>,
+    /// The public half of the guest's SSH host key; `None` like `machine_id`.
+    pub ssh_host_key: Option<String>,
     /// When it was created, in seconds since 1970.
     pub created: u64,
     /// When its state last changed, in seconds since 1970.
@@ -137,6 +141,8 @@ impl SessionInfo {
             vcpus: record.vcpus,
             memory_mib: record.memory_mib,
             hostname: record.hostname,
+            machine_id: record.identity.machine_id().map(str::to_owned),
+            ssh_host_key: record.identity.ssh_host_key().map(str::to_owned),
             created: record.created,
             changed: record.changed,
             started: record.started,

@@ -45,9 +45,14 @@ impl Bed {
     }
 
     fn new(variable: &str) -> Self {
+        Self::of(env(variable))
+    }
+
+    /// A store with the image of this name.
+    pub(crate) fn of(reference: String) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path().join("store")).unwrap();
-        let import = store.import(env(variable)).disk_bytes(DISK_BYTES);
+        let import = store.import(reference).disk_bytes(DISK_BYTES);
         let image = import.start().wait().unwrap().snapshot;
         Self {
             folder,

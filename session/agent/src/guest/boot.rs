@@ -16,8 +16,8 @@ use nix::unistd::sethostname;
 
 use super::error::StartError;
 use super::{
-    DEFAULT_PATH, SERVER_NAME, console, disk, image_init, init, loopback, modules, mounts, power,
-    vsock,
+    DEFAULT_PATH, SERVER_NAME, console, disk, identity, image_init, init, modules, mounts, network,
+    power, vsock,
 };
 
 /// Runs the guest until it ends.
@@ -43,18 +43,26 @@ fn connect() -> Result<File, StartError> {
 }
 
 fn start(control: &mut File) -> Result<Infallible, StartError> {
-    let config = configure(control)?;
+    let mut config = configure(control)?;
     let device = disk::wait_for(&config.root.serial)?;
     mounts::mount_root(&device, &config.root)?;
     console::say(&format!("the root is {}", device.display()));
     mounts::switch_root()?;
     mounts::mount_all()?;
-    loopback::bring_up().map_err(StartError::step("bring up", "the loopback interface"))?;
+    network::configure(&config.identity.interfaces)?;
     if let Some(name) = &config.hostname {
-        set_hostname(name, config.root.read_only)?;
+        let failed = StartError::step("set the host name to", name.as_str());
+        sethostname(name).map_err(failed)?;
     }
+    let complaints = identity::carry_out(&identity::open_root()?, &config)?;
+    // The server needs none of it, and lives as long as the guest.
+    config.identity = Box::default();
     let image_init = image_init::find(Path::new("/"));
-    let server = start_server(control, config, image_init.clone())?;
+    let ready = Ready {
+        init: image_init.clone(),
+        complaints,
+    };
+    let server = start_server(control, config, ready)?;
     match image_init {
         None => init::serve(server),
         Some(path) => become_init(&path),
@@ -71,22 +79,8 @@ fn configure(control: &mut File) -> Result<Config, StartError> {
     }
 }
 
-fn set_hostname(name: &str, read_only: bool) -> Result<(), StartError> {
-    sethostname(name).map_err(StartError::step("set the host name to", name))?;
-    let path = "/etc/hostname";
-    let line = format!("{name}\n");
-    // A file that says so already is left alone: each write would be a change that a snapshot has to carry.
-    if read_only || std::fs::read(path).is_ok_and(|old| old == line.as_bytes()) {
-        return Ok(());
-    }
-    if let Err(error) = std::fs::write(path, line) {
-        console::say(&format!("could not write {path}: {error}"));
-    }
-    Ok(())
-}
-
 /// Starts the server: its standard input brings its configuration, its standard output is the control connection.
-fn start_server(control: &File, config: Config, init: Option<String>) -> Result<Child, StartError> {
+fn start_server(control: &File, config: Config, ready: Ready) -> Result<Child, StartError> {
     let failed = || StartError::step("start", "the command server");
     let control = OwnedFd::from(control.try_clone().map_err(failed())?);
     let mut server = Command::new("/proc/self/exe")
@@ -101,9 +95,7 @@ fn start_server(control: &File, config: Config, init: Option<String>) -> Result<
         Frame::Configure(config)
             .encode(&mut bytes)
             .map_err(failed())?;
-        Frame::Ready(Ready { init })
-            .encode(&mut bytes)
-            .map_err(failed())?;
+        Frame::Ready(ready).encode(&mut bytes).map_err(failed())?;
         pipe.write_all(&bytes).map_err(failed())?;
     }
     Ok(server)

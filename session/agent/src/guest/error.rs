@@ -4,6 +4,8 @@ use std::io;
 
 use agent::protocol::ProtocolError;
 
+use super::identity::AccountError;
+
 /// What ends the agent, and the guest with it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -22,6 +24,10 @@ pub(crate) enum StartError {
     NoConfiguration,
     #[error("the first frame from the host is not Configure")]
     UnexpectedFrame,
+    #[error("could not set up the guest's users")]
+    Accounts(#[from] AccountError),
+    #[error("nobody can own a file as {spec:?}: {reason}")]
+    Owner { spec: String, reason: String },
 }
 
 impl StartError {

@@ -8,8 +8,9 @@ mod control;
 mod environment;
 mod freeze;
 mod notice;
+mod once;
 mod process;
-mod users;
+pub(super) mod users;
 
 use std::convert::Infallible;
 use std::fs::File;

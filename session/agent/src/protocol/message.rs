@@ -8,10 +8,14 @@ use std::ops::RangeInclusive;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::identity::Identity;
 use super::{ProtocolError, VERSION};
 
 /// The most bytes that are kept of a text for people: it may repeat a path, the longest of which has 4096.
 pub const MAX_TEXT: usize = 8 << 10;
+
+/// The most texts that are kept of a list of them.
+const MAX_TEXTS: usize = 16;
 
 const EXIT_CODES: RangeInclusive<i32> = 0..=255;
 const SIGNALS: RangeInclusive<i32> = 1..=64;
@@ -64,6 +68,9 @@ pub struct Config {
     pub working_dir: Option<String>,
     /// The user that commands run as, unless they name one: `user[:group]`, names or numbers. `None` is root.
     pub user: Option<String>,
+    /// The guest's people, keys, files and networks.
+    #[serde(default)]
+    pub identity: Box<Identity>,
 }
 
 /// The disk that becomes the guest's root file system.
@@ -82,6 +89,9 @@ pub struct Root {
 pub struct Ready {
     /// The image's own init, which is starting up at this moment; `None` if the agent serves as init.
     pub init: Option<String>,
+    /// What of the guest's identity could not be carried out, one line for people each.
+    #[serde(default, deserialize_with = "texts")]
+    pub complaints: Vec<String>,
 }
 
 /// Why the agent gave up; the guest powers off right after.
@@ -137,6 +147,18 @@ pub struct Exec {
     pub user: Option<String>,
     /// Whether [`Frame::Stdin`](super::Frame::Stdin) follows; otherwise the command reads `/dev/null`.
     pub stdin: bool,
+    /// That it is to succeed once and not again: it is then answered with [`FailureKind::DoneBefore`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub once: Option<Once>,
+}
+
+/// Something that is done once in the life of a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Once {
+    /// Its name, which is one of a file, without separators or dots.
+    pub task: String,
+    /// The machine's id.
+    pub machine: String,
 }
 
 /// How a command ended.
@@ -177,6 +199,8 @@ pub enum FailureKind {
     Busy,
     /// The request made no sense at this point, or had values that no command can take.
     Invalid,
+    /// What is to be done once was done before.
+    DoneBefore,
     /// The guest's kernel refused; the message has its words.
     System,
 }
@@ -184,6 +208,12 @@ pub enum FailureKind {
 /// A text for people.
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     String::deserialize(deserializer).map(tame)
+}
+
+/// Texts for people: the first [`MAX_TEXTS`].
+fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    Ok(texts.into_iter().take(MAX_TEXTS).map(tame).collect())
 }
 
 /// Makes a text fit for a terminal and a log: a control character becomes a space, and what is too long is cut.

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::machine::{Gone, GoneKind};
 use crate::record::RecordState;
 use crate::session::not_running;
-use crate::session::phase::{Doing, Live, Phase};
+use crate::session::phase::{Doing, Phase};
 use crate::snapshot::Snapshot;
 use crate::store;
 
@@ -55,6 +55,9 @@ impl Turn {
             return;
         };
         live.background.cancel();
+        if let Some(tasks) = &live.tasks {
+            tasks.cancel();
+        }
         let begun = Instant::now();
         // A guest that stands still can't power itself off.
         live.machine.watch().unpause();
@@ -86,18 +89,7 @@ impl Turn {
     pub(in crate::session) fn terminate(mut self) -> Result<(), Error> {
         self.take_out(Doing::Ending);
         match mem::replace(&mut self.taken, Some(Phase::Removed)) {
-            Some(Phase::Running(live)) => {
-                let Live {
-                    machine,
-                    background,
-                    holding,
-                    ..
-                } = *live;
-                background.cancel();
-                drop(machine);
-                drop(background);
-                holding.discard()
-            }
+            Some(Phase::Running(live)) => live.end().discard(),
             Some(Phase::Halted(halted)) => halted.holding.discard(),
             Some(Phase::Stopped(snapshot)) => {
                 let (store, id) = (self.shared.store.inner(), &self.shared.id);

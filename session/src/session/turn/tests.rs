@@ -43,6 +43,7 @@ impl Bed {
             shutdown_timeout: Duration::ZERO,
             plan: Plan {
                 fill: None,
+                switches: Vec::new(),
                 boot_timeout: Duration::ZERO,
             },
             inner: Mutex::new(Inner {
@@ -67,6 +68,8 @@ impl Bed {
             )),
             activity: Arc::default(),
             over: Arc::default(),
+            ssh_host_key: String::new(),
+            tasks: Mutex::default(),
         });
         Self {
             _folder: folder,

@@ -16,11 +16,16 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use agent::protocol::{Config, Decoder, Exec, Failure, FailureKind, Frame, MAX_COMMANDS, MAX_DATA};
+use agent::protocol::{
+    Config, Decoder, Exec, ExitStatus, Failure, FailureKind, Frame, MAX_COMMANDS, MAX_DATA,
+};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::once;
 use super::process::{self, Process, set_nonblocking};
+use crate::guest::console::one_line;
+use crate::guest::identity::{Root, open_root};
 use relay::{Outcome, Relay};
 
 /// How long a connection may take to say what to run.
@@ -70,12 +75,17 @@ pub(super) fn serve<P>(connection: File, defaults: &Config, place: impl FnOnce()
 
 /// Runs a command and returns the last frame for the host; `None` if the host is gone.
 fn run(link: &mut Link, exec: &Exec, defaults: &Config) -> Option<Frame> {
-    let (process, pipes) = match process::start(exec, defaults) {
+    let started = check_once(exec).and_then(|()| process::start(exec, defaults));
+    let (process, pipes) = match started {
         Ok(started) => started,
         Err(failure) => return Some(Frame::Failed(failure)),
     };
     match Relay::new(link, &process, pipes).run() {
         Outcome::Ended => Some(match process.wait() {
+            Ok(ExitStatus::Code(0)) => match mark_done(exec) {
+                Ok(()) => Frame::Exit(ExitStatus::Code(0)),
+                Err(failure) => Frame::Failed(failure),
+            },
             Ok(status) => Frame::Exit(status),
             Err(error) => {
                 let message = format!("could not learn how the command ended: {error}");
@@ -97,6 +107,29 @@ fn run(link: &mut Link, exec: &Exec, defaults: &Config) -> Option<Frame> {
             }))
         }
     }
+}
+
+/// Fails if the command is to be run once, and has been.
+fn check_once(exec: &Exec) -> Result<(), Failure> {
+    match &exec.once {
+        Some(task) => once::check(&root()?, task),
+        None => Ok(()),
+    }
+}
+
+/// Remembers that a command that is to be run once has succeeded.
+fn mark_done(exec: &Exec) -> Result<(), Failure> {
+    match &exec.once {
+        Some(task) => once::mark(&root()?, task),
+        None => Ok(()),
+    }
+}
+
+fn root() -> Result<Root, Failure> {
+    open_root().map_err(|error| Failure {
+        kind: FailureKind::System,
+        message: one_line(&error),
+    })
 }
 
 /// Ends a command that nobody listens to any more.

@@ -18,12 +18,12 @@ const MAX_GROUPS: usize = 65536;
 
 /// As whom a command runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Identity {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+pub(in crate::guest) struct Identity {
+    pub(in crate::guest) uid: u32,
+    pub(in crate::guest) gid: u32,
     /// Supplementary groups.
-    pub(super) groups: Vec<u32>,
-    pub(super) home: String,
+    pub(in crate::guest) groups: Vec<u32>,
+    pub(in crate::guest) home: String,
 }
 
 /// Resolves `user[:group]`, names or numbers; empty is root.
@@ -80,7 +80,12 @@ fn groups(group: &str) -> impl Iterator<Item = Group<'_>> {
     })
 }
 
-fn resolve_in(spec: &str, passwd: &str, group: &str) -> Result<Identity, Failure> {
+/// As [`resolve`], by the tables' texts.
+pub(in crate::guest) fn resolve_in(
+    spec: &str,
+    passwd: &str,
+    group: &str,
+) -> Result<Identity, Failure> {
     let (user, wanted_group) = match spec.split_once(':') {
         Some((user, group)) => (user, Some(group).filter(|group| !group.is_empty())),
         None => (spec, None),

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
-use super::super::{Decoder, FailureKind, MAX_TEXT, Root, VERSION};
+use super::super::identity::{Identity, Machine, PlacedFile, Secret, User};
+use super::super::{Decoder, FailureKind, MAX_TEXT, Once, Root, VERSION};
 use super::*;
 
 fn text() -> impl Strategy<Value = String> {
@@ -25,6 +26,7 @@ fn config() -> impl Strategy<Value = Config> {
             env,
             working_dir,
             user,
+            identity: Box::default(),
         },
     )
 }
@@ -48,6 +50,10 @@ fn exec() -> impl Strategy<Value = Exec> {
             cwd,
             user,
             stdin,
+            once: stdin.then(|| Once {
+                task: "t".to_owned(),
+                machine: "m".to_owned(),
+            }),
         })
 }
 
@@ -59,7 +65,10 @@ fn frame() -> impl Strategy<Value = Frame> {
     prop_oneof![
         (any::<u32>(), text()).prop_map(|(version, agent)| Frame::Hello(Hello { version, agent })),
         config().prop_map(Frame::Configure),
-        prop::option::of(text()).prop_map(|init| Frame::Ready(Ready { init })),
+        prop::option::of(text()).prop_map(|init| Frame::Ready(Ready {
+            init,
+            complaints: vec!["a line".to_owned()]
+        })),
         text().prop_map(|message| Frame::Fatal(Fatal { message })),
         any::<u32>().prop_map(|grace_ms| Frame::PowerOff(PowerOff { grace_ms })),
         prop::sample::select(vec![
@@ -284,4 +293,43 @@ fn an_error_does_not_pass_on_what_it_quotes() {
     let text = source.to_string();
     assert!(text.contains("` [2Jxxx"), "{text}");
     assert!(text.len() <= MAX_TEXT);
+}
+
+#[test]
+fn an_identity_round_trips_and_hides_its_secrets() {
+    let identity = Identity {
+        machine: Some(Machine {
+            id: "0".repeat(32),
+            revision: "r".to_owned(),
+            host_key: Secret("PRIVATE".to_owned()),
+            host_key_public: "ssh-ed25519 A".to_owned(),
+        }),
+        users: vec![User {
+            name: "ann".to_owned(),
+            ..User::default()
+        }],
+        files: vec![PlacedFile {
+            path: "/f".to_owned(),
+            bytes: (0..=255).collect(),
+            mode: 0o600,
+            owner: None,
+        }],
+        ..Identity::default()
+    };
+    let text = serde_json::to_string(&identity).unwrap();
+    assert_eq!(serde_json::from_str::<Identity>(&text).unwrap(), identity);
+    assert!(!format!("{identity:?}").contains("PRIVATE"));
+}
+
+#[test]
+fn complaints_are_few_and_tame() {
+    let complaints = vec!["a\nb".to_owned(); 1000];
+    let wire = encoded(&[Frame::Ready(Ready {
+        init: None,
+        complaints,
+    })]);
+    let Some(Frame::Ready(ready)) = read_frame(&mut wire.as_slice()).unwrap() else {
+        panic!("it is a Ready");
+    };
+    assert_eq!(ready.complaints, vec!["a b"; 16]);
 }

@@ -2,7 +2,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::thread::{self, JoinHandle};
 
-use agent::protocol::{ExitStatus, ProtocolError, Root, read_frame, write_frame};
+use agent::protocol::{ProtocolError, Root, read_frame, write_frame};
 use nix::sys::signal::SigSet;
 use nix::unistd::{getgid, getuid};
 
@@ -34,6 +34,7 @@ fn defaults() -> Config {
         env: vec!["FROM=image".to_owned()],
         working_dir: None,
         user,
+        identity: Box::default(),
     }
 }
 

@@ -1,0 +1,183 @@
+//! What users have besides their rows in tables: a home, keys, and the right to become anybody.
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+
+use agent::protocol::identity::User;
+
+use super::accounts::Account;
+use super::root::{Attributes, Kind, Root};
+use crate::guest::error::StartError;
+
+const SKELETON: &str = "/etc/skel";
+/// Homes that are none: what distributions give users that have none.
+const NO_HOMES: [&str; 4] = ["/", "", "/nonexistent", "/dev/null"];
+
+/// What a skeleton may be, at most.
+const MAX_DEPTH: u32 = 16;
+const MAX_ENTRIES: usize = 4096;
+const MAX_FILE: u64 = 16 << 20;
+
+/// How many entries a folder of a home may have whose owner's number changes.
+const MAX_OWNED: usize = 1 << 20;
+const MAX_OWNED_DEPTH: u32 = 128;
+
+/// The most bytes that are read of a user's keys.
+const MAX_KEYS: u64 = 4 << 20;
+/// The lines between which the described keys are.
+const KEYS_BEGIN: &[u8] = b"# begin: keys of this session";
+const KEYS_END: &[u8] = b"# end: keys of this session";
+
+/// Whether a path is one below a user's home.
+pub(super) fn is_below(path: &str, home: &str) -> bool {
+    !NO_HOMES.contains(&home)
+        && path
+            .strip_prefix(home.trim_end_matches('/'))
+            .is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Gives a user what is described.
+pub(super) fn settle(root: &Root, user: &User, account: &Account) -> Result<(), StartError> {
+    settle_sudo(root, user)?;
+    if NO_HOMES.contains(&account.home.as_str()) {
+        return Ok(());
+    }
+    let home = &account.home;
+    if let Some(old_uid) = account.old_uid {
+        hand_over(root, home, old_uid, account, MAX_OWNED_DEPTH)
+            .map_err(StartError::step("change the owner of", home.as_str()))?;
+    }
+    let (uid, gid) = (account.uid, account.gid);
+    let attributes = Attributes {
+        mode: 0o700,
+        uid,
+        gid,
+    };
+    let is_new = root
+        .make_directory(home, attributes, Attributes::of_root(0o755))
+        .map_err(StartError::step("make the home", home.as_str()))?;
+    if is_new {
+        copy(root, SKELETON, home, account, MAX_DEPTH)
+            .map_err(StartError::step("copy /etc/skel to", home.as_str()))?;
+    }
+    settle_keys(root, user, attributes, home)
+        .map_err(StartError::step("write the SSH keys in", home.as_str()))
+}
+
+fn settle_sudo(root: &Root, user: &User) -> Result<(), StartError> {
+    // sudo passes over files with a dot or a tilde in their names, which names of users have not.
+    let path = format!("/etc/sudoers.d/vm-session-{}", user.name);
+    let settled = if user.sudo {
+        let rule = format!("{} ALL=(ALL:ALL) NOPASSWD: ALL\n", user.name);
+        let folder = Attributes::of_root(0o750);
+        root.write(&path, rule.as_bytes(), Attributes::of_root(0o440), folder)
+    } else {
+        root.remove(&path)
+    };
+    settled.map(drop).map_err(StartError::step("settle", path))
+}
+
+/// Copies what a folder holds, as the user's own.
+fn copy(root: &Root, from: &str, to: &str, account: &Account, depth: u32) -> io::Result<()> {
+    for entry in root.list(from, MAX_ENTRIES)? {
+        // Names that are no text are not worth a failure.
+        let Some(name) = entry.name.to_str() else {
+            continue;
+        };
+        let (from, to) = (format!("{from}/{name}"), format!("{to}/{name}"));
+        let attributes = Attributes {
+            mode: entry.attributes.mode & 0o777,
+            uid: account.uid,
+            gid: account.gid,
+        };
+        match entry.kind {
+            Kind::File => {
+                let bytes = root.read(&from, MAX_FILE)?.unwrap_or_default();
+                root.write(&to, &bytes, attributes, attributes)?;
+            }
+            Kind::Directory if depth > 0 => {
+                root.make_directory(&to, attributes, attributes)?;
+                copy(root, &from, &to, account, depth - 1)?;
+            }
+            Kind::Link => {
+                let target = root.link_target(&from)?;
+                root.link(&to, &target, account.uid, account.gid)?;
+            }
+            Kind::Directory | Kind::Other => {}
+        }
+    }
+    Ok(())
+}
+
+/// Gives the account what its old number owns in a tree.
+fn hand_over(
+    root: &Root,
+    path: &str,
+    old_uid: u32,
+    account: &Account,
+    depth: u32,
+) -> io::Result<()> {
+    let Some((kind, attributes)) = root.find_itself(path)? else {
+        return Ok(());
+    };
+    if kind == Kind::Directory && depth > 0 {
+        for entry in root.list(path, MAX_OWNED)? {
+            if let Some(name) = entry.name.to_str() {
+                hand_over(root, &format!("{path}/{name}"), old_uid, account, depth - 1)?;
+            }
+        }
+    }
+    // Last, so that what a power cut interrupts is not taken for done.
+    if attributes.uid == old_uid {
+        root.change_owner(path, account.uid, account.gid)?;
+    }
+    Ok(())
+}
+
+fn settle_keys(root: &Root, user: &User, home: Attributes, path: &str) -> io::Result<()> {
+    let file = format!("{path}/.ssh/authorized_keys");
+    let old = root.read(&file, MAX_KEYS)?;
+    let new = with_keys(old.as_deref().unwrap_or_default(), &user.authorized_keys);
+    if new == old.as_deref().unwrap_or_default() {
+        return Ok(());
+    }
+    root.make_directory(&format!("{path}/.ssh"), home, home)?;
+    let attributes = Attributes {
+        mode: 0o600,
+        ..home
+    };
+    root.edit(&file, &new, attributes).map(drop)
+}
+
+/// The file with the described keys in it, and no others that were described before. What else is in it stays.
+fn with_keys(old: &[u8], keys: &[String]) -> Vec<u8> {
+    let mut lines: Vec<&[u8]> = old
+        .strip_suffix(b"\n")
+        .unwrap_or(old)
+        .split(|byte| *byte == b'\n')
+        .filter(|_| !old.is_empty())
+        .collect();
+    let find = |lines: &[&[u8]], mark: &[u8]| lines.iter().position(|line| *line == mark);
+    let begin = find(&lines, KEYS_BEGIN);
+    let end = begin.and_then(|begin| Some(begin + find(&lines[begin..], KEYS_END)?));
+    let place = match (begin, end) {
+        (Some(begin), Some(end)) => begin..end + 1,
+        _ => lines.len()..lines.len(),
+    };
+    if place.is_empty() && keys.is_empty() {
+        return old.to_vec();
+    }
+    let mut block: Vec<&[u8]> = keys.iter().map(String::as_bytes).collect();
+    if !block.is_empty() {
+        block.insert(0, KEYS_BEGIN);
+        block.push(KEYS_END);
+    }
+    lines.splice(place, block);
+    let mut new = lines.join(&b'\n');
+    if !new.is_empty() {
+        new.push(b'\n');
+    }
+    new
+}

@@ -1,0 +1,453 @@
+//! Reading and changing files of the guest, without being led astray.
+//!
+//! A guest's users can put symbolic links where the agent is about to write as root. So each path is walked part by
+//! part, from a directory that stands for the root.
+//!
+//! Invariant: a symbolic link is followed only if it is root's own, and never out of the root. What already is as it
+//! shall be is not written.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstatat, mkdirat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, geteuid, symlinkat, unlinkat};
+
+/// How many symbolic links a path may lead through, as in the kernel.
+const MAX_LINKS: usize = 40;
+/// The permission bits of a mode.
+const PERMISSIONS: u32 = 0o7777;
+
+/// The directory that paths begin in.
+#[derive(Debug)]
+pub(in crate::guest) struct Root {
+    top: OwnedFd,
+    /// Whose links are followed.
+    trusted: Uid,
+}
+
+/// What a file has besides its contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::guest) struct Attributes {
+    pub(in crate::guest) mode: u32,
+    pub(in crate::guest) uid: u32,
+    pub(in crate::guest) gid: u32,
+}
+
+impl Attributes {
+    /// Those of a file of root's.
+    pub(in crate::guest) const fn of_root(mode: u32) -> Self {
+        let (uid, gid) = (0, 0);
+        Self { mode, uid, gid }
+    }
+
+    fn of(stat: &FileStat) -> Self {
+        Self {
+            mode: stat.st_mode & PERMISSIONS,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+        }
+    }
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    File,
+    Directory,
+    Link,
+    Other,
+}
+
+impl Kind {
+    fn of(stat: &FileStat) -> Self {
+        let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+        match kind {
+            SFlag::S_IFREG => Self::File,
+            SFlag::S_IFDIR => Self::Directory,
+            SFlag::S_IFLNK => Self::Link,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// An entry of a directory that is there.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) name: OsString,
+    pub(super) kind: Kind,
+    pub(super) attributes: Attributes,
+}
+
+/// Where a path leads: a name in a directory, whether or not anything has it.
+#[derive(Debug)]
+struct Place {
+    parent: OwnedFd,
+    name: OsString,
+}
+
+impl Place {
+    fn stat(&self) -> io::Result<Option<FileStat>> {
+        match fstatat(
+            &self.parent,
+            self.name.as_os_str(),
+            AtFlags::AT_SYMLINK_NOFOLLOW,
+        ) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn open(&self, flags: OFlag, mode: Mode) -> io::Result<OwnedFd> {
+        open_in(&self.parent, &self.name, flags, mode)
+    }
+
+    /// Makes what became of the name durable.
+    fn sync(&self) -> io::Result<()> {
+        File::from(self.parent.try_clone()?).sync_all()
+    }
+}
+
+/// What becomes of directories on the way that are missing.
+#[derive(Debug, Clone, Copy)]
+enum Missing {
+    Fail,
+    Make(Attributes),
+}
+
+/// What becomes of a symbolic link at the end of the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    Follow,
+    Stay,
+}
+
+fn open_in(parent: &OwnedFd, name: &OsStr, flags: OFlag, mode: Mode) -> io::Result<OwnedFd> {
+    let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    Ok(openat(parent, name, flags, mode)?)
+}
+
+impl Root {
+    /// The root in `path`.
+    pub(in crate::guest) fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            top: OwnedFd::from(File::open(path)?),
+            trusted: geteuid(),
+        })
+    }
+
+    fn walk(&self, path: &str, missing: Missing, last: Last) -> io::Result<Place> {
+        let mut way = VecDeque::new();
+        put_before(&mut way, Path::new(path));
+        let mut above = vec![self.top.try_clone()?];
+        let mut links = 0;
+        while let Some(part) = way.pop_front() {
+            let parent = above.last().unwrap_or(&self.top);
+            if part == ".." {
+                if above.len() > 1 {
+                    above.pop();
+                }
+                continue;
+            }
+            let place = Place {
+                parent: parent.try_clone()?,
+                name: part,
+            };
+            let is_last = way.is_empty();
+            match place.stat()? {
+                Some(stat) if Kind::of(&stat) == Kind::Link => {
+                    if is_last && last == Last::Stay {
+                        return Ok(place);
+                    }
+                    links += 1;
+                    self.check_link(&stat, links)?;
+                    let target = readlinkat(&place.parent, place.name.as_os_str())?;
+                    if Path::new(&target).is_absolute() {
+                        above.truncate(1);
+                    }
+                    put_before(&mut way, Path::new(&target));
+                }
+                _ if is_last => return Ok(place),
+                Some(_) => above.push(place.open(OFlag::O_DIRECTORY, Mode::empty())?),
+                None => match missing {
+                    Missing::Fail => return Err(Errno::ENOENT.into()),
+                    Missing::Make(attributes) => above.push(make_directory(&place, attributes)?),
+                },
+            }
+        }
+        // The way ended at a directory that has been entered already, as after `..`.
+        Err(Errno::EISDIR.into())
+    }
+
+    fn check_link(&self, stat: &FileStat, links: usize) -> io::Result<()> {
+        if links > MAX_LINKS {
+            return Err(Errno::ELOOP.into());
+        }
+        if stat.st_uid != self.trusted.as_raw() {
+            let reason = format!("a symbolic link on the way belongs to user {}", stat.st_uid);
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+        }
+        Ok(())
+    }
+
+    /// What `path` leads to; `None` if it is nothing. Links are followed.
+    pub(super) fn find(&self, path: &str) -> io::Result<Option<(Kind, Attributes)>> {
+        self.look(path, Last::Follow)
+    }
+
+    /// What `path` itself is, be it a link.
+    pub(super) fn find_itself(&self, path: &str) -> io::Result<Option<(Kind, Attributes)>> {
+        self.look(path, Last::Stay)
+    }
+
+    fn look(&self, path: &str, last: Last) -> io::Result<Option<(Kind, Attributes)>> {
+        let found = match self.walk(path, Missing::Fail, last) {
+            Ok(place) => place.stat()?,
+            Err(error) if is_missing(&error) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(found.map(|stat| (Kind::of(&stat), Attributes::of(&stat))))
+    }
+
+    /// Reads a file of at most `limit` bytes; `None` if there is none.
+    pub(in crate::guest) fn read(&self, path: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        match self.walk(path, Missing::Fail, Last::Follow) {
+            Ok(place) => Ok(read_at(&place, limit)?.map(|(bytes, _)| bytes)),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes `path` a file of these bytes and attributes, unless it is one, and directories on the way to it. Whether
+    /// anything had to be done.
+    pub(in crate::guest) fn write(
+        &self,
+        path: &str,
+        bytes: &[u8],
+        attributes: Attributes,
+        parents: Attributes,
+    ) -> io::Result<bool> {
+        let place = self.walk(path, Missing::Make(parents), Last::Follow)?;
+        replace(&place, bytes, attributes)
+    }
+
+    /// As [`write`](Self::write), but a link that has the name gives way to the file.
+    pub(super) fn write_over(
+        &self,
+        path: &str,
+        bytes: &[u8],
+        attributes: Attributes,
+    ) -> io::Result<bool> {
+        let place = self.walk(path, Missing::Make(Attributes::of_root(0o755)), Last::Stay)?;
+        replace(&place, bytes, attributes)
+    }
+
+    /// Gives a file other bytes and lets it keep what else it has; `attributes` are those of a new one.
+    pub(super) fn edit(
+        &self,
+        path: &str,
+        bytes: &[u8],
+        attributes: Attributes,
+    ) -> io::Result<bool> {
+        let kept = self.find(path)?.map_or(attributes, |(_, kept)| kept);
+        self.write(path, bytes, kept, Attributes::of_root(0o755))
+    }
+
+    /// Makes a directory, and those on the way to it; whether it was not there.
+    pub(super) fn make_directory(
+        &self,
+        path: &str,
+        attributes: Attributes,
+        parents: Attributes,
+    ) -> io::Result<bool> {
+        let place = self.walk(path, Missing::Make(parents), Last::Follow)?;
+        match place.stat()? {
+            Some(stat) if Kind::of(&stat) == Kind::Directory => Ok(false),
+            Some(_) => Err(Errno::ENOTDIR.into()),
+            None => make_directory(&place, attributes).map(|_| true),
+        }
+    }
+
+    /// Makes a symbolic link where nothing is.
+    pub(super) fn link(&self, path: &str, target: &OsStr, uid: u32, gid: u32) -> io::Result<()> {
+        let place = self.walk(path, Missing::Fail, Last::Stay)?;
+        symlinkat(target, &place.parent, place.name.as_os_str())?;
+        Ok(chown_link(&place.parent, &place.name, uid, gid)?)
+    }
+
+    /// Where a symbolic link says that it leads.
+    pub(super) fn link_target(&self, path: &str) -> io::Result<OsString> {
+        let place = self.walk(path, Missing::Fail, Last::Stay)?;
+        Ok(readlinkat(&place.parent, place.name.as_os_str())?)
+    }
+
+    /// Removes a name that is no directory's; whether there was one.
+    pub(super) fn remove(&self, path: &str) -> io::Result<bool> {
+        match self.walk(path, Missing::Fail, Last::Stay) {
+            Ok(place) => {
+                let name = place.name.as_os_str();
+                match unlinkat(&place.parent, name, UnlinkatFlags::NoRemoveDir) {
+                    Ok(()) => place.sync().map(|()| true),
+                    Err(Errno::ENOENT) => Ok(false),
+                    Err(error) => Err(error.into()),
+                }
+            }
+            Err(error) if is_missing(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What a directory holds, sorted by name and at most `limit` entries; nothing if it is not there.
+    pub(super) fn list(&self, path: &str, limit: usize) -> io::Result<Vec<Entry>> {
+        let directory = match self.walk(path, Missing::Fail, Last::Follow) {
+            Ok(place) => place.open(OFlag::O_DIRECTORY, Mode::empty()),
+            Err(error) => Err(error),
+        };
+        let directory = match directory {
+            Ok(directory) => directory,
+            Err(error) if is_missing(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(format!("/proc/self/fd/{}", directory.as_raw_fd()))? {
+            let name = entry?.file_name();
+            let stat = fstatat(&directory, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+            let (kind, attributes) = (Kind::of(&stat), Attributes::of(&stat));
+            if entries.len() == limit {
+                return Err(Errno::E2BIG.into());
+            }
+            entries.push(Entry {
+                name,
+                kind,
+                attributes,
+            });
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    /// Gives what has this name, and is no link's target, another owner.
+    pub(super) fn change_owner(&self, path: &str, uid: u32, gid: u32) -> io::Result<()> {
+        let place = self.walk(path, Missing::Fail, Last::Stay)?;
+        Ok(chown_link(&place.parent, &place.name, uid, gid)?)
+    }
+}
+
+/// Puts the parts of `path` before what is left of a way.
+fn put_before(way: &mut VecDeque<OsString>, path: &Path) {
+    for part in path.components().rev() {
+        match part {
+            Component::Normal(name) => way.push_front(name.to_owned()),
+            Component::ParentDir => way.push_front("..".into()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+}
+
+/// Whether an error says that nothing has the path.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw),
+        Some(Errno::ENOENT | Errno::ENOTDIR)
+    )
+}
+
+fn chown_link(parent: &OwnedFd, name: &OsStr, uid: u32, gid: u32) -> nix::Result<()> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
+    fchownat(parent, name, Some(uid), Some(gid), flags)
+}
+
+fn set_attributes(fd: &OwnedFd, attributes: Attributes) -> nix::Result<()> {
+    let (uid, gid) = (Uid::from_raw(attributes.uid), Gid::from_raw(attributes.gid));
+    fchown(fd, Some(uid), Some(gid))?;
+    // After the owner: a change of that takes set-user-ID bits away.
+    fchmod(fd, Mode::from_bits_truncate(attributes.mode))
+}
+
+fn make_directory(place: &Place, attributes: Attributes) -> io::Result<OwnedFd> {
+    let mode = Mode::from_bits_truncate(attributes.mode);
+    mkdirat(&place.parent, place.name.as_os_str(), mode)?;
+    let made = place.open(OFlag::O_DIRECTORY, Mode::empty())?;
+    set_attributes(&made, attributes)?;
+    place.sync()?;
+    Ok(made)
+}
+
+/// The file in a place with its attributes; `None` if there is none.
+fn read_at(place: &Place, limit: u64) -> io::Result<Option<(Vec<u8>, Attributes)>> {
+    let Some(stat) = place.stat()? else {
+        return Ok(None);
+    };
+    if Kind::of(&stat) != Kind::File {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let file = File::from(place.open(OFlag::O_RDONLY, Mode::empty())?);
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(Some((bytes, Attributes::of(&stat))))
+}
+
+/// Puts a file into a place as a whole: whoever looks sees the old one or the new one, after a power cut too.
+fn replace(place: &Place, bytes: &[u8], attributes: Attributes) -> io::Result<bool> {
+    let found = place.stat()?;
+    match found.as_ref().map(Kind::of) {
+        Some(Kind::Directory) => return Err(Errno::EISDIR.into()),
+        Some(Kind::File) => {
+            let limit = bytes.len() as u64;
+            if let Ok(Some((old, kept))) = read_at(place, limit)
+                && old == bytes
+            {
+                if kept == attributes {
+                    return Ok(false);
+                }
+                let file = place.open(OFlag::O_RDONLY, Mode::empty())?;
+                set_attributes(&file, attributes)?;
+                File::from(file).sync_all()?;
+                return Ok(true);
+            }
+        }
+        _ => {}
+    }
+    let mut name = OsString::from(".");
+    name.push(&place.name);
+    name.push(".vm-agent");
+    // Names may have 255 bytes; what is left of a power cut would be in the way.
+    let name = OsStr::from_bytes(&name.as_bytes()[name.len().saturating_sub(255)..]);
+    let _ = unlinkat(&place.parent, name, UnlinkatFlags::NoRemoveDir);
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
+    let new = open_in(&place.parent, name, flags, Mode::from_bits_truncate(0o600))?;
+    let written = set_attributes(&new, attributes)
+        .map_err(io::Error::from)
+        .and_then(|()| {
+            let mut file = File::from(new);
+            file.write_all(bytes)?;
+            // A write takes set-user-ID bits away, so they come last.
+            set_attributes(&OwnedFd::from(file.try_clone()?), attributes)?;
+            file.sync_all()
+        })
+        .and_then(|()| {
+            let (from, to) = (name, place.name.as_os_str());
+            Ok(renameat(&place.parent, from, &place.parent, to)?)
+        });
+    match written {
+        Ok(()) => place.sync().map(|()| true),
+        Err(error) => {
+            let _ = unlinkat(&place.parent, name, UnlinkatFlags::NoRemoveDir);
+            Err(error)
+        }
+    }
+}
