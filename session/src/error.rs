@@ -36,6 +36,10 @@ pub enum ErrorKind {
     Timeout,
     /// The guest could not run the command, or it does not fit the call that was made of it.
     Command,
+    /// A file could not be copied into the guest or out of it; the message names it.
+    Copy,
+    /// Nothing takes a connection at the address, in the guest or on the host, or nothing can listen there.
+    Refused,
     /// The store could not be read or written: no space, no permission, or damaged data.
     Storage,
     /// A defect of this library.

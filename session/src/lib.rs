@@ -42,10 +42,12 @@ mod builder;
 mod command;
 mod console;
 mod control;
+mod copy;
 mod disk;
 mod error;
 mod event;
 mod folder;
+mod forward;
 mod holding;
 mod id;
 mod initramfs;
@@ -56,6 +58,7 @@ mod op;
 mod record;
 mod session;
 mod snapshot;
+mod ssh;
 mod store;
 #[cfg(test)]
 mod testing;
@@ -63,10 +66,13 @@ mod timings;
 
 pub use builder::SessionBuilder;
 pub use command::{
-    Command, ExitStatus, Output, Process, ProcessControl, ProcessOutput, ProcessStdin,
+    Command, ExitStatus, Output, Process, ProcessControl, ProcessOutput, ProcessStdin, TerminalSize,
 };
+pub use console::ConsoleLog;
+pub use copy::{Copied, CopyIn, CopyOut, GuestTar};
 pub use error::{Error, ErrorKind};
 pub use event::Event;
+pub use forward::{Forward, GuestAddress, GuestStream, HostAddress};
 pub use kernel::Kernel;
 pub use op::Op;
 pub use rootfs_store::image::ImageConfig;

@@ -8,8 +8,10 @@
 //!
 //! Invariant: who drops a session that is Running or Halted leaves a disk that can be resumed.
 
+mod doors;
 mod guest;
 mod phase;
+mod reaching;
 mod turn;
 
 use std::fmt;
@@ -22,6 +24,7 @@ use rootfs_store::{Progress, RemoteTrouble, SnapshotDigest};
 use crate::background::Background;
 use crate::builder::{SessionBuilder, Source};
 use crate::command::Command;
+use crate::console::Console;
 use crate::disk::RootDisk;
 use crate::error::{Error, Repr};
 use crate::holding::Holding;
@@ -30,6 +33,7 @@ use crate::op::Op;
 use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::timings::Timings;
+use doors::Doors;
 use guest::GuestLink;
 use phase::{Live, Phase};
 use turn::{Doom, Turn};
@@ -52,6 +56,7 @@ struct Shared {
     /// Terminations that are under way.
     dooms: AtomicUsize,
     timings: Mutex<Timings>,
+    console: Console,
     /// The disk, for as long as it is open.
     disk: Weak<RootDisk>,
 }
@@ -84,7 +89,10 @@ impl Session {
         let id = holding.record().id.clone();
         let vsock = machine.vsock();
         let disk = holding.disk().map(Arc::downgrade);
+        let console = machine.console();
+        let folder = holding.folder().path().to_owned();
         let phase = Mutex::new(Phase::Running(Box::new(Live {
+            doors: Doors::default(),
             machine,
             background,
             holding,
@@ -92,7 +100,7 @@ impl Session {
         })));
         let timings = Mutex::new(timings);
         let disk = disk.unwrap_or_default();
-        Self {
+        let session = Self {
             shared: Arc::new(Shared {
                 id,
                 store,
@@ -101,9 +109,15 @@ impl Session {
                 settled: Condvar::new(),
                 dooms: AtomicUsize::new(0),
                 timings,
+                console,
                 disk,
             }),
+        };
+        // Without it, the session is what it is for this process.
+        if let Err(error) = session.open_ssh(&folder) {
+            tracing::warn!(%error, id = session.id(), "a session has no SSH socket");
         }
+        session
     }
 
     /// The session's id, by which it can be resumed.
@@ -127,6 +141,13 @@ impl Session {
     #[must_use]
     pub fn timings(&self) -> Timings {
         *self.shared.timings()
+    }
+
+    /// The last that the guest printed on its console, up to 16 KiB, without control characters but line feeds; also
+    /// after its end. [`Store::console_log`] has more.
+    #[must_use]
+    pub fn console_tail(&self) -> String {
+        self.shared.console.text()
     }
 
     /// What the guest could not read of its disk so far, as a registry could not be reached or did not give it; nothing if

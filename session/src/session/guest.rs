@@ -1,18 +1,24 @@
 //! The guest of a session, as its commands reach it.
 
+use std::io;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use agent::protocol::COMMAND_PORT;
+use vmm_core::{VsockHost, VsockListener};
 
 use super::phase::Phase;
 use super::{Shared, not_running};
-use crate::command::{Connection, Guest};
+use crate::command::{Close, Connection, Guest, Incoming};
 use crate::error::{Error, Repr};
 use crate::machine::Watch;
 
 /// How long the agent may take to accept a command.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The host's vsock ports that guests' connections come to, one for each forward.
+const FORWARD_PORTS: RangeInclusive<u32> = 2048..=3071;
 
 /// How long a guest whose connection broke may take to be gone altogether.
 const GONE_PATIENCE: Duration = Duration::from_secs(1);
@@ -38,6 +44,14 @@ impl GuestLink {
         Some(gone.unwrap_or_else(|| Repr::GuestGone { exit }.into()))
     }
 
+    fn vsock(&self) -> Result<VsockHost, Error> {
+        let vsock = self.0.upgrade().and_then(|shared| match &*shared.phase() {
+            Phase::Running(live) => Some(live.vsock.clone()),
+            _ => None,
+        });
+        vsock.ok_or_else(|| not_running("it is being ended"))
+    }
+
     fn watch(&self) -> Result<Watch, Error> {
         let Some(shared) = self.0.upgrade() else {
             return Err(not_running("it was dropped"));
@@ -52,21 +66,44 @@ impl GuestLink {
     }
 }
 
+fn is_taken(listening: &io::Result<VsockListener>) -> bool {
+    matches!(listening, Err(error) if error.kind() == io::ErrorKind::AddrInUse)
+}
+
 impl Guest for GuestLink {
     fn connect(&self) -> Result<Box<dyn Connection>, Error> {
         if let Some(gone) = self.gone(Duration::ZERO) {
             return Err(gone);
         }
-        let vsock = self.0.upgrade().and_then(|shared| match &*shared.phase() {
-            Phase::Running(live) => Some(live.vsock.clone()),
-            _ => None,
-        });
-        let vsock = vsock.ok_or_else(|| not_running("it is being ended"))?;
         let doing = "starting a command";
-        match vsock.connect(COMMAND_PORT, CONNECT_PATIENCE) {
+        match self.vsock()?.connect(COMMAND_PORT, CONNECT_PATIENCE) {
             Ok(stream) => Ok(Box::new(stream)),
             Err(source) => Err(self.explain(Repr::Connection { doing, source }.into())),
         }
+    }
+
+    fn listen(&self) -> Result<Arc<dyn Incoming>, Error> {
+        let vsock = self.vsock()?;
+        let listening = FORWARD_PORTS
+            .map(|port| vsock.listen(port))
+            .find(|listening| !is_taken(listening));
+        let doing = "listening for the guest";
+        let listening = listening.unwrap_or(Err(io::ErrorKind::AddrInUse.into()));
+        Ok(Arc::new(
+            listening.map_err(|source| Repr::Connection { doing, source })?,
+        ))
+    }
+
+    fn close_at_end(&self, open: Weak<dyn Close>) -> Result<(), Error> {
+        let shared = self
+            .0
+            .upgrade()
+            .ok_or_else(|| not_running("it was dropped"))?;
+        match &*shared.phase() {
+            Phase::Running(live) => live.doors.add(open),
+            _ => return Err(not_running("it is being ended")),
+        }
+        Ok(())
     }
 
     fn has_answered(&self) {

@@ -11,9 +11,12 @@ use crate::holding::Holding;
 use crate::machine::{Machine, Watch};
 use crate::snapshot::Snapshot;
 
-/// A guest that was started, with what it holds. The machine goes first: it calls the disk.
+use super::doors::Doors;
+
+/// A guest that was started, with what it holds. The machine goes before the disk, which it calls.
 #[derive(Debug)]
 pub(super) struct Live {
+    pub(super) doors: Doors,
     pub(super) machine: Machine,
     pub(super) background: Background,
     pub(super) holding: Holding,
@@ -76,11 +79,13 @@ impl Phase {
     pub(super) fn halt(&mut self, clean: bool) {
         if let Self::Running(live) = mem::replace(self, Self::Removed) {
             let Live {
+                doors,
                 machine,
                 background,
                 holding,
                 ..
             } = *live;
+            drop(doors);
             drop(machine);
             drop(background);
             *self = Self::halted(holding, clean);

@@ -75,12 +75,14 @@ impl Turn {
         match mem::replace(&mut self.phase, Phase::Removed) {
             Phase::Running(live) => {
                 let Live {
+                    doors,
                     machine,
                     background,
                     holding,
                     ..
                 } = *live;
                 background.cancel();
+                drop(doors);
                 drop(machine);
                 drop(background);
                 holding.discard()

@@ -15,6 +15,8 @@ mod bed;
 mod commands;
 mod endings;
 mod full_disk;
+mod reaching;
 mod registries;
 mod round_trip;
 mod siblings;
+mod ssh;

@@ -4,9 +4,17 @@
 //! shutdown to its end.
 
 mod command;
+mod connect;
 mod control;
+mod copy;
 mod environment;
+mod job;
+mod link;
+mod listen;
 mod process;
+mod splice;
+mod ssh;
+mod terminal;
 mod users;
 
 use std::convert::Infallible;
@@ -146,7 +154,7 @@ impl Commands {
             .stack_size(STACK_BYTES)
             .spawn(move || {
                 let commands = Arc::clone(&place.commands);
-                command::serve(connection, &commands.defaults, || commands.command_place());
+                job::serve(connection, &commands.defaults, || commands.command_place());
                 drop(place);
             })?;
         Ok(())

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{ProtocolError, VERSION};
+use super::{ProtocolError, TerminalSize, VERSION};
 
 /// The most bytes that are kept of a text for people: it may repeat a path, the longest of which has 4096.
 pub const MAX_TEXT: usize = 8 << 10;
@@ -115,6 +115,10 @@ pub struct Exec {
     pub user: Option<String>,
     /// Whether [`Frame::Stdin`](super::Frame::Stdin) follows; otherwise the command reads `/dev/null`.
     pub stdin: bool,
+    /// The size of the terminal that the command gets as its standard streams. All that is written to it is
+    /// [`Frame::Stdout`](super::Frame::Stdout), and the end of the input is its end-of-file character.
+    #[serde(default)]
+    pub terminal: Option<TerminalSize>,
 }
 
 /// How a command ended.
@@ -153,6 +157,8 @@ pub enum FailureKind {
     NoUser,
     /// [`MAX_COMMANDS`](super::MAX_COMMANDS) commands run already.
     Busy,
+    /// Nothing takes the connection that was asked for.
+    Refused,
     /// The request made no sense at this point, or had values that no command can take.
     Invalid,
     /// The guest's kernel refused; the message has its words.
