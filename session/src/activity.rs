@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crate::command::Connection;
+use crate::command::{Connection, Incoming};
 
 /// Counts of one session.
 #[derive(Debug, Default)]
@@ -98,7 +98,40 @@ impl Connection for Counted<Box<dyn Connection>> {
         }))
     }
 
+    fn shutdown_write(&self) -> io::Result<()> {
+        self.connection.shutdown_write()
+    }
+
     fn hang_up(&self) {
         self.connection.hang_up();
+    }
+}
+
+/// A port that the guest connects to, with connections whose bytes are counted.
+#[derive(Debug)]
+pub(crate) struct CountedPort<P> {
+    port: P,
+    activity: Arc<Activity>,
+}
+
+impl<P> CountedPort<P> {
+    pub(crate) fn new(port: P, activity: Arc<Activity>) -> Self {
+        Self { port, activity }
+    }
+}
+
+impl<P: Incoming> Incoming for CountedPort<P> {
+    fn port(&self) -> u32 {
+        self.port.port()
+    }
+
+    fn accept(&self) -> io::Result<Box<dyn Connection>> {
+        let connection = self.port.accept()?;
+        let activity = Arc::clone(&self.activity);
+        Ok(Box::new(Counted::new(connection, activity)))
+    }
+
+    fn close(&self) {
+        self.port.close();
     }
 }

@@ -18,9 +18,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+pub use agent::protocol::TerminalSize;
 use agent::protocol::{Exec, Once};
 
-pub(crate) use connection::{Connection, Guest};
+pub(crate) use connection::{Close, Connection, Guest, Incoming};
 pub use output::{ExitStatus, Output};
 pub use process::{Process, ProcessControl, ProcessStdin};
 pub use queue::ProcessOutput;
@@ -35,7 +36,8 @@ const OUTPUT_LIMIT: usize = 64 << 20;
 
 /// A command that is being described, to be run in the guest.
 ///
-/// It starts with the environment, the working directory and the user that the image names. It has no terminal.
+/// It starts with the environment, the working directory and the user that the image names. It has no terminal unless it
+/// is given one.
 #[must_use = "nothing runs before `output`, `status` or `spawn`"]
 pub struct Command {
     guest: Arc<dyn Guest>,
@@ -109,6 +111,13 @@ impl Command {
         self
     }
 
+    /// Gives it a terminal of `size` for its standard streams: all that it prints comes as standard output, and the end
+    /// of its input is a Ctrl-D. `TERM` is `xterm` unless it is set.
+    pub fn terminal(mut self, size: TerminalSize) -> Self {
+        self.exec.terminal = Some(size);
+        self
+    }
+
     /// The most bytes that [`output`](Self::output) takes, of both streams together; 64 MiB if it is not called.
     pub fn output_limit(mut self, bytes: usize) -> Self {
         self.output_limit = bytes;
@@ -171,6 +180,11 @@ impl Command {
     }
 
     fn start(self) -> Result<Running, Error> {
+        if let Some(TerminalSize { rows, columns }) = self.exec.terminal
+            && (rows == 0 || columns == 0)
+        {
+            return Err(Repr::TerminalSize { rows, columns }.into());
+        }
         Running::start(self.guest, self.exec, self.stdin)
     }
 

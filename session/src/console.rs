@@ -1,17 +1,18 @@
 //! What the guest prints on its serial console.
 //!
-//! Invariant: memory and file are bounded, however much the guest prints.
+//! Invariant: memory and files are bounded, however much the guest prints.
+
+mod files;
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub(crate) use files::ConsoleFiles;
+pub use files::ConsoleLog;
+
 /// The end of the output that is kept in memory for messages.
 const TAIL_BYTES: usize = 16 * 1024;
-
-/// The start of the output that is kept in the session's folder: boot is what people look for there.
-const FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// How many lines an error message quotes.
 const QUOTED_LINES: usize = 6;
@@ -28,17 +29,15 @@ pub(crate) struct Console {
 #[derive(Debug)]
 struct Log {
     tail: VecDeque<u8>,
-    file: File,
-    file_left: u64,
+    files: ConsoleFiles,
 }
 
 impl Console {
-    /// Logs to `file` from its present position on.
-    pub(crate) fn new(file: File) -> Console {
+    /// Logs to `files`, too.
+    pub(crate) fn new(files: ConsoleFiles) -> Console {
         let log = Log {
             tail: VecDeque::new(),
-            file,
-            file_left: FILE_BYTES,
+            files,
         };
         Console {
             shared: Arc::new(Mutex::new(log)),
@@ -66,15 +65,20 @@ impl Console {
         lines[lines.len().saturating_sub(QUOTED_LINES)..].join(" | ")
     }
 
-    /// Control characters are dropped: the text goes to a person's terminal.
-    fn text(&self) -> String {
+    /// The end of the output, as much of it as is kept in memory.
+    pub(crate) fn text(&self) -> String {
         let log = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes: Vec<u8> = log.tail.iter().copied().collect();
-        let text = String::from_utf8_lossy(&bytes);
-        text.chars()
-            .filter(|character| *character == '\n' || !character.is_control())
-            .collect()
+        plain(&bytes)
     }
+}
+
+/// Drops control characters: the text goes to a person's terminal.
+fn plain(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    text.chars()
+        .filter(|character| *character == '\n' || !character.is_control())
+        .collect()
 }
 
 impl Write for Console {
@@ -84,13 +88,7 @@ impl Write for Console {
         let excess = (log.tail.len() + kept.len()).saturating_sub(TAIL_BYTES);
         log.tail.drain(..excess);
         log.tail.extend(kept);
-        let to_file = bytes
-            .len()
-            .min(usize::try_from(log.file_left).unwrap_or(usize::MAX));
-        // A full disk must not stop the guest: the log is a convenience.
-        if to_file > 0 && log.file.write_all(&bytes[..to_file]).is_ok() {
-            log.file_left -= to_file as u64;
-        }
+        log.files.append(bytes);
         Ok(bytes.len())
     }
 

@@ -38,6 +38,10 @@ pub enum ErrorKind {
     Command,
     /// There are too many sessions, or they take too much.
     Quota,
+    /// A file could not be copied into the guest or out of it; the message names it.
+    Copy,
+    /// Nothing takes a connection at the address, in the guest or on the host, or nothing can listen there.
+    Refused,
     /// The store could not be read or written: no space, no permission, or damaged data.
     Storage,
     /// A defect of this library.

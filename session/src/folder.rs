@@ -4,11 +4,12 @@
 //! process that holds it, so a session that is `Open` and not locked was cut off. A folder without a record is
 //! no session: it is just being made, just being removed, or left over from a process that died at that.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::console::{ConsoleFiles, ConsoleLog};
 use crate::error::{Error, Repr};
 use crate::record::{self, Record};
 
@@ -21,8 +22,6 @@ const SESSIONS: &str = "sessions";
 
 /// What the name of a folder begins with that is being removed; no id begins like this.
 const REMOVED: &str = ".removed-";
-
-const CONSOLE: &str = "console.log";
 
 /// How often the folder of a new session is made again when others remove it under our hands.
 const CREATE_TRIES: usize = 16;
@@ -107,6 +106,12 @@ pub(crate) fn look(store: &Path, id: &str) -> Result<(Record, bool), Error> {
     }
 }
 
+/// Reads the console log of `id`.
+pub(crate) fn console_log(store: &Path, id: &str) -> Result<ConsoleLog, Error> {
+    let path = existing(store, id)?;
+    Ok(ConsoleLog::read(&path).map_err(io_error("read the console log in", &path))?)
+}
+
 /// Makes the folder of a new session and locks it.
 pub(crate) fn create(store: &Path, id: &str) -> Result<LockedFolder, Error> {
     let sessions = store.join(SESSIONS);
@@ -163,7 +168,8 @@ pub(crate) fn open_leftover(store: &Path, id: &str) -> Option<LockedFolder> {
     (!is_session).then_some(LockedFolder { path, lock })
 }
 
-fn existing(store: &Path, id: &str) -> Result<PathBuf, Error> {
+/// Where the folder of `id` is, which has a record.
+pub(crate) fn existing(store: &Path, id: &str) -> Result<PathBuf, Error> {
     crate::id::check(id)?;
     let path = store.join(SESSIONS).join(id);
     if has_record(&path)? {
@@ -201,6 +207,11 @@ fn io_error(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Repr + u
 }
 
 impl LockedFolder {
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Reads the session's record.
     pub(crate) fn record(&self) -> Result<Record, Error> {
         Record::read(&self.path)
@@ -212,9 +223,9 @@ impl LockedFolder {
     }
 
     /// Starts a new console log.
-    pub(crate) fn console(&self) -> Result<File, Error> {
-        let path = self.path.join(CONSOLE);
-        Ok(File::create(&path).map_err(io_error("create", &path))?)
+    pub(crate) fn console(&self) -> Result<ConsoleFiles, Error> {
+        let created = ConsoleFiles::create(&self.path);
+        Ok(created.map_err(io_error("start a console log in", &self.path))?)
     }
 
     /// Notes that the session is alive at `time`. It need not be durable: without it the session counts as out of use

@@ -79,10 +79,12 @@ mod clock;
 mod command;
 mod console;
 mod control;
+mod copy;
 mod disk;
 mod error;
 mod event;
 mod folder;
+mod forward;
 mod holding;
 mod id;
 mod identity;
@@ -98,6 +100,7 @@ mod quotas;
 mod record;
 mod session;
 mod snapshot;
+mod ssh;
 mod store;
 mod tasks;
 #[cfg(test)]
@@ -108,10 +111,13 @@ pub use about::About;
 pub use builder::SessionBuilder;
 pub use clock::{Clock, SystemClock};
 pub use command::{
-    Command, ExitStatus, Output, Process, ProcessControl, ProcessOutput, ProcessStdin,
+    Command, ExitStatus, Output, Process, ProcessControl, ProcessOutput, ProcessStdin, TerminalSize,
 };
+pub use console::ConsoleLog;
+pub use copy::{Copied, CopyIn, CopyOut, GuestTar};
 pub use error::{Error, ErrorKind};
 pub use event::Event;
+pub use forward::{Forward, GuestAddress, GuestStream, HostAddress};
 pub use identity::{Group, GuestFile, User};
 pub use kernel::Kernel;
 pub use limits::{AtEnd, IdleLimit, Limit, Limits};

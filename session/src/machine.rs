@@ -13,7 +13,7 @@ use vmm_core::{
     VsockHost, VsockStream,
 };
 
-use crate::console::Console;
+use crate::console::{Console, ConsoleFiles};
 use crate::control::{self, Timed};
 use crate::disk::RootDisk;
 use crate::error::{Error, Repr, one_line};
@@ -47,7 +47,7 @@ pub(crate) struct Spec {
     pub(crate) vcpus: u8,
     pub(crate) memory_mib: u32,
     pub(crate) disk: Arc<RootDisk>,
-    pub(crate) console: File,
+    pub(crate) console: ConsoleFiles,
     pub(crate) config: Config,
     /// How long it may take until the guest takes commands.
     pub(crate) deadline: Duration,
@@ -233,6 +233,11 @@ impl Machine {
     /// Where its agent is asked things.
     pub(crate) fn control(&self) -> Control {
         self.control.clone()
+    }
+
+    /// What the guest prints.
+    pub(crate) fn console(&self) -> Console {
+        self.console.clone()
     }
 
     /// What its end can be awaited and brought about with.

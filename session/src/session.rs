@@ -14,8 +14,10 @@
 //!
 //! Invariant: who drops a session that is Running or Halted leaves a disk that can be resumed.
 
+mod doors;
 mod guest;
 mod phase;
+mod reaching;
 mod turn;
 mod watcher;
 
@@ -30,6 +32,7 @@ use crate::about::About;
 use crate::activity::Activity;
 use crate::builder::{SessionBuilder, Source};
 use crate::command::Command;
+use crate::console::Console;
 use crate::disk::RootDisk;
 use crate::error::{Error, Repr};
 use crate::event::Events;
@@ -41,6 +44,7 @@ use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::tasks::{Board, Runner, TaskStatus};
 use crate::timings::Timings;
+use doors::Doors;
 use guest::GuestLink;
 use phase::{Live, Phase};
 use turn::{Claim, Doom};
@@ -72,6 +76,8 @@ struct Shared {
     ssh_host_key: String,
     /// The tasks of the guest that runs, or ran last.
     tasks: Mutex<Arc<Board>>,
+    /// What the guest that runs, or ran last, prints.
+    console: Mutex<Console>,
     /// The disk, for as long as it is open.
     disk: Weak<RootDisk>,
     events: Arc<Events>,
@@ -125,6 +131,7 @@ impl Session {
         let ssh_host_key = record.identity.ssh_host_key();
         let ssh_host_key = ssh_host_key.unwrap_or_default().to_owned();
         let disk = holding.disk().map(Arc::downgrade).unwrap_or_default();
+        let console = machine.console();
         let live = Live::new(machine, background, holding);
         let activity = Arc::<Activity>::default();
         let sample = watcher::sample(&activity, Some(&live.machine.watch()));
@@ -150,10 +157,11 @@ impl Session {
             over: Arc::default(),
             ssh_host_key,
             tasks: Mutex::default(),
+            console: Mutex::new(console),
         });
         let session = Self { shared };
         watcher::start(&session.shared)?;
-        session.shared.start_tasks();
+        session.shared.guest_is_up();
         Ok(session)
     }
 
@@ -202,6 +210,13 @@ impl Session {
     #[must_use]
     pub fn timings(&self) -> Timings {
         *self.shared.timings()
+    }
+
+    /// The last that the guest printed on its console, up to 16 KiB, without control characters but line feeds; also
+    /// after its end. [`Store::console_log`] has more.
+    #[must_use]
+    pub fn console_tail(&self) -> String {
+        self.shared.console().text()
     }
 
     /// What the guest could not read of its disk so far, as a registry could not be reached or did not give it; nothing if
@@ -351,14 +366,27 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn console(&self) -> MutexGuard<'_, Console> {
+        self.console.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn tasks(&self) -> Arc<Board> {
         Arc::clone(&self.tasks.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Begins the tasks of a guest that has just started.
+    /// Opens what leads into a guest that has just started, and begins its tasks.
+    fn guest_is_up(self: &Arc<Self>) {
+        // Without it, the session is what it is for this process.
+        if let Err(error) = self.open_ssh() {
+            tracing::warn!(%error, id = self.id, "a session has no SSH socket");
+        }
+        self.start_tasks();
+    }
+
     fn start_tasks(self: &Arc<Self>) {
         let guest = Arc::new(GuestLink::new(self));
         if let Phase::Running(live) = &mut self.lock().phase {
+            *self.console() = live.machine.console();
             let identity = &live.holding.record().identity;
             let board = Arc::new(Board::new(identity.description().tasks.clone()));
             *self.tasks.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&board);

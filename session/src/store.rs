@@ -9,13 +9,16 @@ mod limits;
 mod registry;
 mod sessions;
 
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 
 use rootfs_store::{NamedSnapshot, SnapshotDigest, StoreError, StoreOptions};
 
 use crate::clock::{Clock, SystemClock};
+use crate::console::ConsoleLog;
 use crate::error::{Error, Repr};
+use crate::folder;
 use crate::kernel::OpenKernels;
 use crate::quotas::Quotas;
 
@@ -154,6 +157,25 @@ impl Store {
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if there is none of that id.
     pub fn session(&self, id: &str) -> Result<SessionInfo, Error> {
         sessions::look(self.dir(), id)
+    }
+
+    /// What a session's guest printed on its console since it was started last, whether or not it still runs.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): there is none of that id.
+    /// - [`ErrorKind::Storage`](crate::ErrorKind::Storage): the log can't be read.
+    pub fn console_log(&self, id: &str) -> Result<ConsoleLog, Error> {
+        folder::console_log(self.dir(), id)
+    }
+
+    /// A stream to the SSH server in the guest of a session that runs, in whatever process of this user.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): there is none of that id.
+    /// - [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput): it does not run.
+    /// - [`ErrorKind::Refused`](crate::ErrorKind::Refused): its process takes no connection.
+    pub fn connect_ssh(&self, id: &str) -> Result<UnixStream, Error> {
+        sessions::connect_ssh(self.dir(), id)
     }
 
     /// Throws a session away that does not run, with whatever its disk holds. Snapshots stay.

@@ -1,11 +1,19 @@
 //! What several unit tests begin with.
 
+use std::fmt;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, Weak};
+use std::thread;
+
+use agent::protocol::{Frame, read_frame};
 use rootfs_store::{ImageReference, ImportOptions, SnapshotDigest};
 use tempfile::TempDir;
 
 use crate::about::About;
-use crate::limits::Limits;
+use crate::command::{Close, Connection, Guest, Incoming};
+use crate::error::{Error, Repr};
 use crate::identity::Identity;
+use crate::limits::Limits;
 use crate::record::{Record, RecordState};
 use crate::store::Store;
 
@@ -46,5 +54,72 @@ pub(crate) fn record(id: &str, snapshot: SnapshotDigest) -> Record {
         failure: None,
         limits: Limits::default(),
         about: About::default(),
+    }
+}
+
+type Script = Box<dyn FnMut(&mut UnixStream, Frame) + Send>;
+
+/// A guest whose agent serves each connection as a script says, from its first frame on.
+pub(crate) struct FakeGuest {
+    script: Arc<Mutex<Script>>,
+    incoming: Mutex<Option<Arc<dyn Incoming>>>,
+    pub(crate) open: Mutex<Vec<Weak<dyn Close>>>,
+}
+
+impl FakeGuest {
+    /// With a script for one connection.
+    pub(crate) fn new(script: impl FnOnce(&mut UnixStream, Frame) + Send + 'static) -> Self {
+        let mut script = Some(script);
+        Self::repeated(move |stream, frame| script.take().unwrap()(stream, frame))
+    }
+
+    /// With a script that runs for each connection, one at a time.
+    pub(crate) fn repeated(script: impl FnMut(&mut UnixStream, Frame) + Send + 'static) -> Self {
+        Self {
+            script: Arc::new(Mutex::new(Box::new(script))),
+            incoming: Mutex::default(),
+            open: Mutex::default(),
+        }
+    }
+
+    /// What comes from the guest to the port that is listened at next.
+    pub(crate) fn incoming(self, incoming: Arc<dyn Incoming>) -> Self {
+        *self.incoming.lock().unwrap() = Some(incoming);
+        self
+    }
+}
+
+impl fmt::Debug for FakeGuest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FakeGuest")
+    }
+}
+
+impl Guest for FakeGuest {
+    fn connect(&self) -> Result<Box<dyn Connection>, Error> {
+        let (host, mut guest) = UnixStream::pair().unwrap();
+        let script = Arc::clone(&self.script);
+        thread::spawn(move || {
+            if let Ok(Some(first)) = read_frame(&mut guest) {
+                script.lock().unwrap()(&mut guest, first);
+            }
+        });
+        Ok(Box::new(host))
+    }
+
+    fn listen(&self) -> Result<Arc<dyn Incoming>, Error> {
+        Ok(self.incoming.lock().unwrap().take().unwrap())
+    }
+
+    fn close_at_end(&self, open: Weak<dyn Close>) -> Result<(), Error> {
+        self.open.lock().unwrap().push(open);
+        Ok(())
+    }
+
+    fn explain(&self, _: Error) -> Error {
+        Repr::GuestGone {
+            exit: "it powered itself off".into(),
+        }
+        .into()
     }
 }

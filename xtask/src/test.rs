@@ -18,7 +18,7 @@ mod lint;
 mod vm;
 
 /// What the tests themselves call. The fuzzers' runtime is built by g++.
-const PACKAGES: [&str; 13] = [
+const PACKAGES: [&str; 14] = [
     "e2fsprogs",
     "umoci",
     "skopeo",
@@ -32,6 +32,7 @@ const PACKAGES: [&str; 13] = [
     "iproute2",
     "passt",
     "xz-utils",
+    "openssh-client",
 ];
 
 /// Which checks to run, and for how long.

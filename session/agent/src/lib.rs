@@ -14,4 +14,5 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod archive;
 pub mod protocol;

@@ -17,7 +17,7 @@
 //!
 //! ```text
 //! host -> agent  Exec
-//! host -> agent  Stdin* StdinEnd, Signal*       at any time, only before the agent's last frame
+//! host -> agent  Stdin* StdinEnd, Signal*, Resize*   at any time, only before the agent's last frame
 //! agent -> host  Stdout*, Stderr*               in the order in which each stream was written
 //! agent -> host  Exit or Failed                 always the last frame; then the agent closes
 //! ```
@@ -27,6 +27,19 @@
 //! input that the command has not read yet; hanging up does not. A command that is to succeed once in the life of a machine
 //! ([`Exec::once`]) is answered with [`FailureKind::DoneBefore`] when it has.
 //!
+//! **Other jobs** are connections to the same port whose first frame is another one; each may be answered with Failed,
+//! and hanging up ends each:
+//!
+//! ```text
+//! host -> agent  Pack                           agent -> host  Data* DataEnd Copied
+//! host -> agent  Unpack Data* DataEnd           agent -> host  Copied
+//! host -> agent  Connect                        agent -> host  Connected; then plain bytes both ways, and half-closes
+//! host -> agent  Listen                         agent -> host  Listening; and, for each connection in the guest, one
+//!                                               to the host's vsock port that Listen names, of plain bytes both ways
+//! ```
+//!
+//! The bytes of Data frames are one tar stream. A stream that fails ends with Failed in place of what was to come.
+//!
 //! Invariant: what a peer sends is hostile. Decoding never panics, and never holds more than one frame of
 //! [`MAX_FRAME`] bytes beyond what was received.
 
@@ -35,6 +48,8 @@ mod error;
 mod frame;
 pub mod identity;
 mod message;
+mod reach;
+mod stream;
 
 pub use decoder::Decoder;
 pub use error::ProtocolError;
@@ -43,6 +58,8 @@ pub use message::{
     Config, Exec, ExitStatus, Failure, FailureKind, Fatal, Freeze, Frozen, Hello, MAX_TEXT, Notice,
     Once, PowerOff, Ready, Root,
 };
+pub use reach::{Address, Copied, Listen, Owner, Pack, TerminalSize, Unpack};
+pub use stream::{DataReader, DataWriter, FrameSource, StreamError};
 
 /// The version of this protocol. [`Hello`] keeps its encoding in every version, so that two sides that differ can say so.
 pub const VERSION: u32 = 2;
@@ -59,10 +76,13 @@ pub const COMMAND_PORT: u32 = 1025;
 /// The most bytes that a frame's payload may have.
 pub const MAX_FRAME: usize = 1 << 20;
 
-/// The most bytes that a sender puts in one [`Frame::Stdin`], [`Frame::Stdout`] or [`Frame::Stderr`].
+/// The most bytes that a sender puts in one [`Frame::Stdin`], [`Frame::Stdout`], [`Frame::Stderr`] or [`Frame::Data`].
 ///
 /// As much as a pipe holds by default, and as one vsock packet of Linux carries.
 pub const MAX_DATA: usize = 64 << 10;
 
-/// How many commands the agent runs at a time; one more is answered with [`FailureKind::Busy`].
+/// How many commands and other jobs the agent runs at a time; one more is answered with [`FailureKind::Busy`].
 pub const MAX_COMMANDS: usize = 256;
+
+/// How many connections of one [`Frame::Listen`] are open at a time; others wait to be accepted.
+pub const MAX_FORWARDED: usize = 128;

@@ -1,9 +1,10 @@
-//! What a command needs of its guest.
+//! What a command, and whatever else reaches in, needs of its guest.
 
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::sync::{Arc, Weak};
 
-use vmm_core::VsockStream;
+use vmm_core::{VsockListener, VsockStream};
 
 use crate::activity::Occupied;
 use crate::error::Error;
@@ -17,6 +18,11 @@ pub(crate) trait Guest: fmt::Debug + Send + Sync {
     fn occupy(&self) -> Occupied {
         Occupied::default()
     }
+    /// A port of the host's that the guest can connect to.
+    fn listen(&self) -> Result<Arc<dyn Incoming>, Error>;
+
+    /// Has `open` closed when the guest ends.
+    fn close_at_end(&self, open: Weak<dyn Close>) -> Result<(), Error>;
 
     /// Is told when a command has ended.
     fn has_answered(&self) {}
@@ -30,13 +36,52 @@ pub(crate) trait Connection: Read + Write + fmt::Debug + Send + Sync {
     /// Another handle of the same connection.
     fn try_clone(&self) -> io::Result<Box<dyn Connection>>;
 
+    /// Tells the guest that no more will come.
+    fn shutdown_write(&self) -> io::Result<()>;
+
     /// Ends it for all handles, without waiting for what was written to be taken; a command that still runs is then killed by the agent.
     fn hang_up(&self);
+}
+
+/// A port that the guest connects to.
+pub(crate) trait Incoming: fmt::Debug + Send + Sync {
+    /// The port's number.
+    fn port(&self) -> u32;
+
+    /// Waits for the next connection; fails once it is closed.
+    fn accept(&self) -> io::Result<Box<dyn Connection>>;
+
+    /// Takes no more connections.
+    fn close(&self);
+}
+
+/// Something that must not outlive its guest.
+pub(crate) trait Close: fmt::Debug + Send + Sync {
+    /// Ends it, as far as that takes no time.
+    fn close(&self);
+}
+
+impl Incoming for VsockListener {
+    fn port(&self) -> u32 {
+        VsockListener::port(self)
+    }
+
+    fn accept(&self) -> io::Result<Box<dyn Connection>> {
+        Ok(Box::new(VsockListener::accept(self, None)?))
+    }
+
+    fn close(&self) {
+        VsockListener::close(self);
+    }
 }
 
 impl Connection for VsockStream {
     fn try_clone(&self) -> io::Result<Box<dyn Connection>> {
         Ok(Box::new(VsockStream::try_clone(self)?))
+    }
+
+    fn shutdown_write(&self) -> io::Result<()> {
+        VsockStream::shutdown_write(self)
     }
 
     fn hang_up(&self) {

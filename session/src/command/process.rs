@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use agent::protocol::{Frame, MAX_DATA, write_frame};
+use agent::protocol::{Frame, MAX_DATA, TerminalSize, write_frame};
 
 use super::Connection;
 use super::output::ExitStatus;
@@ -152,6 +152,21 @@ impl ProcessControl {
     pub fn signal(&self, signal: i32) -> Result<(), Error> {
         let doing = "sending a signal";
         let sent = self.send(&Frame::Signal(signal));
+        Ok(sent.map_err(|source| Repr::Connection { doing, source })?)
+    }
+
+    /// Tells the command's terminal what size it has now. It queues behind input that the command has not read yet.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a size of nothing.
+    /// - [`ErrorKind::Guest`](crate::ErrorKind::Guest) if the command or its guest has ended.
+    pub fn resize(&self, size: TerminalSize) -> Result<(), Error> {
+        let TerminalSize { rows, columns } = size;
+        if rows == 0 || columns == 0 {
+            return Err(Repr::TerminalSize { rows, columns }.into());
+        }
+        let doing = "changing the size of a terminal";
+        let sent = self.send(&Frame::Resize(size));
         Ok(sent.map_err(|source| Repr::Connection { doing, source })?)
     }
 

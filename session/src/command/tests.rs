@@ -14,6 +14,10 @@ impl Connection for UnixStream {
         Ok(Box::new(UnixStream::try_clone(self)?))
     }
 
+    fn shutdown_write(&self) -> io::Result<()> {
+        self.shutdown(std::net::Shutdown::Write)
+    }
+
     fn hang_up(&self) {
         drop(self.shutdown(std::net::Shutdown::Both));
     }
@@ -39,6 +43,14 @@ impl Guest for FakeGuest {
             other => panic!("{other:?}"),
         });
         Ok(Box::new(host))
+    }
+
+    fn listen(&self) -> Result<Arc<dyn Incoming>, Error> {
+        panic!("no command listens")
+    }
+
+    fn close_at_end(&self, _: std::sync::Weak<dyn Close>) -> Result<(), Error> {
+        panic!("no command stays open")
     }
 
     fn explain(&self, _: Error) -> Error {
@@ -87,6 +99,7 @@ fn the_agent_is_told_everything_and_its_answers_come_apart() {
             user: Some("nobody".into()),
             stdin: false,
             once: None,
+            terminal: None,
         };
         assert_eq!(exec, expected);
         let frames = [
@@ -349,4 +362,26 @@ fn output_that_is_taken_and_dropped_does_not_hold_a_process_up() {
     thread::sleep(Duration::from_millis(20));
     drop(stdout);
     assert_eq!(process.wait().wait().unwrap(), ExitStatus::Code(0));
+}
+
+#[test]
+fn a_terminal_has_a_size_from_the_start_and_gets_another() {
+    let size = |rows, columns| TerminalSize { rows, columns };
+    let process = command(move |stream, exec| {
+        assert_eq!(exec.terminal, Some(size(24, 80)));
+        assert_eq!(read_frame(stream).unwrap(), Some(Frame::Resize(size(1, 2))));
+        say(stream, [exit(0)]);
+    })
+    .terminal(size(24, 80))
+    .spawn()
+    .wait()
+    .unwrap();
+    let refused = process.control().resize(size(0, 5)).unwrap_err();
+    assert!(refused.is_invalid_input());
+    process.control().resize(size(1, 2)).unwrap();
+    assert_eq!(process.wait().wait().unwrap(), ExitStatus::Code(0));
+    for (rows, columns) in [(0, 1), (1, 0)] {
+        let none = command(|_, _| ()).terminal(size(rows, columns)).status();
+        assert!(none.wait().unwrap_err().is_invalid_input());
+    }
 }

@@ -1,18 +1,18 @@
 use super::*;
 
 fn console() -> Console {
-    Console::new(tempfile::tempfile().unwrap())
+    let folder = tempfile::tempdir().unwrap();
+    // The files are open, and need no names here.
+    Console::new(ConsoleFiles::create(folder.path()).unwrap())
 }
 
 #[test]
-fn memory_and_file_stay_bounded() {
+fn memory_stays_bounded() {
     let mut console = console();
-    let file = console.shared.lock().unwrap().file.try_clone().unwrap();
     for _ in 0..100 {
         console.write_all(&[b'x'; 100_000]).unwrap();
     }
     assert_eq!(console.shared.lock().unwrap().tail.len(), TAIL_BYTES);
-    assert_eq!(file.metadata().unwrap().len(), FILE_BYTES);
 }
 
 #[test]

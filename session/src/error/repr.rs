@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use agent::archive::ArchiveError;
 use agent::protocol::{FailureKind, ProtocolError};
 use rootfs_store::{
     CommitError, DiffError, DiskError, ExportError, GrowError, ImportDiskError, ImportError,
@@ -195,6 +196,8 @@ pub(crate) enum Repr {
     OutputTooLong { program: String, limit: usize },
     #[error("{program:?} with its arguments is longer than the guest's agent takes")]
     CommandTooLong { program: String },
+    #[error("a terminal has at least one row and one column, not {rows} and {columns}")]
+    TerminalSize { rows: u16, columns: u16 },
     #[error("the session is not running: {state}")]
     NotRunning { state: &'static str },
     #[error(
@@ -205,6 +208,33 @@ pub(crate) enum Repr {
         action: &'static str,
         message: String,
     },
+
+    #[error("{path:?} is no path for a copy in the guest: {problem}")]
+    GuestPath { path: String, problem: &'static str },
+    #[error("{} is no path for a copy on the host: it has to end with a name", path.display())]
+    HostPath { path: PathBuf },
+    #[error("could not copy {what}")]
+    Copy { what: String, source: ArchiveError },
+    #[error("could not read what is to be copied to {what}")]
+    CopyInput { what: String, source: io::Error },
+    #[error("could not copy {what}: {message}")]
+    CopyRefused {
+        what: String,
+        kind: FailureKind,
+        message: String,
+    },
+    #[error("{address} is no address to {action}: {problem}")]
+    BadAddress {
+        address: String,
+        action: &'static str,
+        problem: &'static str,
+    },
+    #[error("the guest refused: {message}")]
+    Refused { message: String },
+    #[error("could not listen at {address} on the host")]
+    HostListen { address: String, source: io::Error },
+    #[error("the SSH socket of session {id:?} takes no connection")]
+    SshSocket { id: String, source: io::Error },
 
     #[error("could not start thread {name}")]
     Thread {
@@ -263,7 +293,21 @@ impl Repr {
             | Self::UnknownNeed { .. }
             | Self::TaskCircle { .. }
             | Self::NotRunning { .. }
+            | Self::TerminalSize { .. }
+            | Self::GuestPath { .. }
+            | Self::HostPath { .. }
+            | Self::BadAddress { .. }
             | Self::Grow(_) => ErrorKind::InvalidInput,
+            Self::CopyRefused {
+                kind: FailureKind::NotFound,
+                ..
+            } => ErrorKind::NotFound,
+            Self::Copy { .. } | Self::CopyInput { .. } | Self::CopyRefused { .. } => {
+                ErrorKind::Copy
+            }
+            Self::Refused { .. } | Self::HostListen { .. } | Self::SshSocket { .. } => {
+                ErrorKind::Refused
+            }
             Self::KernelUnreadable { .. }
             | Self::KernelName { .. }
             | Self::NoKernelInFolder { .. }

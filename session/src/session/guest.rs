@@ -1,19 +1,25 @@
 //! The guest of a session, as its commands reach it.
 
+use std::io;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use agent::protocol::COMMAND_PORT;
+use vmm_core::{VsockHost, VsockListener};
 
 use super::phase::{Doing, Phase};
 use super::{Shared, not_running};
-use crate::activity::{Counted, Occupied};
-use crate::command::{Connection, Guest};
+use crate::activity::{Activity, Counted, CountedPort, Occupied};
+use crate::command::{Close, Connection, Guest, Incoming};
 use crate::error::{Error, Repr};
 use crate::machine::Watch;
 
 /// How long the agent may take to accept a command.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The host's vsock ports that guests' connections come to, one for each forward.
+const FORWARD_PORTS: RangeInclusive<u32> = 2048..=3071;
 
 /// How long a guest whose connection broke may take to be gone altogether.
 const GONE_PATIENCE: Duration = Duration::from_secs(1);
@@ -39,6 +45,16 @@ impl GuestLink {
         Some(gone.unwrap_or_else(|| Repr::GuestGone { exit }.into()))
     }
 
+    /// The way to the guest, and where is counted what goes it.
+    fn vsock(&self) -> Result<(VsockHost, Arc<Activity>), Error> {
+        let shared = self.0.upgrade();
+        let reached = shared.and_then(|shared| match &shared.lock().phase {
+            Phase::Running(live) => Some((live.vsock.clone(), Arc::clone(&shared.activity))),
+            _ => None,
+        });
+        reached.ok_or_else(|| not_running("it is being ended"))
+    }
+
     fn watch(&self) -> Result<Watch, Error> {
         let Some(shared) = self.0.upgrade() else {
             return Err(not_running("it was dropped"));
@@ -57,20 +73,17 @@ impl GuestLink {
     }
 }
 
+fn is_taken(listening: &io::Result<VsockListener>) -> bool {
+    matches!(listening, Err(error) if error.kind() == io::ErrorKind::AddrInUse)
+}
+
 impl Guest for GuestLink {
     fn connect(&self) -> Result<Box<dyn Connection>, Error> {
         if let Some(gone) = self.gone(Duration::ZERO) {
             return Err(gone);
         }
-        let reached = self
-            .0
-            .upgrade()
-            .and_then(|shared| match &shared.lock().phase {
-                Phase::Running(live) => Some((live.vsock.clone(), Arc::clone(&shared.activity))),
-                _ => None,
-            });
-        let (vsock, activity) = reached.ok_or_else(|| not_running("it is being ended"))?;
         let doing = "starting a command";
+        let (vsock, activity) = self.vsock()?;
         match vsock.connect(COMMAND_PORT, CONNECT_PATIENCE) {
             Ok(stream) => {
                 let stream: Box<dyn Connection> = Box::new(stream);
@@ -83,6 +96,29 @@ impl Guest for GuestLink {
     fn occupy(&self) -> Occupied {
         let shared = self.0.upgrade();
         shared.map_or_else(Occupied::default, |shared| shared.activity.command())
+    }
+
+    fn listen(&self) -> Result<Arc<dyn Incoming>, Error> {
+        let (vsock, activity) = self.vsock()?;
+        let listening = FORWARD_PORTS
+            .map(|port| vsock.listen(port))
+            .find(|listening| !is_taken(listening));
+        let doing = "listening for the guest";
+        let listening = listening.unwrap_or(Err(io::ErrorKind::AddrInUse.into()));
+        let port = listening.map_err(|source| Repr::Connection { doing, source })?;
+        Ok(Arc::new(CountedPort::new(port, activity)))
+    }
+
+    fn close_at_end(&self, open: Weak<dyn Close>) -> Result<(), Error> {
+        let shared = self
+            .0
+            .upgrade()
+            .ok_or_else(|| not_running("it was dropped"))?;
+        match &shared.lock().phase {
+            Phase::Running(live) => live.doors.add(open),
+            _ => return Err(not_running("it is being ended")),
+        }
+        Ok(())
     }
 
     fn has_answered(&self) {

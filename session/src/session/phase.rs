@@ -12,9 +12,12 @@ use crate::machine::{Gone, Machine, Watch};
 use crate::snapshot::Snapshot;
 use crate::tasks::Runner;
 
-/// A guest that was started, with what it holds. The machine goes first: it calls the disk.
+use super::doors::Doors;
+
+/// A guest that was started, with what it holds. The machine goes before the disk, which it calls.
 #[derive(Debug)]
 pub(super) struct Live {
+    pub(super) doors: Doors,
     pub(super) machine: Machine,
     /// After the machine, which its tasks run in; before what they tell of.
     pub(super) tasks: Option<Runner>,
@@ -28,6 +31,7 @@ impl Live {
     pub(super) fn new(machine: Machine, background: Background, holding: Holding) -> Self {
         let vsock = machine.vsock();
         Self {
+            doors: Doors::default(),
             machine,
             background,
             holding,
@@ -40,6 +44,7 @@ impl Live {
     /// Ends the guest, and lets go of all but what the session holds of its store.
     pub(super) fn end(self) -> Holding {
         let Self {
+            doors,
             machine,
             tasks,
             background,
@@ -47,6 +52,7 @@ impl Live {
             ..
         } = self;
         background.cancel();
+        drop(doors);
         drop(machine);
         drop(tasks);
         drop(background);

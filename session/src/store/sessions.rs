@@ -1,6 +1,7 @@
 //! What a store knows of its sessions, whoever runs them.
 
 use std::fmt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use rootfs_store::{SnapshotDigest, StoreError};
@@ -11,6 +12,7 @@ use crate::error::{Error, Repr};
 use crate::folder;
 use crate::limits::Limits;
 use crate::record::{Record, RecordState};
+use crate::ssh;
 
 /// A session, as its record and its lock tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,6 +193,17 @@ pub(super) fn list(store: &Path) -> Result<Vec<Result<SessionInfo, UnreadableSes
         }
     }
     Ok(sessions)
+}
+
+pub(super) fn connect_ssh(store: &Path, id: &str) -> Result<UnixStream, Error> {
+    let info = look(store, id)?;
+    if info.state != SessionState::Running {
+        let state = info.state.as_str();
+        return Err(Repr::NotRunning { state }.into());
+    }
+    let id = id.to_owned();
+    ssh::connect(&folder::existing(store, &id)?)
+        .map_err(|source| Repr::SshSocket { id, source }.into())
 }
 
 /// Removes a session that nobody holds, even one whose record is damaged.

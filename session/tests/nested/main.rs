@@ -18,6 +18,8 @@ mod full_disk;
 mod identity;
 mod lifecycle;
 mod networks;
+mod reaching;
 mod registries;
 mod round_trip;
 mod siblings;
+mod ssh;

@@ -141,9 +141,11 @@ impl Connection {
     /// Moves received bytes into `target`; returns how many.
     pub(super) fn read(&mut self, target: &mut [u8]) -> usize {
         let count = target.len().min(self.received.len());
-        for (slot, byte) in target.iter_mut().zip(self.received.drain(..count)) {
-            *slot = byte;
-        }
+        let (front, back) = self.received.as_slices();
+        let from_front = count.min(front.len());
+        target[..from_front].copy_from_slice(&front[..from_front]);
+        target[from_front..count].copy_from_slice(&back[..count - from_front]);
+        self.received.drain(..count);
         self.count_taken(count);
         count
     }
@@ -257,7 +259,11 @@ impl Connection {
         } else if room > 0 && self.can_push_data() {
             let credit = usize::try_from(self.credit()).unwrap_or(room);
             let count = self.unsent.len().min(room).min(credit);
-            data.extend(self.unsent.drain(..count));
+            let (front, back) = self.unsent.as_slices();
+            let from_front = count.min(front.len());
+            data.extend_from_slice(&front[..from_front]);
+            data.extend_from_slice(&back[..count - from_front]);
+            self.unsent.drain(..count);
             let count = u32::try_from(count).expect("credit is a u32, and count no more");
             self.sent = self.sent.wrapping_add(count);
             op::RW

@@ -1,6 +1,7 @@
 //! The host's side of a VM's vsock: connecting to the guest, and being connected to.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -69,6 +70,7 @@ impl VsockHost {
             shared: Arc::clone(&self.shared),
             port,
             changed,
+            is_closed: AtomicBool::new(false),
         })
     }
 }
@@ -80,6 +82,8 @@ pub struct VsockListener {
     shared: Arc<Shared>,
     port: u32,
     changed: Arc<Condvar>,
+    /// Changes under the lock of the mux.
+    is_closed: AtomicBool,
 }
 
 impl VsockListener {
@@ -88,12 +92,16 @@ impl VsockListener {
     /// # Errors
     /// - [`TimedOut`](io::ErrorKind::TimedOut): none came within `timeout`.
     /// - [`BrokenPipe`](io::ErrorKind::BrokenPipe): the VM has ended.
+    /// - [`ConnectionAborted`](io::ErrorKind::ConnectionAborted): it was closed.
     pub fn accept(&self, timeout: Option<Duration>) -> io::Result<VsockStream> {
         let deadline = deadline(timeout);
         let mut mux = self.shared.lock();
         loop {
             if mux.is_gone() {
                 return Err(gone());
+            }
+            if self.is_closed.load(Ordering::Relaxed) {
+                return Err(io::ErrorKind::ConnectionAborted.into());
             }
             if let Some(id) = mux.accept(self.port) {
                 return Ok(VsockStream::new(Arc::clone(&self.shared), id));
@@ -106,11 +114,28 @@ impl VsockListener {
     }
 }
 
+impl VsockListener {
+    /// The port.
+    #[must_use]
+    pub fn port(&self) -> u32 {
+        self.port
+    }
+
+    /// Does what dropping it does, while others may wait in [`accept`](Self::accept), which then fails.
+    pub fn close(&self) {
+        let mut mux = self.shared.lock();
+        // Another listener may have the port afterwards.
+        if !self.is_closed.swap(true, Ordering::Relaxed) {
+            mux.unlisten(self.port);
+            self.changed.notify_all();
+        }
+        self.shared.release(mux);
+    }
+}
+
 impl Drop for VsockListener {
     fn drop(&mut self) {
-        let mut mux = self.shared.lock();
-        mux.unlisten(self.port);
-        self.shared.release(mux);
+        self.close();
     }
 }
 

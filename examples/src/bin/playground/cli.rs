@@ -52,6 +52,12 @@ pub(crate) enum Command {
     },
     /// End sessions whose time passed while no process ran them
     Enforce,
+    /// Connect standard input and output to the SSH server of a session that runs: a ProxyCommand for ssh
+    #[command(after_help = "ssh -o ProxyCommand='playground ssh-proxy %h' root@SESSION")]
+    SshProxy {
+        /// The session's id
+        session: String,
+    },
     /// List the sessions
     Ls,
     /// Describe a session
@@ -277,6 +283,9 @@ pub(crate) struct RunArgs {
     /// Throw the session away at the end
     #[arg(long)]
     pub(crate) rm: bool,
+    /// Give the command a terminal: this one, if it is one
+    #[arg(long)]
+    pub(crate) tty: bool,
     /// The command, and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(crate) command: Vec<String>,
@@ -288,6 +297,9 @@ pub(crate) struct ResumeArgs {
     pub(crate) session: String,
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
+    /// Give the command a terminal: this one, if it is one
+    #[arg(long, requires = "command")]
+    pub(crate) tty: bool,
     /// The command, and its arguments
     #[arg(last = true, value_name = "CMD")]
     pub(crate) command: Vec<String>,

@@ -11,6 +11,11 @@ pub(crate) enum Failure {
     NoHome,
     #[error("could not write to standard output")]
     Output(#[from] io::Error),
+    #[error("could not {doing}")]
+    Io {
+        doing: &'static str,
+        source: io::Error,
+    },
     #[error("could not listen for Ctrl-C")]
     Signals(#[from] ctrlc::Error),
     /// The session was ended after its command failed; `kept` says where its disk is.
@@ -21,6 +26,13 @@ pub(crate) enum Failure {
         error: session::Error,
         command: session::Error,
     },
+}
+
+impl Failure {
+    /// For `map_err`: what was being done.
+    pub(crate) fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { doing, source }
+    }
 }
 
 /// An error and its causes, in a line.

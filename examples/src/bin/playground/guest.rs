@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use session::{Error, ExitStatus, ProcessOutput, Session};
 
 use crate::interrupt::Interrupt;
+use crate::terminal::{self, Window};
 
 /// The most that is kept of each stream for the JSON report.
 const CAPTURE_LIMIT: u64 = 64 << 20;
@@ -41,17 +42,28 @@ pub(crate) fn run(
     interrupt: &Interrupt,
     line: &[String],
     capture: bool,
+    window: Option<Window>,
 ) -> Result<Ran, Error> {
     let begun = Instant::now();
     let (program, args) = line
         .split_first()
         .map_or(("", &[][..]), |(p, args)| (p.as_str(), args));
     let mut command = session.command(program).args(args);
-    if !io::stdin().is_terminal() {
+    if window.is_some() || !io::stdin().is_terminal() {
         command = command.stdin_from(io::stdin());
+    }
+    if window.is_some() {
+        command = command.terminal(terminal::size());
+    }
+    if let Some(kind) = window.as_ref().and_then(|_| std::env::var("TERM").ok()) {
+        command = command.env("TERM", kind);
     }
     let mut process = command.spawn().wait()?;
     interrupt.command_started(process.control());
+    let _raw = window.map(|window| {
+        window.follow(process.control());
+        interrupt.lend_terminal()
+    });
     let (stdout, stderr) = (process.take_stdout(), process.take_stderr());
     let (out, err) = if capture {
         (

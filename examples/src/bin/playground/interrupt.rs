@@ -3,11 +3,13 @@
 //! The first one ends the guest's command, and the session is then shut down as always; the next one ends this process
 //! at once, which leaves a session that can be resumed.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use session::ProcessControl;
 
 use crate::failure::{Failure, say};
+use crate::terminal::Raw;
 
 /// What a shell reports of a program that Ctrl-C ended.
 pub(crate) const STATUS: u8 = 130;
@@ -23,6 +25,18 @@ struct State {
     is_asked: bool,
     session: Option<String>,
     command: Option<ProcessControl>,
+    /// The terminal that the command has.
+    terminal: Option<Raw>,
+}
+
+/// Gives the terminal back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Lent(Interrupt);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.0.state().terminal = None;
+    }
 }
 
 impl Interrupt {
@@ -52,9 +66,16 @@ impl Interrupt {
         state.command = Some(command);
     }
 
+    /// Hands the keys of our terminal to the command, if we have one.
+    pub(crate) fn lend_terminal(&self) -> Lent {
+        self.state().terminal = Raw::take(io::stdin());
+        Lent(self.clone())
+    }
+
     fn signalled(&self) {
         let mut state = self.state();
         if state.is_asked {
+            state.terminal = None;
             let left = match &state.session {
                 Some(id) => format!("session {id} is left as it is: resume it to go on"),
                 None => "`playground ls` shows whether a session was started already".to_owned(),

@@ -17,6 +17,8 @@ mod report;
 mod run;
 mod sessions;
 mod size;
+mod ssh;
+mod terminal;
 mod verify;
 
 use std::process::ExitCode;
@@ -55,6 +57,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         }
         Command::Run(args) => return run::run(&store, report, args),
         Command::Resume(args) => return run::resume(&store, report, args),
+        Command::SshProxy { session } => ssh::proxy(&store, &session)?,
         Command::Push {
             snapshot,
             reference,

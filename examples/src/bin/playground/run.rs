@@ -15,6 +15,7 @@ use crate::interrupt::{self, Interrupt};
 use crate::progress::Bar;
 use crate::report::{Report, ms};
 use crate::size;
+use crate::terminal::Window;
 
 /// What the names of images start with, unlike those of snapshots.
 const TRANSPORTS: [&str; 3] = ["oci:", "docker-archive:", "docker://"];
@@ -37,6 +38,7 @@ pub(crate) fn run(store: &Store, report: Report, args: RunArgs) -> Result<ExitCo
         report,
         &args.command,
         args.rm,
+        args.tty,
     )
 }
 
@@ -45,7 +47,7 @@ pub(crate) fn resume(store: &Store, report: Report, args: ResumeArgs) -> Result<
     let builder = Session::resume(store, args.session);
     let builder = with_limits(builder, &args.machine.limits, limits);
     let builder = machine(builder, args.machine)?;
-    whole_run(builder, report, &args.command, false)
+    whole_run(builder, report, &args.command, false, args.tty)
 }
 
 fn with_limits(builder: SessionBuilder, args: &LimitArgs, mut limits: Limits) -> SessionBuilder {
@@ -100,7 +102,11 @@ fn whole_run(
     report: Report,
     command: &[String],
     rm: bool,
+    tty: bool,
 ) -> Result<ExitCode, Failure> {
+    // Before there are threads, which then leave it to the one that asks for it.
+    let window = tty.then(Window::listen).transpose();
+    let window = window.map_err(Failure::io("listen for changes of the terminal's size"))?;
     let interrupt = Interrupt::listen()?;
     let begun = Instant::now();
     let builder = builder.on_event(|event| say(&event.to_string()));
@@ -109,7 +115,7 @@ fn whole_run(
     let ran = if command.is_empty() || interrupt.is_asked() {
         Ok(None)
     } else {
-        guest::run(&session, &interrupt, command, report.is_json()).map(Some)
+        guest::run(&session, &interrupt, command, report.is_json(), window).map(Some)
     };
     let end = end(&session, rm);
     let total = begun.elapsed();

@@ -4,12 +4,20 @@
 //! shutdown to its end.
 
 mod command;
+mod connect;
 mod control;
+mod copy;
 mod environment;
 mod freeze;
+mod job;
+mod link;
+mod listen;
 mod notice;
 mod once;
 mod process;
+mod splice;
+mod ssh;
+mod terminal;
 pub(super) mod users;
 
 use std::convert::Infallible;
@@ -149,7 +157,7 @@ impl Commands {
             .stack_size(STACK_BYTES)
             .spawn(move || {
                 let commands = Arc::clone(&place.commands);
-                command::serve(connection, &commands.defaults, || commands.command_place());
+                job::serve(connection, &commands.defaults, || commands.command_place());
                 drop(place);
             })?;
         Ok(())

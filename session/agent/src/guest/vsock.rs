@@ -50,6 +50,13 @@ pub(super) fn connect_to_host() -> Result<File, StartError> {
     }
 }
 
+/// Connects to a vsock port of the host; it answers at once, or refuses.
+pub(super) fn dial_host(port: u32) -> io::Result<File> {
+    let socket = stream()?;
+    connect(socket.as_raw_fd(), &VsockAddr::new(HOST_CID, port))?;
+    Ok(File::from(socket))
+}
+
 /// The socket that takes commands.
 #[derive(Debug)]
 pub(super) struct Listener(OwnedFd);

@@ -18,11 +18,14 @@ use serde::de::{DeserializeOwned, Error};
 
 use super::message::tame;
 use super::{
-    Config, Exec, ExitStatus, Failure, Fatal, Freeze, Frozen, Hello, MAX_FRAME, Notice, PowerOff,
-    ProtocolError, Ready,
+    Address, Config, Copied, Exec, ExitStatus, Failure, Fatal, Freeze, Frozen, Hello, Listen,
+    MAX_FRAME, Notice, Pack, PowerOff, ProtocolError, Ready, TerminalSize, Unpack,
 };
 
 pub(super) const HEADER_LEN: usize = 5;
+
+/// The type of [`Frame::Data`].
+pub(super) const DATA: u8 = 26;
 
 /// One message of either side.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +74,26 @@ pub enum Frame {
     Notice(Notice),
     /// Agent: it was shown to whoever is there. Type 37.
     Noticed,
+    /// Host: send files as a tar stream. Type 24.
+    Pack(Pack),
+    /// Host: make the files of the tar stream that follows. Type 25.
+    Unpack(Unpack),
+    /// Either: a piece of a tar stream. Type 26.
+    Data(Vec<u8>),
+    /// Either: the tar stream ends here. Type 27.
+    DataEnd,
+    /// Agent: all of a tar stream was packed or unpacked. Type 28.
+    Copied(Copied),
+    /// Host: connect to this address in the guest. Type 29.
+    Connect(Address),
+    /// Agent: what follows on this connection goes to the address and comes from it. Type 30.
+    Connected,
+    /// Host: the command's terminal has this size now. Type 31.
+    Resize(TerminalSize),
+    /// Host: listen in the guest. Type 64.
+    Listen(Listen),
+    /// Agent: it listens at this address, until this connection closes. Type 65.
+    Listening(Address),
 }
 
 impl Frame {
@@ -98,6 +121,16 @@ impl Frame {
             Self::Thawed => 35,
             Self::Notice(_) => 36,
             Self::Noticed => 37,
+            Self::Pack(_) => 24,
+            Self::Unpack(_) => 25,
+            Self::Data(_) => DATA,
+            Self::DataEnd => 27,
+            Self::Copied(_) => 28,
+            Self::Connect(_) => 29,
+            Self::Connected => 30,
+            Self::Resize(_) => 31,
+            Self::Listen(_) => 64,
+            Self::Listening(_) => 65,
         }
     }
 
@@ -125,6 +158,16 @@ impl Frame {
             35 => nothing(kind, payload, Self::Thawed)?,
             36 => Self::Notice(json(kind, payload)?),
             37 => nothing(kind, payload, Self::Noticed)?,
+            24 => Self::Pack(json(kind, payload)?),
+            25 => Self::Unpack(json(kind, payload)?),
+            DATA => Self::Data(payload.to_vec()),
+            27 => nothing(kind, payload, Self::DataEnd)?,
+            28 => Self::Copied(json(kind, payload)?),
+            29 => Self::Connect(json(kind, payload)?),
+            30 => nothing(kind, payload, Self::Connected)?,
+            31 => Self::Resize(json(kind, payload)?),
+            64 => Self::Listen(json(kind, payload)?),
+            65 => Self::Listening(json(kind, payload)?),
             _ => return Err(ProtocolError::UnknownType { kind }),
         })
     }
@@ -135,7 +178,7 @@ impl Frame {
     /// [`io::ErrorKind::InvalidInput`] if the payload passes [`MAX_FRAME`]; `out` is then unchanged.
     pub fn encode(&self, out: &mut Vec<u8>) -> io::Result<()> {
         match self {
-            Self::Stdin(data) | Self::Stdout(data) | Self::Stderr(data) => {
+            Self::Stdin(data) | Self::Stdout(data) | Self::Stderr(data) | Self::Data(data) => {
                 put(out, self.kind(), data)
             }
             Self::Sync
@@ -144,7 +187,9 @@ impl Frame {
             | Self::StdinEnd
             | Self::Thaw
             | Self::Thawed
-            | Self::Noticed => put(out, self.kind(), &[]),
+            | Self::Noticed
+            | Self::DataEnd
+            | Self::Connected => put(out, self.kind(), &[]),
             Self::Hello(message) => put_json(out, self.kind(), message),
             Self::Configure(message) => put_json(out, self.kind(), message),
             Self::Ready(message) => put_json(out, self.kind(), message),
@@ -157,6 +202,14 @@ impl Frame {
             Self::Freeze(message) => put_json(out, self.kind(), message),
             Self::Frozen(message) => put_json(out, self.kind(), message),
             Self::Notice(message) => put_json(out, self.kind(), message),
+            Self::Pack(message) => put_json(out, self.kind(), message),
+            Self::Unpack(message) => put_json(out, self.kind(), message),
+            Self::Copied(message) => put_json(out, self.kind(), message),
+            Self::Connect(message) | Self::Listening(message) => {
+                put_json(out, self.kind(), message)
+            }
+            Self::Resize(message) => put_json(out, self.kind(), message),
+            Self::Listen(message) => put_json(out, self.kind(), message),
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::identity::Identity;
-use super::{ProtocolError, VERSION};
+use super::{ProtocolError, TerminalSize, VERSION};
 
 /// The most bytes that are kept of a text for people: it may repeat a path, the longest of which has 4096.
 pub const MAX_TEXT: usize = 8 << 10;
@@ -147,6 +147,10 @@ pub struct Exec {
     pub user: Option<String>,
     /// Whether [`Frame::Stdin`](super::Frame::Stdin) follows; otherwise the command reads `/dev/null`.
     pub stdin: bool,
+    /// The size of the terminal that the command gets as its standard streams. All that is written to it is
+    /// [`Frame::Stdout`](super::Frame::Stdout), and the end of the input is its end-of-file character.
+    #[serde(default)]
+    pub terminal: Option<TerminalSize>,
     /// That it is to succeed once and not again: it is then answered with [`FailureKind::DoneBefore`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub once: Option<Once>,
@@ -197,6 +201,8 @@ pub enum FailureKind {
     NoUser,
     /// [`MAX_COMMANDS`](super::MAX_COMMANDS) commands run already.
     Busy,
+    /// Nothing takes the connection that was asked for.
+    Refused,
     /// The request made no sense at this point, or had values that no command can take.
     Invalid,
     /// What is to be done once was done before.

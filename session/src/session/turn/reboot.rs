@@ -32,7 +32,7 @@ impl Turn {
                 let live = Live::new(machine, background, halted.holding);
                 self.taken = Some(Phase::Running(Box::new(live)));
                 self.put_back();
-                self.shared.start_tasks();
+                self.shared.guest_is_up();
                 let took = begun.elapsed();
                 self.shared.events.tell(&Event::Rebooted { took });
                 Ok(())

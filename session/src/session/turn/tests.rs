@@ -9,6 +9,7 @@ use vmm_core::{BlockBackend, WriteSource};
 
 use super::*;
 use crate::ErrorKind;
+use crate::console::Console;
 use crate::folder;
 use crate::holding::Holding;
 use crate::launch::Plan;
@@ -37,6 +38,7 @@ impl Bed {
         disk.write_at(&mut WriteSource::from_slice(&[7; 512]), 48 << 20)
             .unwrap();
         drop(disk);
+        let console = Console::new(holding.folder().console().unwrap());
         let shared = Arc::new(Shared {
             id: ID.into(),
             store: store.clone(),
@@ -58,6 +60,7 @@ impl Bed {
             settled: Condvar::new(),
             dooms: AtomicUsize::new(0),
             timings: Mutex::new(Timings::default()),
+            console,
             disk: std::sync::Weak::new(),
             events: Arc::default(),
             limits: Mutex::new(Limits::none()),

@@ -15,7 +15,12 @@ use crate::guest::DEFAULT_PATH;
 pub(super) type Environment = BTreeMap<String, String>;
 
 /// The variables of `base`, then those of `more`, and what programs can't do without.
-pub(super) fn build(base: &[String], more: &[String], home: &str) -> Result<Environment, Failure> {
+pub(super) fn build(
+    base: &[String],
+    more: &[String],
+    home: &str,
+    has_terminal: bool,
+) -> Result<Environment, Failure> {
     let mut all = Environment::new();
     for variable in base.iter().chain(more) {
         match variable.split_once('=') {
@@ -32,8 +37,8 @@ pub(super) fn build(base: &[String], more: &[String], home: &str) -> Result<Envi
             }
         };
     }
-    // The command has no terminal.
-    for (name, value) in [("PATH", DEFAULT_PATH), ("HOME", home), ("TERM", "dumb")] {
+    let terminal = if has_terminal { "xterm" } else { "dumb" };
+    for (name, value) in [("PATH", DEFAULT_PATH), ("HOME", home), ("TERM", terminal)] {
         all.entry(name.to_owned())
             .or_insert_with(|| value.to_owned());
     }

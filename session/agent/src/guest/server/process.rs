@@ -7,19 +7,21 @@
     reason = "pre_exec, and pidfd_open, which no library here wraps"
 )]
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
-use agent::protocol::{Config, Exec, ExitStatus, Failure, FailureKind};
+use agent::protocol::{Config, Exec, ExitStatus, Failure, FailureKind, TerminalSize};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::SigSet;
 use nix::unistd::{Gid, Uid, getegid, geteuid, getgroups, setgid, setgroups, setsid, setuid};
 
 use super::environment::{self, Environment};
+use super::terminal::{self, Terminal};
 use super::users::{self, Identity};
 use crate::guest::signal::{Target, send};
 
@@ -29,21 +31,23 @@ pub(super) struct Process {
     child: Child,
     /// Readable once the process has ended.
     pub(super) exited: OwnedFd,
+    terminal: Option<Terminal>,
 }
 
-/// This side's ends of a command's pipes; none of them blocks.
+/// This side's ends of a command's pipes, or of its terminal; none of them blocks.
 #[derive(Debug)]
 pub(super) struct Pipes {
-    pub(super) stdin: Option<ChildStdin>,
-    pub(super) stdout: Option<ChildStdout>,
-    pub(super) stderr: Option<ChildStderr>,
+    pub(super) stdin: Option<File>,
+    pub(super) stdout: Option<File>,
+    pub(super) stderr: Option<File>,
 }
 
 /// Starts a command.
 pub(super) fn start(exec: &Exec, defaults: &Config) -> Result<(Process, Pipes), Failure> {
     let user = exec.user.as_ref().or(defaults.user.as_ref());
     let identity = users::resolve(user.map_or("", String::as_str))?;
-    let environment = environment::build(&defaults.env, &exec.env, &identity.home)?;
+    let has_terminal = exec.terminal.is_some();
+    let environment = environment::build(&defaults.env, &exec.env, &identity.home, has_terminal)?;
     let cwd = exec
         .cwd
         .as_ref()
@@ -57,16 +61,30 @@ pub(super) fn start(exec: &Exec, defaults: &Config) -> Result<(Process, Pipes), 
     }
     let path = environment.get("PATH").map_or("", String::as_str);
     let program = environment::find_program(&exec.program, Path::new(cwd), path)?;
-    let mut child = command(&program, exec, cwd, &environment, identity)
-        .spawn()
+    let opened = exec.terminal.map(|size| Terminal::open(size, identity.uid));
+    let opened = opened.transpose().map_err(|error| Failure {
+        kind: FailureKind::System,
+        message: format!("could not make a terminal in the guest: {error}"),
+    })?;
+    let (terminal, line) = opened.unzip();
+    let mut command = command(&program, exec, cwd, &environment, identity, line.is_some());
+    let streams = connect(&mut command, exec.stdin, line);
+    let mut child = streams
+        .and_then(|()| command.spawn())
         .map_err(|error| refused(&program, &error))?;
-    let pipes = Pipes {
-        stdin: child.stdin.take(),
-        stdout: child.stdout.take(),
-        stderr: child.stderr.take(),
-    };
-    match pidfd(&child).and_then(|exited| pipes.unblock().map(|()| exited)) {
-        Ok(exited) => Ok((Process { child, exited }, pipes)),
+    // It holds the command's side of a terminal, which else never hangs up.
+    drop(command);
+    let ready = Pipes::new(&mut child, terminal.as_ref())
+        .and_then(|pipes| pidfd(&child).map(|exited| (exited, pipes)));
+    match ready {
+        Ok((exited, pipes)) => {
+            let process = Process {
+                child,
+                exited,
+                terminal,
+            };
+            Ok((process, pipes))
+        }
         Err(error) => {
             drop(child.kill());
             drop(child.wait());
@@ -81,6 +99,7 @@ fn command(
     cwd: &str,
     environment: &Environment,
     identity: Identity,
+    has_terminal: bool,
 ) -> Command {
     let mut command = Command::new(program);
     command
@@ -89,12 +108,6 @@ fn command(
         .env_clear()
         .envs(environment)
         .current_dir(cwd);
-    command.stdin(if exec.stdin {
-        Stdio::piped()
-    } else {
-        Stdio::null()
-    });
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let groups: Vec<Gid> = identity.groups.into_iter().map(Gid::from_raw).collect();
     let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
     let is_ours = geteuid() == uid
@@ -102,6 +115,9 @@ fn command(
         && getgroups().is_ok_and(|ours| groups.iter().all(|group| ours.contains(group)));
     let become_user = move || {
         setsid()?;
+        if has_terminal {
+            terminal::take_control()?;
+        }
         if !is_ours {
             setgroups(&groups)?;
             setgid(gid)?;
@@ -113,6 +129,23 @@ fn command(
     unsafe { command.pre_exec(become_user) };
     unblock_signals(&mut command);
     command
+}
+
+/// Gives a command its streams: pipes, or the command's side of a terminal.
+fn connect(command: &mut Command, has_input: bool, line: Option<OwnedFd>) -> io::Result<()> {
+    if let Some(line) = line {
+        command.stdin(line.try_clone()?);
+        command.stdout(line.try_clone()?);
+        command.stderr(line);
+        return Ok(());
+    }
+    command.stdin(if has_input {
+        Stdio::piped()
+    } else {
+        Stdio::null()
+    });
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ok(())
 }
 
 /// Lets a program have the signals that the server blocks: a mask is inherited.
@@ -164,10 +197,24 @@ pub(super) fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
 }
 
 impl Pipes {
-    fn unblock(&self) -> io::Result<()> {
-        self.stdin.as_ref().map_or(Ok(()), set_nonblocking)?;
-        self.stdout.as_ref().map_or(Ok(()), set_nonblocking)?;
-        self.stderr.as_ref().map_or(Ok(()), set_nonblocking)
+    fn new(child: &mut Child, terminal: Option<&Terminal>) -> io::Result<Self> {
+        let pipe = |end: Option<OwnedFd>| end.map(File::from);
+        let pipes = match terminal {
+            Some(terminal) => Self {
+                stdin: Some(terminal.share()?),
+                stdout: Some(terminal.share()?),
+                stderr: None,
+            },
+            None => Self {
+                stdin: pipe(child.stdin.take().map(OwnedFd::from)),
+                stdout: pipe(child.stdout.take().map(OwnedFd::from)),
+                stderr: pipe(child.stderr.take().map(OwnedFd::from)),
+            },
+        };
+        for pipe in [&pipes.stdin, &pipes.stdout, &pipes.stderr] {
+            pipe.as_ref().map_or(Ok(()), set_nonblocking)?;
+        }
+        Ok(pipes)
     }
 }
 
@@ -179,6 +226,18 @@ impl Process {
             Target::Group(i32::try_from(self.child.id()).unwrap_or(0)),
             signal,
         )
+    }
+
+    /// Whether it has a terminal.
+    pub(super) fn has_terminal(&self) -> bool {
+        self.terminal.is_some()
+    }
+
+    /// Tells its terminal, if it has one, what size it has now.
+    pub(super) fn resize(&self, size: TerminalSize) -> io::Result<()> {
+        self.terminal
+            .as_ref()
+            .map_or(Ok(()), |terminal| terminal.resize(size))
     }
 
     /// Waits for the end of the process. Its number may belong to another one afterwards.

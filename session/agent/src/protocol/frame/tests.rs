@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::super::identity::{Identity, Machine, PlacedFile, Secret, User};
-use super::super::{Decoder, FailureKind, MAX_TEXT, Once, Root, VERSION};
+use super::super::{Decoder, FailureKind, MAX_TEXT, Once, Owner, Root, VERSION};
 use super::*;
 
 fn text() -> impl Strategy<Value = String> {
@@ -42,8 +42,9 @@ fn exec() -> impl Strategy<Value = Exec> {
         prop::option::of(text()),
         prop::option::of(text()),
         any::<bool>(),
+        prop::option::of(size()),
     )
-        .prop_map(|(program, (args, env), cwd, user, stdin)| Exec {
+        .prop_map(|(program, (args, env), cwd, user, stdin, terminal)| Exec {
             program,
             args,
             env,
@@ -54,7 +55,47 @@ fn exec() -> impl Strategy<Value = Exec> {
                 task: "t".to_owned(),
                 machine: "m".to_owned(),
             }),
+            terminal,
         })
+}
+
+fn size() -> impl Strategy<Value = TerminalSize> {
+    (1..=u16::MAX, 1..=u16::MAX).prop_map(|(rows, columns)| TerminalSize { rows, columns })
+}
+
+fn address() -> impl Strategy<Value = Address> {
+    prop_oneof![
+        any::<u16>().prop_map(Address::Port),
+        any::<std::net::SocketAddrV4>().prop_map(|address| Address::Tcp(address.into())),
+        any::<(std::net::Ipv6Addr, u16)>().prop_map(|address| Address::Tcp(address.into())),
+        "/[a-z/]{0,100}".prop_map(Address::Unix),
+        Just(Address::Ssh),
+    ]
+}
+
+fn reaching_in() -> impl Strategy<Value = Frame> {
+    let owner = prop_oneof![Just(Owner::Stream), text().prop_map(Owner::User)];
+    prop_oneof![
+        (text(), prop::option::of(text()))
+            .prop_map(|(path, name)| Frame::Pack(Pack { path, name })),
+        (text(), owner).prop_map(|(directory, owner)| Frame::Unpack(Unpack { directory, owner })),
+        data().prop_map(Frame::Data),
+        prop::sample::select(vec![Frame::DataEnd, Frame::Connected]),
+        any::<[u64; 5]>().prop_map(|[files, directories, symlinks, skipped, bytes]| {
+            Frame::Copied(Copied {
+                files,
+                directories,
+                symlinks,
+                skipped,
+                bytes,
+            })
+        }),
+        address().prop_map(Frame::Connect),
+        size().prop_map(Frame::Resize),
+        (address(), any::<u32>())
+            .prop_map(|(address, port)| Frame::Listen(Listen { address, port })),
+        address().prop_map(Frame::Listening),
+    ]
 }
 
 fn data() -> impl Strategy<Value = Vec<u8>> {
@@ -94,6 +135,7 @@ fn frame() -> impl Strategy<Value = Frame> {
             kind: FailureKind::NotFound,
             message
         })),
+        reaching_in(),
     ]
 }
 
@@ -248,6 +290,33 @@ fn an_exit_that_no_command_has_is_an_error() {
             matches!(error, ProtocolError::Payload { kind: 22, .. }),
             "{error}"
         );
+    }
+}
+
+#[test]
+fn a_terminal_without_room_and_a_socket_without_a_path_are_errors() {
+    for (rows, columns) in [(0, 80), (24, 0)] {
+        let size = TerminalSize { rows, columns };
+        let exec = Exec {
+            terminal: Some(size),
+            ..Exec::default()
+        };
+        for frame in [Frame::Resize(size), Frame::Exec(exec)] {
+            let error = read_frame(&mut encoded(&[frame]).as_slice()).unwrap_err();
+            assert!(matches!(error, ProtocolError::Payload { .. }), "{error}");
+        }
+    }
+    for path in ["", "relative", "/a\0b", &format!("/{}", "x".repeat(107))] {
+        let address = Address::Unix(path.to_owned());
+        assert!(!address.is_possible());
+        let listen = Listen {
+            address: address.clone(),
+            port: 1,
+        };
+        for frame in [Frame::Connect(address), Frame::Listen(listen)] {
+            let error = read_frame(&mut encoded(&[frame]).as_slice()).unwrap_err();
+            assert!(matches!(error, ProtocolError::Payload { .. }), "{error}");
+        }
     }
 }
 

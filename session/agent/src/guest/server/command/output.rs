@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use agent::protocol::{Frame, MAX_DATA};
 use nix::fcntl::{FcntlArg, fcntl};
 
-use super::{Io, Link};
+use super::super::link::{Io, Link};
 
 /// One of a command's output pipes.
 pub(super) struct Output<P> {

@@ -2,18 +2,22 @@
 //!
 //! Invariant: no more than about two frames of data are held in either direction.
 
+use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
-use std::process::{ChildStderr, ChildStdin, ChildStdout};
 use std::time::Instant;
 
 use agent::protocol::{Frame, MAX_DATA};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::super::link::{HOST_GONE, Io, Link, timeout};
 use super::super::process::{Pipes, Process};
+use super::DRAIN;
 use super::output::Output;
-use super::{DRAIN, HOST_GONE, Io, Link, timeout};
+
+/// What a terminal takes for the end of its input, unless the program set it otherwise (VEOF of termios(3)).
+const END_OF_FILE: u8 = 4;
 
 /// How the relay came to its end.
 pub(super) enum Outcome {
@@ -38,22 +42,27 @@ enum Source {
 pub(super) struct Relay<'a> {
     link: &'a mut Link,
     process: &'a Process,
-    stdin: Option<ChildStdin>,
+    stdin: Option<File>,
     /// Input that the command has not taken yet, and how much of it has been written.
     input: Vec<u8>,
     written: usize,
     /// The host has sent all the input.
     input_ended: bool,
-    stdout: Output<ChildStdout>,
-    stderr: Output<ChildStderr>,
+    stdout: Output<File>,
+    stderr: Output<File>,
     /// When the pipes are given up; set when the command has ended.
     drain_until: Option<Instant>,
     buffer: Box<[u8]>,
 }
 
 impl<'a> Relay<'a> {
-    pub(super) fn new(link: &'a mut Link, process: &'a Process, pipes: Pipes) -> Self {
-        Self {
+    pub(super) fn new(
+        link: &'a mut Link,
+        process: &'a Process,
+        pipes: Pipes,
+        has_input: bool,
+    ) -> Self {
+        let mut relay = Self {
             link,
             process,
             stdin: pipes.stdin,
@@ -64,7 +73,11 @@ impl<'a> Relay<'a> {
             stderr: Output::new(pipes.stderr, Frame::Stderr),
             drain_until: None,
             buffer: vec![0; MAX_DATA].into_boxed_slice(),
+        };
+        if !has_input {
+            relay.end_input();
         }
+        relay
     }
 
     pub(super) fn run(mut self) -> Outcome {
@@ -162,7 +175,9 @@ impl<'a> Relay<'a> {
             }
             Source::Exit => self.start_draining(),
             // Nobody is left to read the input; what is queued and what follows is dropped.
-            Source::Stdin if events.contains(PollFlags::POLLERR) => self.close_stdin(),
+            Source::Stdin if events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP) => {
+                self.close_stdin();
+            }
             Source::Stdin => {}
             Source::Stdout => self.stdout.forward(self.link, &mut self.buffer),
             Source::Stderr => self.stderr.forward(self.link, &mut self.buffer),
@@ -192,18 +207,27 @@ impl<'a> Relay<'a> {
                         self.input.extend_from_slice(&data);
                     }
                 }
-                Ok(Some(Frame::StdinEnd)) => self.input_ended = true,
+                Ok(Some(Frame::StdinEnd)) => self.end_input(),
                 // A number that is no signal, or a command that has just ended: nothing that anybody waits for.
                 Ok(Some(Frame::Signal(signal))) => drop(self.process.signal(signal)),
+                Ok(Some(Frame::Resize(size))) => drop(self.process.resize(size)),
                 Ok(Some(_)) => {
                     return Err(Outcome::Broken(
-                        "a running command takes Stdin, StdinEnd and Signal".to_owned(),
+                        "a running command takes Stdin, StdinEnd, Signal and Resize".to_owned(),
                     ));
                 }
                 Err(error) => return Err(Outcome::Broken(error.to_string())),
             }
         }
         Ok(false)
+    }
+
+    fn end_input(&mut self) {
+        if self.process.has_terminal() && self.stdin.is_some() && !self.input_ended {
+            // Closing a terminal would hang up on the command.
+            self.input.push(END_OF_FILE);
+        }
+        self.input_ended = true;
     }
 
     fn write_input(&mut self) {

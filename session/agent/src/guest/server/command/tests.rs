@@ -1,11 +1,16 @@
+use std::fs::File;
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::thread::{self, JoinHandle};
 
-use agent::protocol::{ProtocolError, Root, read_frame, write_frame};
+use agent::protocol::{
+    ExitStatus, Failure, MAX_DATA, ProtocolError, Root, TerminalSize, read_frame, write_frame,
+};
 use nix::sys::signal::SigSet;
 use nix::unistd::{getgid, getuid};
 
+use super::super::job::serve;
 use super::*;
 
 /// The host's side of one command connection.
@@ -406,4 +411,112 @@ fn a_thousand_commands_leave_no_descriptor_and_no_zombie() {
 #[test]
 fn a_connection_that_closes_unused_is_forgotten() {
     Host::connect().close();
+}
+
+fn terminal(rows: u16, columns: u16, exec: Exec) -> Exec {
+    Exec {
+        terminal: Some(TerminalSize { rows, columns }),
+        ..exec
+    }
+}
+
+#[test]
+fn a_command_with_a_terminal_has_it_as_all_of_its_streams() {
+    let script = "test -t 0 && test -t 1 && test -t 2 && tty; stty size; echo $TERM; echo err >&2";
+    let output = Host::run(terminal(33, 111, shell(script))).output();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut lines = text.lines();
+    assert!(lines.next().unwrap().starts_with("/dev/pts/"), "{text}");
+    assert_eq!(lines.collect::<Vec<_>>(), ["33 111", "xterm", "err"]);
+    assert_eq!((output.stderr.len(), output.last), (0, exit(0)));
+}
+
+#[test]
+fn a_terminal_without_input_is_at_its_end_and_one_with_some_comes_to_it() {
+    assert_eq!(
+        Host::run(terminal(2, 2, shell("cat"))).output().last,
+        exit(0)
+    );
+    let mut host = Host::run(Exec {
+        stdin: true,
+        ..terminal(2, 80, shell("stty -echo; echo ready; cat"))
+    });
+    assert_eq!(
+        host.read().unwrap(),
+        Some(Frame::Stdout(b"ready\r\n".to_vec()))
+    );
+    host.send(Frame::Stdin(b"a line\n".to_vec()));
+    host.send(Frame::StdinEnd);
+    let output = host.output();
+    assert_eq!(
+        (output.stdout.as_slice(), output.last),
+        (&b"a line\r\n"[..], exit(0))
+    );
+}
+
+#[test]
+fn a_terminal_is_resized_and_its_keys_are_signals() {
+    let script = "trap 'stty size' WINCH; echo ready; while :; do sleep 0.05; done";
+    let mut host = Host::run(Exec {
+        stdin: true,
+        ..terminal(24, 80, shell(script))
+    });
+    assert_eq!(
+        host.read().unwrap(),
+        Some(Frame::Stdout(b"ready\r\n".to_vec()))
+    );
+    host.send(Frame::Resize(TerminalSize {
+        rows: 50,
+        columns: 20,
+    }));
+    assert_eq!(
+        host.read().unwrap(),
+        Some(Frame::Stdout(b"50 20\r\n".to_vec()))
+    );
+    host.send(Frame::Stdin(vec![3]));
+    let last = host.output().last;
+    assert_eq!(last, Some(Frame::Exit(ExitStatus::Signal(libc::SIGINT))));
+}
+
+#[test]
+fn hanging_up_ends_a_command_with_a_terminal_and_what_it_wrote_last_arrives() {
+    let mut host = Host::run(terminal(24, 80, shell("echo ready; exec sleep 61.7")));
+    assert_eq!(
+        host.read().unwrap(),
+        Some(Frame::Stdout(b"ready\r\n".to_vec()))
+    );
+    let started = Instant::now();
+    host.close();
+    assert!(started.elapsed() < Duration::from_secs(3));
+    let output = Host::run(terminal(24, 80, shell("seq 2000; exit 4"))).output();
+    assert!(output.stdout.ends_with(b"\r\n2000\r\n"));
+    assert_eq!(output.last, exit(4));
+}
+
+#[test]
+fn a_command_that_lets_go_of_its_terminal_costs_nothing_while_it_runs() {
+    let cpu = || {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+        stat.split_whitespace()
+            .skip(13)
+            .take(2)
+            .map(|ticks| ticks.parse::<u64>().unwrap())
+            .sum::<u64>()
+    };
+    let (stream, guest) = UnixStream::pair().unwrap();
+    let guest = File::from(OwnedFd::from(guest));
+    let server = thread::spawn(move || {
+        let before = cpu();
+        serve(guest, &defaults(), || Some(()));
+        cpu() - before
+    });
+    let mut host = Host {
+        stream,
+        server: thread::spawn(|| ()),
+    };
+    let script = "exec <&- >&- 2>&-; sleep 1";
+    host.send(Frame::Exec(terminal(24, 80, shell(script))));
+    assert_eq!(host.output().last, exit(0));
+    // In ticks of 10 ms.
+    assert!(server.join().unwrap() < 50);
 }

@@ -12,6 +12,7 @@ fn later_variables_win_and_defaults_fill_in() {
         &strings(&["A=1", "B=1=2", "TERM=x"]),
         &strings(&["A=2", "C="]),
         "/home/u",
+        false,
     )
     .unwrap();
     let listed: Vec<_> = all
@@ -35,7 +36,7 @@ fn later_variables_win_and_defaults_fill_in() {
 fn variables_without_a_name_are_refused() {
     for bad in ["A", "=1", ""] {
         assert_eq!(
-            build(&[], &strings(&[bad]), "/").unwrap_err().kind,
+            build(&[], &strings(&[bad]), "/", false).unwrap_err().kind,
             FailureKind::Invalid
         );
     }

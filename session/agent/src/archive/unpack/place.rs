@@ -1,0 +1,313 @@
+//! The folder that is unpacked into.
+//!
+//! Invariant: every path is resolved by openat2(2) from the folder, by rules that keep it beneath; what is made gets
+//! its name by a call that follows no link.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::{Mode, fchmod, fstat, futimens, mkdirat};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, linkat, symlinkat, unlinkat};
+
+use super::super::ArchiveError;
+use super::super::name::{self, Name};
+use super::Ownership;
+use super::entry::Entry;
+
+/// How many bytes the paths of new folders may take that wait for their permissions.
+const MAX_WAITING: usize = 16 << 20;
+
+const RWX_OWNER: Mode = Mode::S_IRWXU;
+
+#[derive(Debug)]
+pub(super) struct Place {
+    folder: OwnedFd,
+    resolve: ResolveFlag,
+    ownership: Ownership,
+    /// The folder that was used last.
+    parent: Option<(PathBuf, OwnedFd)>,
+    /// Device and inode of each file that was made.
+    made: HashSet<(u64, u64)>,
+    /// New folders, which get their permissions and times when they are filled.
+    waiting: Vec<Waiting>,
+    waiting_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    path: PathBuf,
+    mode: Mode,
+    modified: i64,
+}
+
+impl Place {
+    pub(super) fn new(folder: OwnedFd, resolve: ResolveFlag, ownership: Ownership) -> Self {
+        Self {
+            folder,
+            resolve,
+            ownership,
+            parent: None,
+            made: HashSet::new(),
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+        }
+    }
+
+    /// Opens what is beneath the folder.
+    fn open(&self, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
+        let path = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
+        let how = OpenHow::new()
+            .flags(flags | OFlag::O_CLOEXEC)
+            .resolve(self.resolve);
+        again(|| openat2(&self.folder, path, how))
+    }
+
+    /// The folder `path`, which is made if it is missing.
+    fn parent(&mut self, path: PathBuf, shown: &[u8]) -> Result<&OwnedFd, ArchiveError> {
+        let parent = match self.parent.take() {
+            Some((last, opened)) if last == path => (last, opened),
+            _ => {
+                let opened = self.open_folder(&path);
+                let opened = match opened {
+                    Err(Errno::ENOENT) => self.make_all(&path),
+                    opened => opened,
+                };
+                let opened = opened.map_err(ArchiveError::entry("reach the folder of", shown))?;
+                (path, opened)
+            }
+        };
+        Ok(&self.parent.insert(parent).1)
+    }
+
+    fn open_folder(&self, path: &Path) -> nix::Result<OwnedFd> {
+        self.open(path, OFlag::O_PATH | OFlag::O_DIRECTORY)
+    }
+
+    fn make_all(&self, path: &Path) -> nix::Result<OwnedFd> {
+        let mut above = self.open_folder(Path::new(""))?;
+        for step in name::steps(path) {
+            above = match self.open_folder(&step) {
+                Err(Errno::ENOENT) => {
+                    let name = step.file_name().unwrap_or_default();
+                    match mkdirat(&above, name, Mode::from_bits_truncate(0o755)) {
+                        Ok(()) | Err(Errno::EEXIST) => {}
+                        Err(error) => return Err(error),
+                    }
+                    self.own_new(&above, name, None)?;
+                    self.open_folder(&step)?
+                }
+                opened => opened?,
+            };
+        }
+        Ok(above)
+    }
+
+    /// Gives what was just made at `name` to whom it belongs.
+    fn own_new(&self, parent: &OwnedFd, name: &OsStr, entry: Option<&Entry>) -> nix::Result<()> {
+        let Some((uid, gid)) = self.owner(entry) else {
+            return Ok(());
+        };
+        fchownat(
+            parent,
+            name,
+            Some(uid),
+            Some(gid),
+            AtFlags::AT_SYMLINK_NOFOLLOW,
+        )
+    }
+
+    fn owner(&self, entry: Option<&Entry>) -> Option<(Uid, Gid)> {
+        let (uid, gid) = match (self.ownership, entry) {
+            (Ownership::Unpacker, _) | (Ownership::Stream, None) => return None,
+            (Ownership::Fixed { uid, gid }, _) => (uid, gid),
+            (Ownership::Stream, Some(entry)) => (entry.uid, entry.gid),
+        };
+        Some((Uid::from_raw(uid), Gid::from_raw(gid)))
+    }
+
+    fn mode(&self, entry: &Entry) -> Mode {
+        let kept = match self.ownership {
+            Ownership::Unpacker => 0o777,
+            Ownership::Fixed { .. } | Ownership::Stream => 0o7777,
+        };
+        Mode::from_bits_truncate(entry.mode & kept)
+    }
+
+    /// Makes a folder, unless it is there; `false` if it is the one that is unpacked into.
+    pub(super) fn folder(&mut self, at: &Name, entry: &Entry) -> Result<bool, ArchiveError> {
+        let Some((parents, name)) = at.split() else {
+            return Ok(false);
+        };
+        let shown = &entry.name;
+        let parent = self.parent(parents, shown)?;
+        match mkdirat(parent, name, RWX_OWNER) {
+            Ok(()) => {}
+            Err(Errno::EEXIST) => {
+                let opened = self.open_folder(&at.path());
+                opened.map_err(ArchiveError::entry("fill the folder", shown))?;
+                return Ok(true);
+            }
+            Err(error) => return Err(ArchiveError::entry("make the folder", shown)(error)),
+        }
+        if let Some((_, parent)) = &self.parent {
+            let owned = self.own_new(parent, name, Some(entry));
+            owned.map_err(ArchiveError::entry("set the owner of", shown))?;
+        }
+        let waiting = Waiting {
+            path: at.path(),
+            mode: self.mode(entry),
+            modified: entry.modified,
+        };
+        self.waiting_bytes += waiting.path.as_os_str().len() + size_of::<Waiting>();
+        self.waiting.push(waiting);
+        if self.waiting_bytes > MAX_WAITING {
+            self.finish_folders()?;
+        }
+        Ok(true)
+    }
+
+    /// Sets the permissions and times of folders, the innermost first.
+    pub(super) fn finish_folders(&mut self) -> Result<(), ArchiveError> {
+        self.waiting_bytes = 0;
+        while let Some(folder) = self.waiting.pop() {
+            let finished = self
+                .open(
+                    &folder.path,
+                    OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW,
+                )
+                .and_then(|opened| {
+                    fchmod(&opened, folder.mode)?;
+                    set_modified(&opened, folder.modified)
+                });
+            let shown = folder.path.as_os_str().as_bytes();
+            finished.map_err(ArchiveError::entry("set the permissions of", shown))?;
+        }
+        Ok(())
+    }
+
+    /// The place of an entry, from which a file or link of that name was removed.
+    fn cleared<'n>(
+        &mut self,
+        at: &'n Name,
+        shown: &[u8],
+    ) -> Result<(&OwnedFd, &'n OsStr), ArchiveError> {
+        let Some((parents, name)) = at.split() else {
+            return Err(ArchiveError::refused(shown, "has no name"));
+        };
+        let parent = self.parent(parents, shown)?;
+        match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok((parent, name)),
+            Err(error) => Err(ArchiveError::entry("replace", shown)(error)),
+        }
+    }
+
+    /// Makes an empty file.
+    pub(super) fn new_file(&mut self, at: &Name, entry: &Entry) -> Result<File, ArchiveError> {
+        let (parent, name) = self.cleared(at, &entry.name)?;
+        let flags =
+            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let how = OpenHow::new()
+            .flags(flags)
+            .mode(Mode::S_IRUSR | Mode::S_IWUSR)
+            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+        let file = again(|| openat2(parent, name, how));
+        let file = File::from(file.map_err(ArchiveError::entry("make", &entry.name))?);
+        let identity = identity(&file).map_err(ArchiveError::entry("examine", &entry.name))?;
+        self.made.insert(identity);
+        Ok(file)
+    }
+
+    /// Gives a file that was written its owner, permissions and time, in this order: each undoes a part of the next.
+    pub(super) fn finish_file(&self, file: File, entry: &Entry) -> Result<(), ArchiveError> {
+        let finish = || {
+            if let Some((uid, gid)) = self.owner(Some(entry)) {
+                fchown(&file, Some(uid), Some(gid))?;
+            }
+            fchmod(&file, self.mode(entry))?;
+            set_modified(&file, entry.modified)
+        };
+        finish().map_err(ArchiveError::entry(
+            "set the owner and permissions of",
+            &entry.name,
+        ))
+    }
+
+    /// Removes a file that could not be written.
+    pub(super) fn remove(&mut self, at: &Name) {
+        if let (Some((_, name)), Some((_, parent))) = (at.split(), &self.parent) {
+            // It is gone, or it stays; why it could not be written is told anyway.
+            let _gone_or_not = unlinkat(parent, name, UnlinkatFlags::NoRemoveDir);
+        }
+    }
+
+    pub(super) fn symlink(
+        &mut self,
+        at: &Name,
+        entry: &Entry,
+        target: &[u8],
+    ) -> Result<(), ArchiveError> {
+        let (parent, name) = self.cleared(at, &entry.name)?;
+        let made = symlinkat(OsStr::from_bytes(target), parent, name);
+        made.map_err(ArchiveError::entry("make the link", &entry.name))?;
+        match &self.parent {
+            Some((_, parent)) => self
+                .own_new(parent, name, Some(entry))
+                .map_err(ArchiveError::entry("set the owner of", &entry.name)),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn hard_link(
+        &mut self,
+        at: &Name,
+        entry: &Entry,
+        target: &Name,
+    ) -> Result<(), ArchiveError> {
+        let failed = || ArchiveError::entry("make the hard link", &entry.name);
+        let file = self
+            .open(&target.path(), OFlag::O_PATH | OFlag::O_NOFOLLOW)
+            .map_err(failed())?;
+        if !self.made.contains(&identity(&file).map_err(failed())?) {
+            let problem = "is a hard link to something that this stream did not make";
+            return Err(ArchiveError::refused(&entry.name, problem));
+        }
+        let (parent, name) = self.cleared(at, &entry.name)?;
+        // The very file that was looked at, whatever has its name now.
+        let itself = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        linkat(AT_FDCWD, &itself, parent, name, AtFlags::AT_SYMLINK_FOLLOW).map_err(failed())
+    }
+}
+
+fn identity(file: impl AsFd) -> nix::Result<(u64, u64)> {
+    let data = fstat(file)?;
+    Ok((data.st_dev, data.st_ino))
+}
+
+fn set_modified(file: impl AsFd, seconds: i64) -> nix::Result<()> {
+    let time = TimeSpec::new(seconds, 0);
+    futimens(file, &time, &time)
+}
+
+/// Resolving beneath a folder fails with EAGAIN while others rename folders on the way.
+fn again<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    /// How often it is tried again.
+    const TRIES: usize = 32;
+    for _ in 0..TRIES {
+        match call() {
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            result => return result,
+        }
+    }
+    call()
+}

@@ -1,0 +1,70 @@
+//! Files to the host, and from it.
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::path::Path;
+
+use agent::archive::{self, ArchiveError, Ownership, Unpacker};
+use agent::protocol::{DataReader, DataWriter, FailureKind, Frame, Owner, Pack, Unpack};
+
+use super::job::failed;
+use super::link::Link;
+use super::users;
+use crate::guest::console;
+
+/// Sends files; returns the last frame, or `None` if the host is gone.
+pub(super) fn pack(link: &mut Link, pack: &Pack) -> Option<Frame> {
+    let path = Path::new(&pack.path);
+    // The root has no name of its own.
+    let own = path.file_name().unwrap_or(OsStr::new("."));
+    let name = pack.name.as_ref().map_or(own, OsStr::new);
+    let mut stream = DataWriter::new(link);
+    match archive::pack(path, name, &mut stream, &mut |_| ()) {
+        Ok(copied) => stream.finish().is_ok().then_some(Frame::Copied(copied)),
+        Err(error) => failure(&error),
+    }
+}
+
+/// Makes the files that the host sends; returns the last frame, or `None` if the host is gone.
+pub(super) fn unpack(link: &mut Link, unpack: &Unpack) -> Option<Frame> {
+    let ownership = match &unpack.owner {
+        Owner::Stream => Ownership::Stream,
+        Owner::User(user) => match users::resolve(user) {
+            Ok(identity) => Ownership::Fixed {
+                uid: identity.uid,
+                gid: identity.gid,
+            },
+            Err(failure) => return Some(Frame::Failed(failure)),
+        },
+    };
+    let directory = &unpack.directory;
+    let folder = match fs::create_dir_all(directory).and_then(|()| File::open(directory)) {
+        Ok(folder) => folder,
+        Err(error) => {
+            let message = format!("could not open or make the directory {directory:?}: {error}");
+            return Some(failed(FailureKind::NoDirectory, message));
+        }
+    };
+    let unpacker = Unpacker::as_root(folder.into(), ownership);
+    match unpacker.run(DataReader::new(link)) {
+        Ok(copied) => Some(Frame::Copied(copied)),
+        Err(error) => failure(&error),
+    }
+}
+
+/// What to say of a copy that failed. A stream that ended early has nobody to say it to, if it was not malformed.
+fn failure(error: &ArchiveError) -> Option<Frame> {
+    let kind = match error {
+        ArchiveError::Entry {
+            action: "examine",
+            source,
+            ..
+        } if source.kind() == std::io::ErrorKind::NotFound => FailureKind::NotFound,
+        ArchiveError::Refused { .. } | ArchiveError::TooMuch { .. } => FailureKind::Invalid,
+        _ => FailureKind::System,
+    };
+    Some(failed(kind, console::one_line(error)))
+}
