@@ -3,10 +3,12 @@
 //! Counters are plain additions on the threads that do the work, without locks; whoever asks adds up.
 
 mod counter;
+mod cpu_time;
 mod kvm_stats;
 mod meter;
 
 pub(crate) use counter::Counter;
+pub(crate) use cpu_time::CpuTime;
 pub(crate) use kvm_stats::KvmStats;
 pub(crate) use meter::{DeviceMeter, Meter, VcpuMeter};
 
@@ -18,6 +20,7 @@ use std::time::Duration;
 /// | figures | of | counted by |
 /// |---|---|---|
 /// | exits to this process, by kind | each vCPU | its thread |
+/// | processor time | each vCPU | Linux, of its thread |
 /// | all exits, page faults, halts | each vCPU | KVM, from Linux 5.14 on |
 /// | notifications, requests, bytes, refused requests | each queue of a device | the device's threads |
 /// | interrupts, failures that take a reset | each device | the device's threads |
@@ -34,7 +37,7 @@ pub struct Metrics {
     pub devices: Vec<DeviceMetrics>,
 }
 
-/// How often a vCPU came out of the guest to this process, and why.
+/// How often a vCPU came out of the guest to this process, and why, and what it took of the host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VcpuMetrics {
@@ -52,6 +55,9 @@ pub struct VcpuMetrics {
     pub shutdowns: u64,
     /// Whatever else; each ends the run.
     pub other: u64,
+    /// The processor time that its thread has used: in the guest, in KVM and in this process. A guest that has nothing to
+    /// do uses next to none, and one that works can't hide it.
+    pub cpu_time: Duration,
     /// What KVM counts of this vCPU; `None` if it does not, or the VM had no vCPU yet.
     pub kvm: Option<KvmMetrics>,
 }
@@ -68,6 +74,7 @@ impl VcpuMetrics {
             interrupted,
             shutdowns,
             other,
+            cpu_time: _,
             kvm: _,
         } = self;
         port_reads + port_writes + mmio_reads + mmio_writes + interrupted + shutdowns + other

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{DeviceMetrics, KvmMetrics, KvmStats, Metrics, VcpuMetrics};
+use super::{CpuTime, DeviceMetrics, KvmMetrics, KvmStats, Metrics, VcpuMetrics};
 use crate::block::DiskCounters;
 use crate::vcpu::ExitCounters;
 use crate::virtio::{InterruptCounters, QueueCounters};
@@ -21,6 +21,7 @@ pub(crate) struct Meter {
 #[derive(Debug)]
 pub(crate) struct VcpuMeter {
     pub(crate) exits: Arc<ExitCounters>,
+    pub(crate) cpu_time: Arc<CpuTime>,
     kvm: Mutex<KvmSide>,
 }
 
@@ -43,12 +44,14 @@ impl VcpuMeter {
     pub(crate) fn new(kvm: Option<KvmStats>) -> Self {
         Self {
             exits: Arc::default(),
+            cpu_time: Arc::default(),
             kvm: Mutex::new(KvmSide::Open(kvm)),
         }
     }
 
     fn read(&self) -> VcpuMetrics {
         VcpuMetrics {
+            cpu_time: self.cpu_time.read(),
             kvm: self.kvm().read(),
             ..self.exits.read()
         }

@@ -71,6 +71,7 @@ fn exits_of_all_kinds_add_up() {
         interrupted: 10_000,
         shutdowns: 100_000,
         other: 1_000_000,
+        cpu_time: Duration::from_secs(1),
         kvm: Some(KvmMetrics::default()),
     };
     assert_eq!(vcpu.exits(), 1_111_111);

@@ -1,5 +1,7 @@
 //! A vCPU's exits, counted by kind.
 
+use std::time::Duration;
+
 use kvm_ioctls::{Error, VcpuExit};
 
 use crate::metrics::{Counter, VcpuMetrics};
@@ -31,7 +33,7 @@ impl ExitCounters {
         counter.one();
     }
 
-    /// What is counted here; nothing of what KVM counts.
+    /// What is counted here; nothing of what Linux and KVM count.
     pub(crate) fn read(&self) -> VcpuMetrics {
         VcpuMetrics {
             port_reads: self.port_reads.get(),
@@ -41,6 +43,7 @@ impl ExitCounters {
             interrupted: self.interrupted.get(),
             shutdowns: self.shutdowns.get(),
             other: self.other.get(),
+            cpu_time: Duration::ZERO,
             kvm: None,
         }
     }

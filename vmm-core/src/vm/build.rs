@@ -207,11 +207,13 @@ fn start_vcpus(parts: &Parts, vcpus: Vec<Vcpu>, filters: &Filters) -> Result<(),
         };
         let outcome = Arc::clone(&parts.outcome);
         let events = parts.events.clone();
+        let cpu_time = Arc::clone(&meter.cpu_time);
         let vcpu = Arc::new(Mutex::new(vcpu));
         let shared = Arc::clone(&vcpu);
         let new = filters.vcpu(format!("vm-vcpu{id}"));
         let guard_name = new.name.clone();
         let thread = spawn(new, move || {
+            let _counted = cpu_time.count_this_thread();
             let mut guard = VcpuGuard {
                 outcome,
                 unwound: Some(guard_name),

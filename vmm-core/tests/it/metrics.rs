@@ -135,6 +135,29 @@ fn broken_descriptors_and_broken_queues_are_counted() {
     assert_eq!(broken.devices[0].queues[0].requests, 0);
 }
 
+/// Waits for an interrupt that never comes.
+fn halt() -> Vec<u8> {
+    // cli; hlt; jmp to the cli.
+    vec![0xfa, 0xf4, 0xeb, 0xfc]
+}
+
+#[test]
+fn a_guest_that_works_uses_processor_time_and_one_that_halts_does_not() {
+    let _turn = TURN.lock();
+    const MUCH: Duration = Duration::from_millis(200);
+    let works = start(MemoryDisk::drive(), &[print("x"), spin()]);
+    let halts = start(MemoryDisk::drive(), &[print("x"), halt()]);
+    let halted = halts.handle();
+    // Whatever its start took.
+    let before = wait_until(&halted, |m| m.vcpus[0].port_writes == 1);
+    let working = wait_until(&works.handle(), |m| m.vcpus[0].cpu_time > MUCH);
+    assert!(working.vcpus[0].cpu_time <= working.age, "{working:?}");
+    let after = halted.metrics();
+    let used = after.vcpus[0].cpu_time - before.vcpus[0].cpu_time;
+    assert!(used < MUCH / 4, "{used:?}");
+    assert!(before.vcpus[0].cpu_time > Duration::ZERO, "{before:?}");
+}
+
 #[test]
 fn the_last_figures_outlive_the_vm_and_hold_nothing_of_it() {
     let _turn = TURN.lock();
@@ -146,6 +169,7 @@ fn the_last_figures_outlive_the_vm_and_hold_nothing_of_it() {
     assert_left(before);
     let last = handle.metrics();
     assert!(last.age >= running.age);
+    assert!(last.vcpus[0].cpu_time >= running.vcpus[0].cpu_time);
     assert!(last.vcpus[0].kvm.unwrap().exits >= running.vcpus[0].kvm.unwrap().exits);
     assert_eq!(handle.metrics(), last);
 }

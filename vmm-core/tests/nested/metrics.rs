@@ -1,6 +1,7 @@
 //! What a guest with a stock kernel makes its VM count.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use vmm_core::{Drive, Exit, FileBackend, Vm};
 
@@ -33,6 +34,7 @@ fn the_figures_of_a_boot_and_of_its_disk_are_plausible() {
         assert_eq!((vcpu.shutdowns, vcpu.other), (0, 0));
         let kvm = vcpu.kvm.unwrap();
         assert!(kvm.exits >= vcpu.exits() - vcpu.interrupted, "{vcpu:?}");
+        assert!(vcpu.cpu_time > Duration::ZERO && vcpu.cpu_time <= metrics.age);
         assert!(kvm.halts > 0 && kvm.interrupts > 0, "{vcpu:?}");
     }
     let faults = |v: &vmm_core::VcpuMetrics| v.kvm.unwrap().page_faults;
