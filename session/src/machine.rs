@@ -2,7 +2,6 @@
 //!
 //! Invariant: when a call here fails or ends the machine, the VM has ended and calls no disk any more.
 
-use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};

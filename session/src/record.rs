@@ -24,8 +24,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::about::About;
 use crate::error::{Error, Repr};
-use crate::limits::Limits;
 use crate::identity::Identity;
+use crate::limits::Limits;
 
 const FORMAT: &str = "vm-sessions.session";
 

@@ -44,7 +44,6 @@ use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::tasks::{Board, Runner, TaskStatus};
 use crate::timings::Timings;
-use doors::Doors;
 use guest::GuestLink;
 use phase::{Live, Phase};
 use turn::{Claim, Doom};
@@ -117,7 +116,6 @@ impl Session {
         let Launched {
             store,
             machine,
-            tasks: None,
             background,
             holding,
             events,

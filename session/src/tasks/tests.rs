@@ -1,6 +1,6 @@
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use agent::protocol::{Exec, Failure, FailureKind, Frame, read_frame, write_frame
 
 use super::*;
 use crate::ErrorKind;
-use crate::command::{Connection, Guest};
+use crate::command::{Close, Connection, Guest, Incoming};
 use crate::error::{Error, Repr};
 use crate::event::{Event, Events};
 
@@ -35,9 +35,23 @@ impl Guest for FakeGuest {
         Ok(Box::new(host))
     }
 
+    fn listen(&self) -> Result<Arc<dyn Incoming>, Error> {
+        Err(no_ports())
+    }
+
+    fn close_at_end(&self, _: Weak<dyn Close>) -> Result<(), Error> {
+        Err(no_ports())
+    }
+
     fn explain(&self, error: Error) -> Error {
         error
     }
+}
+
+/// Tasks are commands, and open nothing else.
+fn no_ports() -> Error {
+    let what = "a guest for commands alone";
+    Repr::AgentConfused { what }.into()
 }
 
 /// What ran in a guest, and what its owner was told.
@@ -326,6 +340,12 @@ fn a_guest_that_is_gone_breaks_every_task() {
             let source = io::ErrorKind::NotConnected.into();
             let doing = "starting a command";
             Err(Repr::Connection { doing, source }.into())
+        }
+        fn listen(&self) -> Result<Arc<dyn Incoming>, Error> {
+            Err(no_ports())
+        }
+        fn close_at_end(&self, _: Weak<dyn Close>) -> Result<(), Error> {
+            Err(no_ports())
         }
         fn explain(&self, error: Error) -> Error {
             error

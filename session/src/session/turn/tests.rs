@@ -60,7 +60,7 @@ impl Bed {
             settled: Condvar::new(),
             dooms: AtomicUsize::new(0),
             timings: Mutex::new(Timings::default()),
-            console,
+            console: Mutex::new(console),
             disk: std::sync::Weak::new(),
             events: Arc::default(),
             limits: Mutex::new(Limits::none()),
