@@ -96,6 +96,10 @@ pub(crate) enum Repr {
         "network {index} of the session is a switch of the process that ran it: give the session its networks again"
     )]
     NoSwitch { index: usize },
+    #[error(
+        "the session's description and its image's environment are together longer than the agent takes: describe less"
+    )]
+    ConfigTooLong,
     #[error("an SSH key of user {user:?} is none")]
     BadKey {
         user: String,
@@ -239,6 +243,7 @@ impl Repr {
             | Self::BadSetting { .. }
             | Self::BadKey { .. }
             | Self::NoSwitch { .. }
+            | Self::ConfigTooLong
             | Self::UnknownNeed { .. }
             | Self::TaskCircle { .. }
             | Self::NotRunning { .. }

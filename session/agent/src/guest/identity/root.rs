@@ -219,7 +219,7 @@ impl Root {
             Ok(place) => {
                 let name = place.name.as_os_str();
                 match unlinkat(&place.parent, name, UnlinkatFlags::NoRemoveDir) {
-                    Ok(()) => place.sync().map(|()| true),
+                    Ok(()) => Ok(true),
                     Err(Errno::ENOENT) => Ok(false),
                     Err(error) => Err(error.into()),
                 }

@@ -36,11 +36,6 @@ impl Place {
     pub(super) fn open(&self, flags: OFlag, mode: Mode) -> io::Result<OwnedFd> {
         open_in(&self.parent, &self.name, flags, mode)
     }
-
-    /// Makes what became of the name durable.
-    pub(super) fn sync(&self) -> io::Result<()> {
-        File::from(self.parent.try_clone()?).sync_all()
-    }
 }
 
 fn open_in(parent: &OwnedFd, name: &OsStr, flags: OFlag, mode: Mode) -> io::Result<OwnedFd> {
@@ -66,7 +61,6 @@ pub(super) fn make_directory(place: &Place, attributes: Attributes) -> io::Resul
     mkdirat(&place.parent, place.name.as_os_str(), mode)?;
     let made = place.open(OFlag::O_DIRECTORY, Mode::empty())?;
     set_attributes(&made, attributes)?;
-    place.sync()?;
     Ok(made)
 }
 
@@ -87,7 +81,8 @@ pub(super) fn read_at(place: &Place, limit: u64) -> io::Result<Option<(Vec<u8>, 
     Ok(Some((bytes, Attributes::of(&stat))))
 }
 
-/// Puts a file into a place as a whole: whoever looks sees the old one or the new one, after a power cut too.
+/// Puts a file into a place as a whole: whoever looks sees the old one or the new one, after a power cut too. The journal
+/// keeps names in the order in which they were made, so a name that is there vouches for those before it.
 pub(super) fn replace(place: &Place, bytes: &[u8], attributes: Attributes) -> io::Result<bool> {
     let found = place.stat()?;
     match found.as_ref().map(Kind::of) {
@@ -130,7 +125,7 @@ pub(super) fn replace(place: &Place, bytes: &[u8], attributes: Attributes) -> io
             Ok(renameat(&place.parent, from, &place.parent, to)?)
         });
     match written {
-        Ok(()) => place.sync().map(|()| true),
+        Ok(()) => Ok(true),
         Err(error) => {
             let _ = unlinkat(&place.parent, name, UnlinkatFlags::NoRemoveDir);
             Err(error)
