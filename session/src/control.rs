@@ -4,7 +4,7 @@
 
 mod timed;
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 use std::time::Duration;
 
@@ -26,7 +26,11 @@ pub(crate) fn hear_hello(stream: &mut impl Read) -> Result<(), Error> {
 
 /// Tells the agent what its guest shall be, and waits until it takes commands.
 pub(crate) fn configure(stream: &mut (impl Read + Write), config: Config) -> Result<Ready, Error> {
-    send(stream, &Frame::Configure(config), "configuring the guest")?;
+    let sent = send(stream, &Frame::Configure(config), "configuring the guest");
+    sent.map_err(|error| match error.io_kind() {
+        Some(io::ErrorKind::InvalidInput) => Repr::ConfigTooLong.into(),
+        _ => error,
+    })?;
     match next(stream)? {
         Frame::Ready(ready) => Ok(ready),
         _ => Err(confused(

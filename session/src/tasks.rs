@@ -26,6 +26,9 @@ const TIMEOUT: Duration = Duration::from_secs(600);
 /// A task that is run in the guest after it has started: once in the session's life, when it first succeeds, unless it is
 /// for [every start](Self::at_every_start).
 ///
+/// Tasks begin when the guest takes commands, which an image's init may still be starting its services at: a script that
+/// needs them waits for them, as by `systemctl is-system-running --wait`.
+///
 /// Tasks run at the same time, up to four of them, but for those that [need](Self::needs) others. Whether they succeed is
 /// told by [`Session::tasks`](crate::Session::tasks).
 ///

@@ -187,3 +187,17 @@ fn an_agent_that_takes_nothing_does_not_stretch_the_deadline() {
     );
     drop(guest);
 }
+
+#[test]
+fn a_description_that_is_too_long_is_the_callers_fault() {
+    let (mut host, agent) = agent(Frame::Hello(Hello::ours()), |_| None);
+    hear_hello(&mut host).unwrap();
+    let too_long = Config {
+        env: vec![format!("X={}", "x".repeat(2 << 20))],
+        ..config()
+    };
+    let error = configure(&mut host, too_long).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    drop(host);
+    agent.join().unwrap();
+}

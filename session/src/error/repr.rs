@@ -116,6 +116,10 @@ pub(crate) enum Repr {
         "network {index} of the session is a switch of the process that ran it: give the session its networks again"
     )]
     NoSwitch { index: usize },
+    #[error(
+        "the session's description and its image's environment are together longer than the agent takes: describe less"
+    )]
+    ConfigTooLong,
     #[error("an SSH key of user {user:?} is none")]
     BadKey {
         user: String,
@@ -290,6 +294,7 @@ impl Repr {
             | Self::BadSetting { .. }
             | Self::BadKey { .. }
             | Self::NoSwitch { .. }
+            | Self::ConfigTooLong
             | Self::UnknownNeed { .. }
             | Self::TaskCircle { .. }
             | Self::NotRunning { .. }

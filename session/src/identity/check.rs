@@ -16,6 +16,9 @@ const MAX_FILE_BYTES: usize = 512 << 10;
 /// The most bytes that a description may have as JSON: less than the agent takes at once.
 const MAX_DESCRIPTION_BYTES: usize = 900 << 10;
 
+/// Folders of the root that are made anew at each start.
+const FLEETING: [&str; 4] = ["dev", "proc", "run", "sys"];
+
 const MAX_NAME: usize = 32;
 const MAX_PATH: usize = 4095;
 const MAX_PATH_PART: usize = 255;
@@ -207,6 +210,17 @@ fn check_file(file: &PlacedFile) -> Result<(), Error> {
     check_path("file", &file.path)?;
     if file.path.ends_with('/') || file.path.ends_with("/.") {
         return Err(bad("file", &file.path, "it has the name of a directory"));
+    }
+    let mut names = file
+        .path
+        .split('/')
+        .filter(|name| !matches!(*name, "" | "."));
+    if names.next().is_some_and(|first| FLEETING.contains(&first)) {
+        return Err(bad(
+            "file",
+            &file.path,
+            "what is there is gone at the next start",
+        ));
     }
     if file.mode > 0o7777 {
         let mode = format!("{:o}", file.mode);

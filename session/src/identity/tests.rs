@@ -133,6 +133,9 @@ fn keys_are_parsed_with_their_options() {
 
 #[test]
 fn files_have_absolute_paths_and_bounds() {
+    for path in ["/run/x", "//./dev/x", "/proc/x", "/sys/x"] {
+        assert!(refusal(&with_file(GuestFile::new(path, ""))).contains("next start"));
+    }
     for path in [
         "x",
         "",

@@ -45,6 +45,13 @@ fn text_of(mac: [u8; 6]) -> String {
 fn check_one(card: &Card) -> Result<(), Error> {
     if let Backend::Passt(path) = &card.backend {
         check_path("socket of a network", path)?;
+        if path.contains(char::REPLACEMENT_CHARACTER) {
+            return Err(bad(
+                "socket of a network",
+                path,
+                "its path is no UTF-8 text",
+            ));
+        }
     }
     if let Some(mac) = card.mac
         && (mac[0] & MULTICAST != 0 || mac == [0; 6])

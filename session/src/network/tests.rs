@@ -1,3 +1,6 @@
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use super::*;
 use crate::ErrorKind;
 
@@ -48,6 +51,8 @@ fn addresses_that_no_guest_can_have_are_refused() {
     refusal([tap().mac([0; 6])]);
     refusal([tap().mtu(67)]);
     refusal([Network::passt("relative")]);
+    let bytes: &OsStr = OsStrExt::from_bytes(b"/run/\xff");
+    refusal([Network::passt(bytes)]);
     refusal((0..9).map(|_| tap()));
     refusal((0..2).map(|_| tap().dns([1, 1, 1, 1]).dns([8, 8, 8, 8])));
 }

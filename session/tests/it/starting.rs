@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use session::{Error, ErrorKind, Kernel, Session, SessionBuilder, SessionState, Store};
+use session::{
+    Error, ErrorKind, Group, GuestFile, Kernel, Network, Session, SessionBuilder, SessionState,
+    Store, Task, User,
+};
 use tempfile::TempDir;
 
 use super::{image, kernel};
@@ -110,6 +113,21 @@ fn settings_and_names_are_checked_before_anything_is_made() {
         bed.new_session(kernel.clone()).hostname("a_b"),
         bed.new_session(kernel.clone()).memory_mib(1),
         bed.new_session(kernel.clone()).vcpus(0),
+        bed.new_session(kernel.clone()).user(User::new("Ann")),
+        bed.new_session(kernel.clone()).group(Group::new("a:b")),
+        bed.new_session(kernel.clone())
+            .user(User::new("ann").authorized_key("no key")),
+        bed.new_session(kernel.clone())
+            .file(GuestFile::new("../x", "")),
+        bed.new_session(kernel.clone()).env("A=B", ""),
+        bed.new_session(kernel.clone()).working_dir("x"),
+        bed.new_session(kernel.clone()).run_as(""),
+        bed.new_session(kernel.clone())
+            .task(Task::script("a", "x").needs(["a"])),
+        bed.new_session(kernel.clone())
+            .network(Network::tap("no-such-tap0")),
+        bed.new_session(kernel.clone())
+            .network(Network::tap("t").gateway([10, 0, 0, 1])),
     ];
     for builder in bad {
         assert_eq!(bed.fail(builder).kind(), ErrorKind::InvalidInput);

@@ -3,18 +3,14 @@
 //! Pure: what is read and written is the caller's. Invariant: whoever is described already stays as they are, byte for
 //! byte, so that tables that need no change are not written.
 
+mod numbers;
 #[cfg(test)]
 mod tests;
-
-use std::collections::BTreeSet;
 
 use agent::protocol::identity::{Group, Password, User};
 
 use super::table::{Row, Table};
-
-/// The numbers that new users and groups get, as in most distributions' `login.defs`.
-const FIRST_FREE: u32 = 1000;
-const LAST_FREE: u32 = 59_999;
+use numbers::{FIRST_FREE, LAST_FREE, number};
 
 /// What shadow(5) holds where no password lets anybody in. Unlike `!`, it keeps no key out.
 const NO_PASSWORD: &str = "*";
@@ -284,46 +280,4 @@ impl Tables {
         };
         self.shadow.entry(name, new).set(PASSWORD, text);
     }
-
-    fn unless_taken(&self, user: &User, uid: u32) -> Result<u32, AccountError> {
-        let other = |row: &&Row| row.number(UID) == Some(uid) && row.name() != user.name;
-        match self.passwd.rows().find(other) {
-            Some(owner) => Err(AccountError::UidTaken {
-                user: user.name.clone(),
-                uid,
-                owner: owner.name(),
-            }),
-            None => Ok(uid),
-        }
-    }
-
-    fn free_uid(&self, wishes: Wishes<'_>) -> Result<u32, AccountError> {
-        let there = self.passwd.rows().filter_map(|row| row.number(UID));
-        let wished = wishes.users.iter().filter_map(|user| user.uid);
-        first_free(&there.chain(wished).collect())
-    }
-
-    fn free_gid(&self, wanted: Option<u32>, wishes: Wishes<'_>) -> Result<u32, AccountError> {
-        let there = self.group.rows().filter_map(|row| row.number(GROUP_GID));
-        let wished = wishes.groups.iter().filter_map(|group| group.gid);
-        let taken: BTreeSet<u32> = there.chain(wished).collect();
-        match wanted.filter(|gid| !taken.contains(gid)) {
-            Some(gid) => Ok(gid),
-            None => first_free(&taken),
-        }
-    }
-}
-
-fn first_free(taken: &BTreeSet<u32>) -> Result<u32, AccountError> {
-    let is_free = |number: &u32| !taken.contains(number);
-    (FIRST_FREE..=LAST_FREE)
-        .find(is_free)
-        .ok_or(AccountError::NoNumber)
-}
-
-fn number(row: &Row, at: usize, table: &'static str) -> Result<u32, AccountError> {
-    row.number(at).ok_or_else(|| AccountError::Damaged {
-        name: row.name(),
-        table,
-    })
 }

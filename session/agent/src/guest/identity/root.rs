@@ -6,26 +6,28 @@
 //! Invariant: a symbolic link is followed only if it is root's own, and never out of the root. What already is as it
 //! shall be is not written.
 
+mod attributes;
+mod place;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, readlinkat, renameat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstatat, mkdirat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, geteuid, symlinkat, unlinkat};
+use nix::fcntl::{AtFlags, OFlag, readlinkat};
+use nix::sys::stat::{FileStat, Mode, fstatat};
+use nix::unistd::{Uid, UnlinkatFlags, geteuid, symlinkat, unlinkat};
+
+pub(in crate::guest) use attributes::{Attributes, Kind};
+use place::{Place, chown_link, make_directory, read_at, replace};
 
 /// How many symbolic links a path may lead through, as in the kernel.
 const MAX_LINKS: usize = 40;
-/// The permission bits of a mode.
-const PERMISSIONS: u32 = 0o7777;
 
 /// The directory that paths begin in.
 #[derive(Debug)]
@@ -35,87 +37,12 @@ pub(in crate::guest) struct Root {
     trusted: Uid,
 }
 
-/// What a file has besides its contents.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::guest) struct Attributes {
-    pub(in crate::guest) mode: u32,
-    pub(in crate::guest) uid: u32,
-    pub(in crate::guest) gid: u32,
-}
-
-impl Attributes {
-    /// Those of a file of root's.
-    pub(in crate::guest) const fn of_root(mode: u32) -> Self {
-        let (uid, gid) = (0, 0);
-        Self { mode, uid, gid }
-    }
-
-    fn of(stat: &FileStat) -> Self {
-        Self {
-            mode: stat.st_mode & PERMISSIONS,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-        }
-    }
-}
-
-/// What a name stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    File,
-    Directory,
-    Link,
-    Other,
-}
-
-impl Kind {
-    fn of(stat: &FileStat) -> Self {
-        let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
-        match kind {
-            SFlag::S_IFREG => Self::File,
-            SFlag::S_IFDIR => Self::Directory,
-            SFlag::S_IFLNK => Self::Link,
-            _ => Self::Other,
-        }
-    }
-}
-
 /// An entry of a directory that is there.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) name: OsString,
     pub(super) kind: Kind,
     pub(super) attributes: Attributes,
-}
-
-/// Where a path leads: a name in a directory, whether or not anything has it.
-#[derive(Debug)]
-struct Place {
-    parent: OwnedFd,
-    name: OsString,
-}
-
-impl Place {
-    fn stat(&self) -> io::Result<Option<FileStat>> {
-        match fstatat(
-            &self.parent,
-            self.name.as_os_str(),
-            AtFlags::AT_SYMLINK_NOFOLLOW,
-        ) {
-            Ok(stat) => Ok(Some(stat)),
-            Err(Errno::ENOENT) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn open(&self, flags: OFlag, mode: Mode) -> io::Result<OwnedFd> {
-        open_in(&self.parent, &self.name, flags, mode)
-    }
-
-    /// Makes what became of the name durable.
-    fn sync(&self) -> io::Result<()> {
-        File::from(self.parent.try_clone()?).sync_all()
-    }
 }
 
 /// What becomes of directories on the way that are missing.
@@ -130,11 +57,6 @@ enum Missing {
 enum Last {
     Follow,
     Stay,
-}
-
-fn open_in(parent: &OwnedFd, name: &OsStr, flags: OFlag, mode: Mode) -> io::Result<OwnedFd> {
-    let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-    Ok(openat(parent, name, flags, mode)?)
 }
 
 impl Root {
@@ -297,7 +219,7 @@ impl Root {
             Ok(place) => {
                 let name = place.name.as_os_str();
                 match unlinkat(&place.parent, name, UnlinkatFlags::NoRemoveDir) {
-                    Ok(()) => place.sync().map(|()| true),
+                    Ok(()) => Ok(true),
                     Err(Errno::ENOENT) => Ok(false),
                     Err(error) => Err(error.into()),
                 }
@@ -360,94 +282,4 @@ fn is_missing(error: &io::Error) -> bool {
         error.raw_os_error().map(Errno::from_raw),
         Some(Errno::ENOENT | Errno::ENOTDIR)
     )
-}
-
-fn chown_link(parent: &OwnedFd, name: &OsStr, uid: u32, gid: u32) -> nix::Result<()> {
-    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
-    fchownat(parent, name, Some(uid), Some(gid), flags)
-}
-
-fn set_attributes(fd: &OwnedFd, attributes: Attributes) -> nix::Result<()> {
-    let (uid, gid) = (Uid::from_raw(attributes.uid), Gid::from_raw(attributes.gid));
-    fchown(fd, Some(uid), Some(gid))?;
-    // After the owner: a change of that takes set-user-ID bits away.
-    fchmod(fd, Mode::from_bits_truncate(attributes.mode))
-}
-
-fn make_directory(place: &Place, attributes: Attributes) -> io::Result<OwnedFd> {
-    let mode = Mode::from_bits_truncate(attributes.mode);
-    mkdirat(&place.parent, place.name.as_os_str(), mode)?;
-    let made = place.open(OFlag::O_DIRECTORY, Mode::empty())?;
-    set_attributes(&made, attributes)?;
-    place.sync()?;
-    Ok(made)
-}
-
-/// The file in a place with its attributes; `None` if there is none.
-fn read_at(place: &Place, limit: u64) -> io::Result<Option<(Vec<u8>, Attributes)>> {
-    let Some(stat) = place.stat()? else {
-        return Ok(None);
-    };
-    if Kind::of(&stat) != Kind::File {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    let file = File::from(place.open(OFlag::O_RDONLY, Mode::empty())?);
-    let mut bytes = Vec::new();
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
-    Ok(Some((bytes, Attributes::of(&stat))))
-}
-
-/// Puts a file into a place as a whole: whoever looks sees the old one or the new one, after a power cut too.
-fn replace(place: &Place, bytes: &[u8], attributes: Attributes) -> io::Result<bool> {
-    let found = place.stat()?;
-    match found.as_ref().map(Kind::of) {
-        Some(Kind::Directory) => return Err(Errno::EISDIR.into()),
-        Some(Kind::File) => {
-            let limit = bytes.len() as u64;
-            if let Ok(Some((old, kept))) = read_at(place, limit)
-                && old == bytes
-            {
-                if kept == attributes {
-                    return Ok(false);
-                }
-                let file = place.open(OFlag::O_RDONLY, Mode::empty())?;
-                set_attributes(&file, attributes)?;
-                File::from(file).sync_all()?;
-                return Ok(true);
-            }
-        }
-        _ => {}
-    }
-    let mut name = OsString::from(".");
-    name.push(&place.name);
-    name.push(".vm-agent");
-    // Names may have 255 bytes; what is left of a power cut would be in the way.
-    let name = OsStr::from_bytes(&name.as_bytes()[name.len().saturating_sub(255)..]);
-    let _ = unlinkat(&place.parent, name, UnlinkatFlags::NoRemoveDir);
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
-    let new = open_in(&place.parent, name, flags, Mode::from_bits_truncate(0o600))?;
-    let written = set_attributes(&new, attributes)
-        .map_err(io::Error::from)
-        .and_then(|()| {
-            let mut file = File::from(new);
-            file.write_all(bytes)?;
-            // A write takes set-user-ID bits away, so they come last.
-            set_attributes(&OwnedFd::from(file.try_clone()?), attributes)?;
-            file.sync_all()
-        })
-        .and_then(|()| {
-            let (from, to) = (name, place.name.as_os_str());
-            Ok(renameat(&place.parent, from, &place.parent, to)?)
-        });
-    match written {
-        Ok(()) => place.sync().map(|()| true),
-        Err(error) => {
-            let _ = unlinkat(&place.parent, name, UnlinkatFlags::NoRemoveDir);
-            Err(error)
-        }
-    }
 }
