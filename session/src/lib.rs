@@ -21,6 +21,15 @@
 //! Each slow call returns an [`Op`]: an operation that is under way, to be `.await`ed on any executor, or finished with
 //! [`Op::wait`] on a plain thread. There is no async runtime inside, and dropping an `Op` lets it finish.
 //!
+//! # Reaching in
+//!
+//! Everything goes by the guest's agent, so images need no programs and guests no network for it:
+//! [`command`](Session::command), with a [terminal](Command::terminal) or without; [`copy_in`](Session::copy_in) and
+//! [`copy_out`](Session::copy_out), or their [`pack`](Session::pack) and [`unpack`](Session::unpack) of tar streams;
+//! [`connect`](Session::connect) for one stream, [`forward`](Session::forward) and
+//! [`forward_to_host`](Session::forward_to_host) for a port or a Unix socket; [`Store::connect_ssh`] for `ssh` in another
+//! process. What a guest sends is not trusted by any of them: it names no file and no address of the host's.
+//!
 //! # What is kept
 //!
 //! - A shutdown returns when the snapshot is on the host's disk for good.
@@ -67,8 +76,8 @@
 //! x86-64 Linux with KVM; guests with a stock Linux kernel of 5.10 or later whose virtio drivers are built in or modules.
 //! Images come from registries (`docker://NAME:TAG`), OCI layouts (`oci:DIR:TAG`) and Docker archives
 //! (`docker-archive:FILE`); snapshots go to registries and come back.
-//! No terminal, and no memory snapshots yet: a resumed session boots. [`SessionState`] has the states of a session, and what
-//! leads from one to another.
+//! No memory snapshots yet: a resumed session boots. [`SessionState`] has the states of a session, and what leads from one to
+//! another.
 #![forbid(unsafe_code)]
 
 mod about;

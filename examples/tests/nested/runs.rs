@@ -1,7 +1,7 @@
 //! Sessions from their start to their end.
 
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
 use super::playground::{Bed, args_of_run, env, machine, object};
@@ -105,6 +105,17 @@ fn input_is_passed_in_and_output_comes_while_the_command_runs() {
         echo.stdout.len()
     );
 
+    let tty = ["resume", "io", "--tty", "--", "sh", "-c"];
+    let script = "test -t 0 && test -t 1 && test -t 2 && stty -echo && stty size && cat";
+    let typed = bed.run_with_input(&[&tty[..], &[script]].concat(), b"a line\n");
+    // Nobody's terminal: it has the usual size.
+    let text = String::from_utf8_lossy(&typed.stdout).into_owned();
+    assert!(typed.status.success(), "{typed:?}");
+    assert!(
+        text.contains("24 80\r\n") && text.ends_with("a line\r\n"),
+        "{text}"
+    );
+
     let script = "echo first; sleep 3; echo second >&2; sleep 3; echo third";
     let mut slow = bed.command(&["resume", "io", "--", "sh", "-c", script]);
     let mut child = slow
@@ -174,10 +185,55 @@ fn a_debian_guest_runs_systemd_and_comes_back() {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     assert_eq!(bed.json(&args)["exit"], 0);
     bed.check("deb");
-    let resumed = bed.resume("deb", "cat /root/kept");
-    assert_eq!(
-        (resumed["stdout"].as_str(), resumed["clean"].as_bool()),
-        (Some("kept\n"), Some(true))
-    );
+    let key = make_key(&bed);
+    let script = "cat /root/kept; mkdir -p -m 700 /root/.ssh; cat > /root/.ssh/authorized_keys; \
+                  echo ready; sleep 876";
+    let mut resume = bed.command(&["resume", "deb", "--", "sh", "-c", script]);
+    let mut resumed = resume
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    resumed.stdin.take().unwrap().write_all(&key).unwrap();
+    let mut stdout = BufReader::new(resumed.stdout.take().unwrap()).lines();
+    assert_eq!(stdout.next().unwrap().unwrap(), "kept");
+    assert_eq!(stdout.next().unwrap().unwrap(), "ready");
+    // Another process reaches into the session that runs; what it does there ends the command.
+    let over_ssh = ssh(&bed, "deb", "echo over ssh; pkill -f 'sleep [8]76'");
+    let text = String::from_utf8_lossy(&over_ssh.stdout).into_owned();
+    assert_eq!(text, "over ssh\n", "{over_ssh:?}");
+    resumed.wait().unwrap();
+    assert_eq!(bed.state("deb").as_deref(), Some("stopped"));
     bed.check("deb");
+    let stopped = bed.run(&["ssh-proxy", "deb"]);
+    assert_eq!(stopped.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&stopped.stderr).contains("not running"));
+}
+
+fn make_key(bed: &Bed) -> Vec<u8> {
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+        .arg(bed.path("key"))
+        .status()
+        .unwrap();
+    assert!(made.success());
+    std::fs::read(bed.path("key.pub")).unwrap()
+}
+
+/// Runs a command in a session by `ssh`, with `playground ssh-proxy` as its way there.
+fn ssh(bed: &Bed, session: &str, command: &str) -> Output {
+    let (store, program) = (bed.path("store"), env("VM_TEST_PLAYGROUND"));
+    let proxy = format!("{program} --store {} ssh-proxy %h", store.display());
+    let mut ssh = Command::new("ssh");
+    ssh.arg("-i").arg(bed.path("key"));
+    ssh.arg("-o").arg(format!("ProxyCommand={proxy}"));
+    for option in [
+        "BatchMode=yes",
+        "StrictHostKeyChecking=no",
+        "UserKnownHostsFile=/dev/null",
+    ] {
+        ssh.args(["-o", option]);
+    }
+    ssh.arg(format!("root@{session}")).arg(command);
+    ssh.output().unwrap()
 }

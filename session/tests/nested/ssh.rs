@@ -1,8 +1,8 @@
 //! The SSH server of a real guest, reached by a real client.
 
 use std::fs;
-use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::io;
+use std::net::{Shutdown, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,42 +12,32 @@ use session::{ErrorKind, Session, Store};
 
 use super::bed::{Bed, sh};
 
-/// Set for this very test binary when `ssh` runs it as its ProxyCommand: the store's folder.
-const PROXY_STORE: &str = "SSH_TEST_PROXY_STORE";
-
 /// The session's id.
 const ID: &str = "ssh";
 
-/// Not a test of its own: what `ssh` runs, in another process than the session's.
-#[test]
-fn proxy_of_the_ssh_test() {
-    let Some(store) = std::env::var_os(PROXY_STORE) else {
-        return;
-    };
-    let store = Store::open(store).unwrap();
-    let mut socket = store.connect_ssh(ID).unwrap();
-    let mut input = socket.try_clone().unwrap();
+/// Connects clients of a port to the session's socket, as another process of this user would.
+fn bridge(store: &Store) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let store = store.clone();
     thread::spawn(move || {
-        io::copy(&mut io::stdin(), &mut input).unwrap();
-        input.shutdown(Shutdown::Write).unwrap();
-    });
-    // Behind the test harness's own words, which went to the standard output before.
-    let mut output = fs::File::options()
-        .write(true)
-        .open("/proc/self/fd/3")
-        .unwrap();
-    let mut buffer = [0; 32 << 10];
-    loop {
-        match socket.read(&mut buffer).unwrap() {
-            0 => std::process::exit(0),
-            count => output.write_all(&buffer[..count]).unwrap(),
+        for mut client in listener.incoming().flatten() {
+            let mut socket = store.connect_ssh(ID).unwrap();
+            let (mut from, mut to) = (client.try_clone().unwrap(), socket.try_clone().unwrap());
+            thread::spawn(move || {
+                drop(io::copy(&mut from, &mut to));
+                drop(to.shutdown(Shutdown::Write));
+            });
+            drop(io::copy(&mut socket, &mut client));
+            drop(client.shutdown(Shutdown::Both));
         }
-    }
+    });
+    port
 }
 
 struct Client<'a> {
     folder: &'a Path,
-    store: PathBuf,
+    port: u16,
 }
 
 impl Client<'_> {
@@ -66,13 +56,7 @@ impl Client<'_> {
     }
 
     fn ssh(&self, command: &str) -> std::process::Output {
-        let exe = std::env::current_exe().unwrap();
-        let exe = exe.display();
-        // The harness prints to its standard output, which must be another one than ssh's.
-        let proxy = format!(
-            "{PROXY_STORE}={} {exe} --exact ssh::proxy_of_the_ssh_test --nocapture 3>&1 >/dev/null",
-            self.store.display()
-        );
+        let proxy = format!("busybox nc 127.0.0.1 {}", self.port);
         let mut ssh = Command::new("ssh");
         ssh.arg("-i").arg(self.key());
         ssh.arg("-o").arg(format!("ProxyCommand={proxy}"));
@@ -103,18 +87,16 @@ fn ssh_reaches_the_images_own_server_whether_it_listens_or_not() {
     let session = bed.start(ID);
     let client = Client {
         folder: bed.folder.path(),
-        store: bed.store.dir().to_owned(),
+        port: bridge(&bed.store),
     };
     let key = client.make_key();
     allow(&session, bed.folder.path(), &key);
     let socket = bed.store.dir().join("sessions").join(ID).join("ssh.sock");
     let mode = fs::metadata(&socket).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    // Until systemd has come to the end of its start, in which it starts and stops what it likes.
-    sh(
-        &session,
-        "systemctl is-system-running --wait >/dev/null 2>&1; systemctl start ssh",
-    );
+    // Commands run before systemd does.
+    let active = "for i in $(seq 600); do systemctl -q is-active ssh 2>/dev/null && exit 0; sleep 0.5; done; exit 1";
+    sh(&session, active);
     for listens in [true, false] {
         if !listens {
             sh(

@@ -496,3 +496,47 @@ fn a_missing_file_and_a_broken_connection_are_told_apart() {
     let broken = pack(source.path(), OsStr::new("x"), Broken, &mut |_| ());
     assert!(matches!(broken, Err(ArchiveError::Stream { .. })));
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn entries_of_any_kind_and_name_stay_in_the_folder(
+        entries in proptest::collection::vec(
+            (
+                proptest::sample::select(b"0125367LKxgS".as_slice()),
+                "(up|out|s|a|l|x|\\.\\.|\\.|/|){1,4}(/(a|x|\\.\\.|secret|s)){0,2}",
+                "(up|out|s|a|l|\\.\\.|/|){1,3}(/(a|secret|s)){0,2}",
+                proptest::collection::vec(proptest::num::u8::ANY, 0..40),
+            ),
+            0..8,
+        ),
+        is_renamed: bool,
+    ) {
+        let bed = Bed::new();
+        symlink("..", bed.inner().join("up")).unwrap();
+        symlink(bed.outer.path(), bed.inner().join("out")).unwrap();
+        symlink("../secret", bed.inner().join("s")).unwrap();
+        let entries: Vec<_> = entries
+            .iter()
+            .map(|(kind, name, link, data)| {
+                raw(EntryType::new(*kind), name.as_bytes(), link.as_bytes(), 0o7777, data)
+            })
+            .collect();
+        let unpacker = bed.strict().limits(Limits { entries: 20, bytes: 1000 });
+        let unpacker = match is_renamed {
+            true => unpacker.rename("name".into()),
+            false => unpacker,
+        };
+        let _made_or_refused = unpacker.run(ended(&entries).as_slice());
+        bed.check();
+        let outside = fs::metadata(bed.outer.path().join("secret")).unwrap();
+        proptest::prop_assert_eq!(outside.nlink(), 1);
+        if is_renamed {
+            for entry in fs::read_dir(bed.inner()).unwrap().flatten() {
+                let name = entry.file_name();
+                proptest::prop_assert!(["name", "up", "out", "s"].iter().any(|known| name == *known));
+            }
+        }
+    }
+}
