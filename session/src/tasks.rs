@@ -29,6 +29,8 @@ const TIMEOUT: Duration = Duration::from_secs(600);
 /// Tasks begin when the guest takes commands, which an image's init may still be starting its services at: a script that
 /// needs them waits for them, as by `systemctl is-system-running --wait`.
 ///
+/// They have the environment of the session's commands, and start in `/`.
+///
 /// Tasks run at the same time, up to four of them, but for those that [need](Self::needs) others. Whether they succeed is
 /// told by [`Session::tasks`](crate::Session::tasks).
 ///

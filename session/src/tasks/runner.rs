@@ -194,7 +194,8 @@ impl Context {
         };
         let variables = task.env.iter();
         let command = variables.fold(command, |command, (name, value)| command.env(name, value));
-        let command = command.user(task.user.as_deref().unwrap_or(ROOT));
+        // Where commands start may be what a task has yet to make.
+        let command = command.cwd("/").user(task.user.as_deref().unwrap_or(ROOT));
         match task.every_start {
             true => command,
             false => command.once(Once {

@@ -1,9 +1,10 @@
 //! Who a guest is, on images that bring everything, little, and nothing.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use session::{Group, GuestFile, Session, SessionBuilder, Task, TaskState, User};
+use session::{Event, Group, GuestFile, Session, SessionBuilder, Task, TaskState, User};
 
 use super::bed::{Bed, kernel, patient, sh};
 
@@ -207,9 +208,30 @@ fn an_image_of_one_static_program_gets_all_that_it_lacks() {
         who.stdout.starts_with(b"uid=1100(ann) gid=1100(ann)"),
         "{who:?}"
     );
+    // A user who leads the agent astray gets nowhere, and the session resumes without what that spoils.
+    for args in [["rm", "-r", "/home/ann/.ssh"], ["ln", "-s", "/etc"]] {
+        let command = session.command("/busybox").args(args);
+        let command = command
+            .cwd("/home/ann")
+            .args((args[0] == "ln").then_some(".ssh"));
+        assert!(command.status().wait().unwrap().success(), "{args:?}");
+    }
     bed.shut_down(&session);
-    let session = bed.resume("app");
-    check(&session, &["/busybox", "cat"]);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let telling = Arc::clone(&told);
+    let resumed = patient(Session::resume(&bed.store, "app"));
+    let resumed = resumed.on_event(move |event| telling.lock().unwrap().push(event.clone()));
+    let session = resumed.start().wait().unwrap();
+    let told = told.lock().unwrap().clone();
+    let is_of_ann = |message: &str| message.contains("/home/ann") && message.contains("1100");
+    assert!(
+        matches!(&told[..], [Event::IdentityIncomplete { message }] if is_of_ann(message)),
+        "{told:?}"
+    );
+    let missing = session
+        .command("/busybox")
+        .args(["cat", "/etc/authorized_keys"]);
+    assert!(!missing.status().wait().unwrap().success());
     bed.shut_down(&session);
 }
 

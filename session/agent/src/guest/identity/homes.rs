@@ -4,6 +4,7 @@
 mod tests;
 
 use std::io;
+use std::ops::Range;
 
 use agent::protocol::identity::User;
 
@@ -159,25 +160,34 @@ fn with_keys(old: &[u8], keys: &[String]) -> Vec<u8> {
         .split(|byte| *byte == b'\n')
         .filter(|_| !old.is_empty())
         .collect();
-    let find = |lines: &[&[u8]], mark: &[u8]| lines.iter().position(|line| *line == mark);
-    let begin = find(&lines, KEYS_BEGIN);
-    let end = begin.and_then(|begin| Some(begin + find(&lines[begin..], KEYS_END)?));
-    let place = match (begin, end) {
-        (Some(begin), Some(end)) => begin..end + 1,
-        _ => lines.len()..lines.len(),
-    };
-    if place.is_empty() && keys.is_empty() {
+    let mut place = None;
+    while let Some(block) = find_block(&lines) {
+        place = Some(block.start);
+        lines.drain(block);
+    }
+    if place.is_none() && keys.is_empty() {
         return old.to_vec();
     }
+    let place = place.unwrap_or(lines.len());
     let mut block: Vec<&[u8]> = keys.iter().map(String::as_bytes).collect();
     if !block.is_empty() {
         block.insert(0, KEYS_BEGIN);
         block.push(KEYS_END);
     }
-    lines.splice(place, block);
+    lines.splice(place..place, block);
     let mut new = lines.join(&b'\n');
     if !new.is_empty() {
         new.push(b'\n');
     }
     new
+}
+
+/// The first lines that lie between marks, with these.
+fn find_block(lines: &[&[u8]]) -> Option<Range<usize>> {
+    let mut ends = (0..lines.len()).filter(|at| lines[*at] == KEYS_END);
+    let block_to = |end: usize| {
+        let begin = lines[..end].iter().rposition(|line| *line == KEYS_BEGIN)?;
+        Some(begin..end + 1)
+    };
+    ends.find_map(block_to)
 }

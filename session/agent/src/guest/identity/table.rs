@@ -2,6 +2,9 @@
 //!
 //! Invariant: rows that are not changed keep their bytes, whatever those are.
 
+#[cfg(test)]
+mod tests;
+
 /// A table that is being changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Table {

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn with(old: &str, keys: &[&str]) -> String {
@@ -40,4 +42,23 @@ fn only_what_is_in_a_home_is_below_it() {
     assert!(!is_below("/home/anna/x", "/home/ann"));
     assert!(!is_below("/home/ann", "/home/ann"));
     assert!(!is_below("/etc/x", "/"));
+}
+
+fn line() -> impl Strategy<Value = String> {
+    let marks = [KEYS_BEGIN, KEYS_END].map(|mark| String::from_utf8_lossy(mark).into_owned());
+    prop_oneof![prop::sample::select(marks.to_vec()), "[a-c]{0,2}"]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn a_second_time_changes_no_keys(
+        lines in prop::collection::vec(line(), 0..8),
+        keys in prop::collection::vec("key [0-9]", 0..3),
+    ) {
+        let old = lines.join("\n");
+        let once = with_keys(old.as_bytes(), &keys);
+        prop_assert_eq!(with_keys(&once, &keys), once);
+    }
 }
