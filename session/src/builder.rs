@@ -7,6 +7,7 @@ use std::time::Duration;
 use rootfs_store::{Progress, SnapshotDigest};
 
 use crate::background::Fill;
+use crate::drive::ExtraDrive;
 use crate::event::{Event, Events};
 use crate::kernel::Kernel;
 use crate::launch;
@@ -49,6 +50,7 @@ pub(crate) struct Settings {
     pub(crate) hostname: Option<String>,
     pub(crate) disk_bytes: Option<u64>,
     pub(crate) fill: Option<Fill>,
+    pub(crate) drives: Vec<ExtraDrive>,
     pub(crate) boot_timeout: Duration,
     pub(crate) shutdown_timeout: Duration,
 }
@@ -63,6 +65,7 @@ impl SessionBuilder {
             hostname: None,
             disk_bytes: None,
             fill: None,
+            drives: Vec::new(),
             boot_timeout: BOOT_TIMEOUT,
             shutdown_timeout: SHUTDOWN_TIMEOUT,
         };
@@ -91,6 +94,13 @@ impl SessionBuilder {
     /// it is ext4; it can't shrink.
     pub fn disk_bytes(mut self, bytes: u64) -> Self {
         self.settings.disk_bytes = Some(bytes);
+        self
+    }
+
+    /// Gives the session one more drive besides its root. Drives are chosen when a session is created; a resumed one has
+    /// those that it had, as they were left.
+    pub fn drive(mut self, drive: ExtraDrive) -> Self {
+        self.settings.drives.push(drive);
         self
     }
 

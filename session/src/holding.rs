@@ -1,27 +1,27 @@
 //! What a session holds of its store while it runs: the lock on its folder, its record and its disk.
 //!
 //! Invariant: at every moment, a process that dies leaves a session that can be resumed with everything that its
-//! guest had flushed, or no session. A record that says `Stopped` names the snapshot that the disk is, so that a disk
-//! beside it is a leftover; a record that says `Open` has a disk.
+//! guest had flushed, or no session. A record that says `Stopped` names the snapshots that the disks are, so that disks
+//! beside it are leftovers; a record that says `Open` has all its disks.
 
 use std::sync::Arc;
 
 use rootfs_store::{Lease, Progress};
 
 use crate::disk::RootDisk;
+use crate::disks::{self, Disks};
 use crate::error::{Error, Repr};
 use crate::event::Events;
 use crate::folder::{self, LockedFolder};
 use crate::record::{Record, RecordState};
 use crate::snapshot::Snapshot;
-use crate::store;
 
 /// A session that is locked by this process.
 #[derive(Debug)]
 pub(crate) struct Holding {
     store: rootfs_store::Store,
-    // The disk goes before the lock: whoever gets the lock next may open it.
-    disk: Option<Arc<RootDisk>>,
+    // The disks go before the lock: whoever gets the lock next may open them.
+    disks: Option<Disks>,
     folder: LockedFolder,
     record: Record,
     /// The record as it was before this process took the session, and is again if its start fails.
@@ -37,13 +37,13 @@ impl Holding {
     pub(crate) fn create(store: &rootfs_store::Store, mut record: Record) -> Result<Self, Error> {
         let folder = folder::create(store.dir(), &record.id)?;
         let held = || -> Result<(), Error> {
-            store.set_name(&store::reference(&record.id), &record.snapshot)?;
+            disks::name_all(store, &record)?;
             record.created = folder::now();
             folder.set_state(&mut record, RecordState::Stopped)
         }();
         let holding = Self {
             store: store.clone(),
-            disk: None,
+            disks: None,
             folder,
             record,
             found: None,
@@ -66,7 +66,7 @@ impl Holding {
         let found = Some(record.clone());
         Ok(Self {
             store: store.clone(),
-            disk: None,
+            disks: None,
             folder,
             record,
             found,
@@ -98,33 +98,18 @@ impl Holding {
         self.events = events;
     }
 
-    /// Opens the disk: a fresh one over the snapshot of a session at rest, the one that is there if it was cut off.
-    pub(crate) fn open_disk(&mut self) -> Result<Arc<RootDisk>, Error> {
-        let id = &self.record.id;
-        let disk = match self.record.state {
-            RecordState::Stopped => {
-                self.store.remove_disk(id)?;
-                let disk = self.store.create_disk(id, &self.record.snapshot)?;
-                let disk = RootDisk::new(disk);
-                disk.record_start();
-                disk
-            }
-            RecordState::Open => RootDisk::new(self.store.open_disk(id)?),
-        };
-        let elsewhere = self.store.elsewhere(&disk.writable().base());
-        // Whoever can't tell must expect it.
-        let is_here = elsewhere.is_ok_and(|packs| packs.is_empty());
-        let disk = disk.telling(Arc::clone(&self.events));
-        let disk = Arc::new(disk.reaching_out(!is_here));
-        self.disk = Some(Arc::clone(&disk));
+    /// Opens the disks: fresh ones over the snapshots of a session at rest, those that are there if it was cut off.
+    pub(crate) fn open_disks(&mut self) -> Result<&Disks, Error> {
+        let disks = Disks::open(&self.store, &self.record, &self.events)?;
+        let disks = self.disks.insert(disks);
         self.folder.set_state(&mut self.record, RecordState::Open)?;
         self.lease = None;
-        Ok(disk)
+        Ok(disks)
     }
 
     /// Leaves the session as it was found, after a start that failed. The VM must be gone.
     pub(crate) fn give_back(mut self) {
-        self.disk = None;
+        self.disks = None;
         let id = self.record.id.clone();
         let undone = match self.found.take() {
             None => self.discard(),
@@ -135,60 +120,45 @@ impl Holding {
         }
     }
 
-    /// The record goes first: a disk beside one at rest is then known to be a leftover.
+    /// The record goes first: disks beside one at rest are then known to be leftovers.
     fn restore(&self, found: &Record) -> Result<(), Error> {
         self.folder.write(found)?;
         if found.state == RecordState::Stopped {
-            self.store.remove_disk(&found.id)?;
+            disks::remove(&self.store, found)?;
         }
         Ok(())
     }
 
-    /// The disk, while it is open.
+    /// The root's disk, while it is open.
     pub(crate) fn disk(&self) -> Option<&Arc<RootDisk>> {
-        self.disk.as_ref()
+        self.disks.as_ref().map(Disks::root)
     }
 
-    /// Makes a snapshot of the disk and leaves the session stopped. The VM must be gone. If this fails the disk is
+    /// Makes snapshots of the disks and leaves the session stopped. The VM must be gone. If this fails the disks are
     /// kept, and it may be tried again.
     pub(crate) fn commit(
         &mut self,
         clean: bool,
         progress: &dyn Progress,
     ) -> Result<Snapshot, Error> {
-        let id = &self.record.id;
-        let disk = self.disk.as_ref().ok_or(Repr::NotRunning {
+        let disks = self.disks.as_ref().ok_or(Repr::NotRunning {
             state: "it has no disk",
         })?;
-        if let Some(failure) = disk.failure() {
-            return Err(Repr::DiskFailed {
-                id: id.clone(),
-                action: failure.action,
-                message: failure.message.clone(),
-            }
-            .into());
-        }
-        disk.end_recording();
-        disk.writable().flush()?;
-        let disk_bytes = disk.writable().size();
-        let committed = self.store.commit(disk.writable(), progress)?;
-        self.store
-            .set_name(&store::reference(id), &committed.snapshot)?;
-        self.record.snapshot = committed.snapshot;
+        let snapshot = disks.commit(&self.store, &mut self.record, clean, progress)?;
         self.folder
             .set_state(&mut self.record, RecordState::Stopped)?;
-        self.disk = None;
-        if let Err(error) = self.store.remove_disk(&self.record.id) {
-            tracing::warn!(%error, "could not remove a disk that is a snapshot now");
+        self.disks = None;
+        if let Err(error) = disks::remove(&self.store, &self.record) {
+            tracing::warn!(%error, "could not remove disks that are snapshots now");
         }
-        Ok(Snapshot::new(&committed, disk_bytes, clean))
+        Ok(snapshot)
     }
 
-    /// Throws the session and its disk away. The VM must be gone.
+    /// Throws the session and its disks away. The VM must be gone.
     pub(crate) fn discard(mut self) -> Result<(), Error> {
-        self.disk = None;
+        self.disks = None;
         self.folder.remove_record()?;
-        store::discard_session(&self.store, &self.record.id)?;
+        disks::discard(&self.store, &self.record.id)?;
         self.folder.remove()
     }
 }

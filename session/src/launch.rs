@@ -8,18 +8,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use agent::protocol::{Config, Root};
+use agent::protocol::{Config, DriveMount, Root};
 use rootfs_store::{Lease, SnapshotDigest};
 use vmm_core::{MAX_VCPUS, MIN_MEMORY_MIB, StartError};
 
 use crate::background::Background;
 use crate::builder::{SessionBuilder, Settings, Source};
+use crate::disk::RootDisk;
+use crate::drive::{self, DriveRecord, MountPoint};
 use crate::error::Error;
 use crate::holding::Holding;
 use crate::id;
 use crate::initramfs;
 use crate::kernel::Kernel;
-use crate::machine::{BootTimes, Machine, ROOT_SERIAL, Spec};
+use crate::machine::{Attached, BootTimes, Machine, ROOT_SERIAL, Spec};
 use crate::record::{Record, RecordState};
 use crate::session::Session;
 use crate::store::Store;
@@ -46,7 +48,13 @@ pub(crate) fn launch(builder: SessionBuilder) -> Result<Session, Error> {
     let mut timings = Timings::default();
     let mut holding = match source {
         Source::Session(id) => resume(&store, &id, &settings)?,
-        Source::Snapshot(base) => create(&store, base, &settings)?,
+        Source::Snapshot(base) => {
+            // A snapshot that the store doesn't hold is an error about it, not about a disk.
+            store.snapshot(&base)?;
+            kernel_for_new(&store, &settings)?;
+            let drives = drive::resolve(&store, &settings.drives)?;
+            create(&store, base, &settings, drives)?
+        }
         Source::Image(import) => {
             let import = match settings.disk_bytes {
                 Some(bytes) => import.disk_bytes(bytes),
@@ -55,15 +63,10 @@ pub(crate) fn launch(builder: SessionBuilder) -> Result<Session, Error> {
             import.check()?;
             kernel_for_new(&store, &settings)?;
             let begun = Instant::now();
-            let (snapshot, _until_it_is_named) = match import.pull()? {
-                Some(pulled) => pulled,
-                None => {
-                    let imported = import.run()?;
-                    (imported.snapshot, imported.lease)
-                }
-            };
+            let drives = drive::resolve(&store, &settings.drives)?;
+            let (snapshot, _until_it_is_named) = import.obtain()?;
             timings.import = Some(begun.elapsed());
-            create(&store, snapshot, &settings)?
+            create(&store, snapshot, &settings, drives)?
         }
     };
     holding.tell(Arc::new(events));
@@ -99,6 +102,7 @@ fn check(settings: &Settings) -> Result<(), Error> {
         && asked_mib < MIN_MEMORY_MIB
     {
         return Err(StartError::TooLittleMemory { asked_mib }.into());
+    drive::check(&settings.drives)?;
     }
     Ok(())
 }
@@ -136,9 +140,12 @@ fn grown(
     Ok((grown.snapshot, Some(grown.lease)))
 }
 
-fn create(store: &Store, base: SnapshotDigest, settings: &Settings) -> Result<Holding, Error> {
-    // A snapshot that the store doesn't hold is an error about it, not about a disk.
-    store.snapshot(&base)?;
+fn create(
+    store: &Store,
+    base: SnapshotDigest,
+    settings: &Settings,
+    (drives, _until_they_are_named): (Vec<DriveRecord>, Vec<Lease>),
+) -> Result<Holding, Error> {
     let kernel = kernel_for_new(store, settings)?;
     let (snapshot, _until_it_is_named) = grown(store, base, settings)?;
     let id = settings.id.clone().map_or_else(id::random, Ok)?;
@@ -163,6 +170,7 @@ fn resume(store: &Store, id: &str, settings: &Settings) -> Result<Holding, Error
         return Err(crate::error::Repr::IdOfResumed { id: other.clone() }.into());
     }
     let mut holding = Holding::take(store.inner(), id)?;
+        drives,
     let record = holding.record();
     let recorded = || Kernel::recorded(record.kernel.clone(), record.modules.clone());
     let kernel = settings.kernel.clone().unwrap_or_else(recorded);
@@ -171,6 +179,9 @@ fn resume(store: &Store, id: &str, settings: &Settings) -> Result<Holding, Error
         && let Some(bytes) = settings.disk_bytes
         && bytes > store.snapshot(&record.snapshot)?.disk_bytes
     {
+    if !settings.drives.is_empty() {
+        return Err(crate::error::Repr::DrivesOfResumed { id: id.to_owned() }.into());
+    }
         return Err(crate::error::Repr::GrowInterrupted { id: id.to_owned() }.into());
     }
     let (snapshot, lease) = grown(store, record.snapshot, settings)?;
@@ -198,7 +209,8 @@ fn boot(
     let opened = store.kernels().open(kernel.image())?;
     let config = guest_config(store, holding)?;
     let console = holding.folder().console()?;
-    let disk = holding.open_disk()?;
+    let disks = holding.open_disks()?;
+    let (disk, drives) = (Arc::clone(disks.root()), disks.drives().to_vec());
     let background = Background::begin(store.inner(), &holding.record().snapshot, settings.fill);
     let started = Arc::clone(&disk);
     let spec = Spec {
@@ -217,6 +229,7 @@ fn boot(
     started.is_ready();
     background.is_ready();
     timings.set_boot(times);
+        drives: attached(holding.record(), drives),
     Ok((machine, background))
 }
 
@@ -230,6 +243,33 @@ fn guest_config(store: &Store, holding: &Holding) -> Result<Config, Error> {
             serial: ROOT_SERIAL.to_owned(),
             fstype: ROOT_FSTYPE.to_owned(),
             read_only: false,
+/// The further drives as the machine has them.
+fn attached(record: &Record, disks: Vec<Arc<RootDisk>>) -> Vec<Attached> {
+    let attached = |(drive, disk): (&DriveRecord, _)| Attached {
+        serial: drive.name.clone(),
+        read_only: drive.read_only,
+        disk,
+    };
+    record.drives.iter().zip(disks).map(attached).collect()
+}
+
+/// Where the further drives are mounted, those first that others may lie below.
+fn mounts(record: &Record) -> Vec<DriveMount> {
+    let mount = |drive: &DriveRecord| {
+        let MountPoint { path, options } = drive.mount.clone()?;
+        Some(DriveMount {
+            serial: drive.name.clone(),
+            path,
+            fstype: ROOT_FSTYPE.to_owned(),
+            read_only: drive.read_only,
+            options,
+        })
+    };
+    let mut mounts: Vec<_> = record.drives.iter().filter_map(mount).collect();
+    mounts.sort_by(|one, other| one.path.cmp(&other.path));
+    mounts
+}
+
         },
         env: image.env,
         working_dir: unless_empty(image.working_dir),
@@ -239,3 +279,4 @@ fn guest_config(store: &Store, holding: &Holding) -> Result<Config, Error> {
 
 #[cfg(test)]
 mod tests;
+        mounts: mounts(holding.record()),

@@ -43,6 +43,8 @@ mod command;
 mod console;
 mod control;
 mod disk;
+mod disks;
+mod drive;
 mod error;
 mod event;
 mod folder;
@@ -66,6 +68,7 @@ pub use command::{
     Command, ExitStatus, Output, Process, ProcessControl, ProcessOutput, ProcessStdin,
 };
 pub use error::{Error, ErrorKind};
+pub use drive::{DriveInfo, ExtraDrive};
 pub use event::Event;
 pub use kernel::Kernel;
 pub use op::Op;
@@ -79,6 +82,6 @@ pub use rootfs_store::{
     StoreOptions, Usage, Verified,
 };
 pub use session::{Session, Status};
-pub use snapshot::Snapshot;
+pub use snapshot::{DriveSnapshot, Snapshot};
 pub use store::{Base, Chore, Export, Import, SessionInfo, SessionState, Store, UnreadableSession};
 pub use timings::Timings;

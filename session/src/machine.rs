@@ -49,12 +49,31 @@ pub(crate) struct Spec {
     pub(crate) memory_mib: u32,
     pub(crate) disk: Arc<RootDisk>,
     pub(crate) console: File,
+    pub(crate) drives: Vec<Attached>,
     pub(crate) config: Config,
     /// How long it may take until the guest takes commands.
     pub(crate) deadline: Duration,
 }
 
 /// How long the steps of a boot took.
+/// A further drive of a machine.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    /// What the agent knows it by.
+    pub(crate) serial: String,
+    pub(crate) read_only: bool,
+    pub(crate) disk: Arc<RootDisk>,
+}
+
+impl From<Attached> for Drive {
+    fn from(attached: Attached) -> Self {
+        let mut drive = Self::new(attached.disk);
+        drive.serial = attached.serial;
+        drive.read_only = attached.read_only;
+        drive
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BootTimes {
     /// Setting up the VM.
@@ -116,7 +135,8 @@ impl Machine {
         config.command_line = format!("{RECOMMENDED_COMMAND_LINE} {NO_GETTY}");
         config.vcpus = spec.vcpus;
         config.memory_mib = spec.memory_mib;
-        config.drives = vec![root];
+        let further = spec.drives.into_iter().map(Drive::from);
+        config.drives = std::iter::once(root).chain(further).collect();
         config.vsock_cid = Some(CID);
         config.console = Box::new(console.clone());
         let vm = Vm::start(config)?;

@@ -19,6 +19,7 @@ use rootfs_store::SnapshotDigest;
 use rootfs_store::formats::{EnvelopeError, open_envelope, seal_envelope};
 use serde::{Deserialize, Serialize};
 
+use crate::drive::DriveRecord;
 use crate::error::{Error, Repr};
 
 const FORMAT: &str = "vm-sessions.session";
@@ -51,6 +52,9 @@ pub(crate) struct Record {
     pub(crate) created: u64,
     /// Seconds since 1970 of the last change of state.
     pub(crate) changed: u64,
+    /// Drives besides the root.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) drives: Vec<DriveRecord>,
 }
 
 /// How the session was left, by what was last written of it.

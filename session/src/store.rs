@@ -19,8 +19,8 @@ pub use chore::Chore;
 pub use export::Export;
 pub use import::Import;
 pub use registry::Base;
+pub(crate) use sessions::remove as remove_session;
 pub use sessions::{SessionInfo, SessionState, UnreadableSession};
-pub(crate) use sessions::{discard as discard_session, remove as remove_session};
 
 /// What the names start with that keep the snapshots of sessions.
 const RESERVED: &str = "sessions/";

@@ -38,5 +38,6 @@ pub(crate) fn record(id: &str, snapshot: SnapshotDigest) -> Record {
         hostname: None,
         created: 0,
         changed: 0,
+        drives: Vec::new(),
     }
 }

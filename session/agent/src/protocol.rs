@@ -35,7 +35,8 @@ pub use decoder::Decoder;
 pub use error::ProtocolError;
 pub use frame::{Frame, read_frame, write_frame};
 pub use message::{
-    Config, Exec, ExitStatus, Failure, FailureKind, Fatal, Hello, MAX_TEXT, PowerOff, Ready, Root,
+    Config, DriveMount, Exec, ExitStatus, Failure, FailureKind, Fatal, Hello, MAX_TEXT, PowerOff,
+    Ready, Root,
 };
 
 /// The version of this protocol. [`Hello`] keeps its encoding in every version, so that two sides that differ can say so.

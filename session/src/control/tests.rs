@@ -39,6 +39,7 @@ fn config() -> Config {
         env: Vec::new(),
         working_dir: None,
         user: None,
+        mounts: Vec::new(),
     }
 }
 

@@ -15,6 +15,7 @@ fn record(id: &str) -> Record {
         hostname: None,
         created: 1,
         changed: 1,
+        drives: Vec::new(),
     }
 }
 

@@ -10,6 +10,7 @@ fn settings() -> Settings {
         hostname: None,
         disk_bytes: None,
         fill: None,
+        drives: Vec::new(),
         boot_timeout: std::time::Duration::from_secs(1),
         shutdown_timeout: std::time::Duration::from_secs(1),
     }

@@ -16,6 +16,7 @@ fn record() -> Record {
         hostname: Some("lab".into()),
         created: 1_764_000_000,
         changed: 1_764_000_060,
+        drives: Vec::new(),
     }
 }
 

@@ -96,7 +96,7 @@ impl Import {
 
     /// The snapshot that the reference names in a registry, pulled lazily, with what keeps it; nothing if it names an
     /// image there, or names something elsewhere.
-    pub(crate) fn pull(&self) -> Result<Option<(SnapshotDigest, Lease)>, Error> {
+    fn pull(&self) -> Result<Option<(SnapshotDigest, Lease)>, Error> {
         let (ImageReference::Docker { reference }, _) = self.check()? else {
             return Ok(None);
         };
@@ -113,6 +113,15 @@ impl Import {
         let (reference, options) = self.check()?;
         let imported = self.store.import(&reference, &options, &*self.progress)?;
         if let Some(name) = &self.name {
+    /// The snapshot that the reference names, pulled lazily or imported, with what keeps it.
+    pub(crate) fn obtain(self) -> Result<(SnapshotDigest, Lease), Error> {
+        if let Some(pulled) = self.pull()? {
+            return Ok(pulled);
+        }
+        let imported = self.run()?;
+        Ok((imported.snapshot, imported.lease))
+    }
+
             self.store.set_name(name, &imported.snapshot)?;
         }
         Ok(imported)

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use rootfs_store::{SnapshotDigest, StoreError};
+use rootfs_store::SnapshotDigest;
 
-use super::reference;
+use crate::disks;
+use crate::drive::DriveInfo;
 use crate::error::{Error, Repr};
 use crate::folder;
 use crate::record::{Record, RecordState};
@@ -36,6 +37,8 @@ pub struct SessionInfo {
     pub created: u64,
     /// When its state last changed, in seconds since 1970.
     pub changed: u64,
+    /// Its drives besides the root.
+    pub drives: Vec<DriveInfo>,
 }
 
 /// How a session is, or was left.
@@ -90,6 +93,7 @@ impl SessionInfo {
             hostname: record.hostname,
             created: record.created,
             changed: record.changed,
+            drives: record.drives.into_iter().map(Into::into).collect(),
         }
     }
 
@@ -138,17 +142,8 @@ pub(super) fn list(store: &Path) -> Result<Vec<Result<SessionInfo, UnreadableSes
 pub(crate) fn remove(store: &rootfs_store::Store, id: &str) -> Result<(), Error> {
     let folder = folder::open(store.dir(), id)?;
     folder.remove_record()?;
-    discard(store, id)?;
+    disks::discard(store, id)?;
     folder.remove()
-}
-
-/// Removes what a session without a record has in the store.
-pub(crate) fn discard(store: &rootfs_store::Store, id: &str) -> Result<(), Error> {
-    store.remove_disk(id)?;
-    match store.remove_name(&reference(id)) {
-        Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Clears away what processes left behind that died while they made or removed a session.
@@ -158,7 +153,7 @@ pub(super) fn sweep(store: &rootfs_store::Store) {
         let Some(folder) = folder::open_leftover(store.dir(), &id) else {
             continue;
         };
-        if let Err(error) = discard(store, &id).and_then(|()| folder.remove()) {
+        if let Err(error) = disks::discard(store, &id).and_then(|()| folder.remove()) {
             tracing::warn!(%error, id, "could not clear away the rest of a session");
         }
     }

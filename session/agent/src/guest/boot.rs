@@ -16,8 +16,8 @@ use nix::unistd::sethostname;
 
 use super::error::StartError;
 use super::{
-    DEFAULT_PATH, SERVER_NAME, console, disk, image_init, init, loopback, modules, mounts, power,
-    vsock,
+    DEFAULT_PATH, SERVER_NAME, console, disk, drives, image_init, init, loopback, modules, mounts,
+    power, vsock,
 };
 
 /// Runs the guest until it ends.
@@ -49,6 +49,7 @@ fn start(control: &mut File) -> Result<Infallible, StartError> {
     console::say(&format!("the root is {}", device.display()));
     mounts::switch_root()?;
     mounts::mount_all()?;
+    drives::mount(&config.mounts)?;
     loopback::bring_up().map_err(StartError::step("bring up", "the loopback interface"))?;
     if let Some(name) = &config.hostname {
         set_hostname(name, config.root.read_only)?;

@@ -34,6 +34,7 @@ fn defaults() -> Config {
         env: vec!["FROM=image".to_owned()],
         working_dir: None,
         user,
+        mounts: Vec::new(),
     }
 }
 
