@@ -11,6 +11,7 @@
 //! if it failed or its process died. What decides which disks a session has is its record alone.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use rootfs_store::{Committed, Progress, SnapshotDigest, Store, StoreError};
 
@@ -20,6 +21,7 @@ use crate::event::Events;
 use crate::record::{Record, RecordState};
 use crate::snapshot::{DriveSnapshot, Snapshot};
 use crate::store::reference;
+use crate::telemetry;
 
 /// The open disks of a session.
 #[derive(Debug)]
@@ -166,6 +168,7 @@ impl Disks {
             }
             .into());
         }
+        let (_span, begun) = (telemetry::commit_span(&record.id).entered(), Instant::now());
         self.root.end_recording();
         let commit = |disk: &Arc<RootDisk>| -> Result<Committed, Error> {
             disk.writable().flush()?;
@@ -186,6 +189,9 @@ impl Disks {
             let drive = DriveSnapshot::new(name, committed, disk_bytes);
             snapshot.drives.push(drive);
         }
+        let stored_bytes = snapshot.drives.iter().map(|drive| drive.stored_bytes);
+        let stored_bytes = snapshot.stored_bytes + stored_bytes.sum::<u64>();
+        telemetry::committed(begun.elapsed(), stored_bytes);
         Ok(snapshot)
     }
 }

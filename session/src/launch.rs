@@ -25,6 +25,7 @@ use crate::machine::{Attached, BootTimes, Machine, ROOT_SERIAL, Spec};
 use crate::record::{Record, RecordState};
 use crate::session::Session;
 use crate::store::Store;
+use crate::telemetry;
 use crate::timings::Timings;
 
 const DEFAULT_VCPUS: u8 = 1;
@@ -37,6 +38,13 @@ const KVM: &str = "/dev/kvm";
 
 /// Starts the session that was described.
 pub(crate) fn launch(builder: SessionBuilder) -> Result<Session, Error> {
+    let begun = Instant::now();
+    let started = start(builder);
+    telemetry::started(&started, begun.elapsed());
+    started
+}
+
+fn start(builder: SessionBuilder) -> Result<Session, Error> {
     let SessionBuilder {
         store,
         source,
@@ -69,6 +77,7 @@ pub(crate) fn launch(builder: SessionBuilder) -> Result<Session, Error> {
             create(&store, snapshot, &settings, drives)?
         }
     };
+    telemetry::of_session(&holding.record().id);
     holding.tell(Arc::new(events));
     match boot(&store, &mut holding, &settings, &mut timings) {
         Ok((machine, background)) => Ok(Session::new(
@@ -93,6 +102,7 @@ fn check(settings: &Settings) -> Result<(), Error> {
         .hostname
         .as_deref()
         .map_or(Ok(()), id::check_hostname)?;
+    drive::check(&settings.drives)?;
     if let Some(asked) = settings.vcpus
         && !(1..=MAX_VCPUS).contains(&asked)
     {
@@ -102,7 +112,6 @@ fn check(settings: &Settings) -> Result<(), Error> {
         && asked_mib < MIN_MEMORY_MIB
     {
         return Err(StartError::TooLittleMemory { asked_mib }.into());
-    drive::check(&settings.drives)?;
     }
     Ok(())
 }
@@ -161,6 +170,7 @@ fn create(
         hostname: settings.hostname.clone(),
         created: 0,
         changed: 0,
+        drives,
     };
     Holding::create(store.inner(), record)
 }
@@ -169,8 +179,10 @@ fn resume(store: &Store, id: &str, settings: &Settings) -> Result<Holding, Error
     if let Some(other) = settings.id.as_ref().filter(|other| *other != id) {
         return Err(crate::error::Repr::IdOfResumed { id: other.clone() }.into());
     }
+    if !settings.drives.is_empty() {
+        return Err(crate::error::Repr::DrivesOfResumed { id: id.to_owned() }.into());
+    }
     let mut holding = Holding::take(store.inner(), id)?;
-        drives,
     let record = holding.record();
     let recorded = || Kernel::recorded(record.kernel.clone(), record.modules.clone());
     let kernel = settings.kernel.clone().unwrap_or_else(recorded);
@@ -179,9 +191,6 @@ fn resume(store: &Store, id: &str, settings: &Settings) -> Result<Holding, Error
         && let Some(bytes) = settings.disk_bytes
         && bytes > store.snapshot(&record.snapshot)?.disk_bytes
     {
-    if !settings.drives.is_empty() {
-        return Err(crate::error::Repr::DrivesOfResumed { id: id.to_owned() }.into());
-    }
         return Err(crate::error::Repr::GrowInterrupted { id: id.to_owned() }.into());
     }
     let (snapshot, lease) = grown(store, record.snapshot, settings)?;
@@ -220,29 +229,20 @@ fn boot(
         vcpus: holding.record().vcpus,
         memory_mib: holding.record().memory_mib,
         disk,
+        drives: attached(holding.record(), drives),
         console,
         config,
         deadline: settings.boot_timeout,
     };
     timings.prepare = Some(begun.elapsed());
-    let (machine, times): (Machine, BootTimes) = Machine::boot(spec)?;
+    let span = telemetry::boot_span(&holding.record().id);
+    let (machine, times): (Machine, BootTimes) = span.in_scope(|| Machine::boot(spec))?;
     started.is_ready();
     background.is_ready();
     timings.set_boot(times);
-        drives: attached(holding.record(), drives),
     Ok((machine, background))
 }
 
-/// What the guest shall be, by the image's config and the session's record.
-fn guest_config(store: &Store, holding: &Holding) -> Result<Config, Error> {
-    let image = store.snapshot(&holding.record().snapshot)?.machine;
-    let unless_empty = |text: String| (!text.is_empty()).then_some(text);
-    Ok(Config {
-        hostname: holding.record().hostname.clone(),
-        root: Root {
-            serial: ROOT_SERIAL.to_owned(),
-            fstype: ROOT_FSTYPE.to_owned(),
-            read_only: false,
 /// The further drives as the machine has them.
 fn attached(record: &Record, disks: Vec<Arc<RootDisk>>) -> Vec<Attached> {
     let attached = |(drive, disk): (&DriveRecord, _)| Attached {
@@ -270,13 +270,23 @@ fn mounts(record: &Record) -> Vec<DriveMount> {
     mounts
 }
 
+/// What the guest shall be, by the image's config and the session's record.
+fn guest_config(store: &Store, holding: &Holding) -> Result<Config, Error> {
+    let image = store.snapshot(&holding.record().snapshot)?.machine;
+    let unless_empty = |text: String| (!text.is_empty()).then_some(text);
+    Ok(Config {
+        hostname: holding.record().hostname.clone(),
+        root: Root {
+            serial: ROOT_SERIAL.to_owned(),
+            fstype: ROOT_FSTYPE.to_owned(),
+            read_only: false,
         },
         env: image.env,
         working_dir: unless_empty(image.working_dir),
         user: unless_empty(image.user),
+        mounts: mounts(holding.record()),
     })
 }
 
 #[cfg(test)]
 mod tests;
-        mounts: mounts(holding.record()),

@@ -59,6 +59,7 @@ mod record;
 mod session;
 mod snapshot;
 mod store;
+pub mod telemetry;
 #[cfg(test)]
 mod testing;
 mod timings;
@@ -67,8 +68,8 @@ pub use builder::SessionBuilder;
 pub use command::{
     Command, ExitStatus, Output, Process, ProcessControl, ProcessOutput, ProcessStdin,
 };
-pub use error::{Error, ErrorKind};
 pub use drive::{DriveInfo, ExtraDrive};
+pub use error::{Error, ErrorKind};
 pub use event::Event;
 pub use kernel::Kernel;
 pub use op::Op;

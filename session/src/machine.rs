@@ -20,6 +20,7 @@ use crate::control::{self, Timed};
 use crate::disk::RootDisk;
 use crate::error::{Error, Repr, one_line};
 use crate::kernel::HeldKernel;
+use crate::telemetry::{self, End, RunningGuest};
 
 /// The guest's address; it means something to its own VM alone.
 const CID: u32 = 3;
@@ -48,14 +49,13 @@ pub(crate) struct Spec {
     pub(crate) vcpus: u8,
     pub(crate) memory_mib: u32,
     pub(crate) disk: Arc<RootDisk>,
-    pub(crate) console: File,
     pub(crate) drives: Vec<Attached>,
+    pub(crate) console: File,
     pub(crate) config: Config,
     /// How long it may take until the guest takes commands.
     pub(crate) deadline: Duration,
 }
 
-/// How long the steps of a boot took.
 /// A further drive of a machine.
 #[derive(Debug)]
 pub(crate) struct Attached {
@@ -74,6 +74,7 @@ impl From<Attached> for Drive {
     }
 }
 
+/// How long the steps of a boot took.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BootTimes {
     /// Setting up the VM.
@@ -92,6 +93,7 @@ pub(crate) struct Machine {
     control: VsockStream,
     console: Console,
     disk: Arc<RootDisk>,
+    running: RunningGuest,
     /// Kept for sessions that start while this one runs.
     _kernel: HeldKernel,
 }
@@ -163,6 +165,7 @@ impl Machine {
                 control,
                 console,
                 disk: spec.disk,
+                running: RunningGuest::new(),
                 _kernel: spec.kernel,
             },
             times,
@@ -197,7 +200,8 @@ impl Machine {
                 d.saturating_duration_since(Instant::now())
             })
         };
-        if self.vm.wait_timeout(Duration::ZERO).is_none() {
+        let had_ended = self.vm.wait_timeout(Duration::ZERO).is_some();
+        if !had_ended {
             let grace = (timeout / 4 * GRACE_QUARTERS).as_millis();
             let grace = u32::try_from(grace).unwrap_or(u32::MAX);
             let mut control = Timed::new(&self.control, deadline);
@@ -210,6 +214,11 @@ impl Machine {
         self.end_by_force(left());
         let exit = self.vm.wait();
         tracing::debug!(?exit, "a guest ended");
+        self.running.ended(match exit {
+            _ if had_ended => End::Guest,
+            Exit::Stopped => End::Forced,
+            _ => End::Shutdown,
+        });
         Ended {
             clean: self.has_clean_root(),
         }
@@ -278,6 +287,7 @@ impl Boot<'_> {
 
     /// Says in one error why the guest did not come up, whatever the connection to it had to say.
     fn explain(&self, error: Error) -> Error {
+        telemetry::guest_failed(&error);
         if matches!(error.repr(), Repr::Agent { .. }) {
             return error;
         }

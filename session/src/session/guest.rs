@@ -10,6 +10,7 @@ use super::{Shared, not_running};
 use crate::command::{Connection, Guest};
 use crate::error::{Error, Repr};
 use crate::machine::Watch;
+use crate::telemetry;
 
 /// How long the agent may take to accept a command.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
@@ -70,6 +71,7 @@ impl Guest for GuestLink {
     }
 
     fn has_answered(&self) {
+        telemetry::command_ended();
         if let Some(shared) = self.0.upgrade()
             && let Phase::Running(live) = &*shared.phase()
         {
@@ -79,6 +81,7 @@ impl Guest for GuestLink {
     }
 
     fn explain(&self, error: Error) -> Error {
+        telemetry::guest_failed(&error);
         self.gone(GONE_PATIENCE).unwrap_or(error)
     }
 }

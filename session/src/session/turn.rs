@@ -15,6 +15,7 @@ use super::{Shared, not_running};
 use crate::error::Error;
 use crate::snapshot::Snapshot;
 use crate::store;
+use crate::telemetry;
 
 /// The right to end a session; nobody else has it until this is dropped.
 #[derive(Debug)]
@@ -42,7 +43,15 @@ impl Turn {
     }
 
     /// Powers the guest off, and makes a snapshot of its disk, which `progress` is told of.
-    pub(super) fn shut_down(mut self, progress: &dyn Progress) -> Result<Snapshot, Error> {
+    pub(super) fn shut_down(self, progress: &dyn Progress) -> Result<Snapshot, Error> {
+        telemetry::of_session(&self.shared.id);
+        let begun = Instant::now();
+        let snapshot = self.power_off_and_commit(progress)?;
+        telemetry::shut_down(begun.elapsed());
+        Ok(snapshot)
+    }
+
+    fn power_off_and_commit(mut self, progress: &dyn Progress) -> Result<Snapshot, Error> {
         if let Phase::Running(live) = &self.phase {
             live.background.cancel();
             let begun = Instant::now();
@@ -72,6 +81,7 @@ impl Turn {
 
     /// Ends the guest by force, and throws the session away.
     pub(super) fn terminate(mut self) -> Result<(), Error> {
+        telemetry::of_session(&self.shared.id);
         match mem::replace(&mut self.phase, Phase::Removed) {
             Phase::Running(live) => {
                 let Live {

@@ -11,6 +11,7 @@ use rootfs_store::{
 use super::check_name;
 use crate::error::Error;
 use crate::op::Op;
+use crate::telemetry;
 
 /// An import that is being described; [`start`](Self::start) makes it happen.
 #[must_use = "nothing is imported before `start`"]
@@ -103,16 +104,15 @@ impl Import {
         let mut options = PullOptions::default();
         options.lazy = true;
         match self.store.pull(&reference, &options, &*self.progress) {
-            Ok(pulled) => Ok(Some((pulled.snapshot, pulled.lease))),
+            Ok(pulled) => {
+                telemetry::pulled(pulled.fetched_bytes);
+                Ok(Some((pulled.snapshot, pulled.lease)))
+            }
             Err(PullError::NoSnapshot { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    pub(crate) fn run(self) -> Result<Imported, Error> {
-        let (reference, options) = self.check()?;
-        let imported = self.store.import(&reference, &options, &*self.progress)?;
-        if let Some(name) = &self.name {
     /// The snapshot that the reference names, pulled lazily or imported, with what keeps it.
     pub(crate) fn obtain(self) -> Result<(SnapshotDigest, Lease), Error> {
         if let Some(pulled) = self.pull()? {
@@ -122,6 +122,11 @@ impl Import {
         Ok((imported.snapshot, imported.lease))
     }
 
+    pub(crate) fn run(self) -> Result<Imported, Error> {
+        let (reference, options) = self.check()?;
+        let imported = self.store.import(&reference, &options, &*self.progress)?;
+        telemetry::imported(imported.stored_bytes);
+        if let Some(name) = &self.name {
             self.store.set_name(name, &imported.snapshot)?;
         }
         Ok(imported)
