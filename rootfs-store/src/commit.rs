@@ -1,10 +1,12 @@
 //! From a writable disk to a snapshot.
 
+mod live;
+
 use std::collections::{BTreeMap, HashSet};
 
 use crate::compact::rewrite_packs;
 use crate::digest::{BlobDigest, SnapshotDigest};
-use crate::disk::{Base, DiskError, Stack, WritableDisk};
+use crate::disk::{DiskError, Stack, WritableDisk};
 use crate::index::{Index, Root};
 use crate::leases::Lease;
 use crate::live::live_bytes;
@@ -14,6 +16,8 @@ use crate::profile::BootProfile;
 use crate::progress::Progress;
 use crate::seal::{ChunkWriter, Dirty, Known, seal};
 use crate::store::{Store, StoreError};
+
+pub use live::{Frozen, PreparedFreeze};
 
 /// Most packs of a snapshot, unless it has more large ones than half of that: registries refuse manifests with many
 /// layers, some above 500.
@@ -73,29 +77,6 @@ impl Store {
         let _alone = disk.commit_alone();
         disk.flush()?;
         self.commit_stack(&disk.stack(), disk.boot_profile(), progress)
-    }
-
-    /// Makes a snapshot of what a disk holds at this moment, while it goes on being read and written.
-    ///
-    /// Writes wait for the switch to a new overlay only, which takes the same short time however much was written. The
-    /// snapshot holds each write that had returned when this was called, and none that began after the switch. The
-    /// disk has it as its base afterwards, and takes up the space of newer writes only.
-    ///
-    /// # Errors
-    /// [`CommitError`]; the disk holds what it held, and a later commit includes all of it.
-    pub fn commit_live(
-        &self,
-        disk: &WritableDisk,
-        progress: &dyn Progress,
-    ) -> Result<Committed, CommitError> {
-        let _alone = disk.commit_alone();
-        let frozen = disk.freeze()?;
-        let committed = self.commit_stack(&frozen, disk.boot_profile(), progress)?;
-        if !frozen.is_base_alone() {
-            let base = self.snapshot(&committed.snapshot)?;
-            disk.rebase(&frozen, Base::of(&base))?;
-        }
-        Ok(committed)
     }
 
     fn commit_stack(

@@ -29,7 +29,7 @@ pub use error::DiskError;
 pub(crate) use generations::{allocated_bytes, bases, check};
 use map::BLOCK_LEN;
 pub use map::{BLOCK_BYTES, Header as MapHeader, MapError, open_sector, seal_sector};
-use overlay::Overlay;
+pub(crate) use overlay::Overlay;
 use recording::Recording;
 pub(crate) use stack::{Base, Stack};
 use target::{IntoSlice, all_put};

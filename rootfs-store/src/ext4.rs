@@ -37,3 +37,4 @@ pub use error::LayoutError;
 pub use layout::Layout;
 pub(crate) use placement::min_aligned_bytes;
 pub use read::{Content, File, FileId, FileKind, FileSystem, FileTree, ReadAt, ReadError};
+pub(crate) use superblock::LABEL_BYTES;

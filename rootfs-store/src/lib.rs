@@ -10,6 +10,7 @@ mod compact;
 mod diff;
 mod digest;
 mod disk;
+mod empty_disk;
 mod envelope;
 mod export;
 pub mod ext4;
@@ -58,13 +59,14 @@ pub mod formats {
 
 pub use boot_pack::BootPacked;
 pub use chunk::{DEFAULT_CHUNK_BYTES, FrameError};
-pub use commit::{CommitError, Committed};
+pub use commit::{CommitError, Committed, Frozen, PreparedFreeze};
 pub use compact::Compacted;
 pub use diff::{Diff, DiffError};
 pub use digest::{BlobDigest, ChunkDigest, DigestError, SnapshotDigest};
 pub use disk::{
     BLOCK_BYTES, DiskError, MapError, ReadInto, RemoteTrouble, WritableDisk, WriteFrom,
 };
+pub use empty_disk::EmptyDiskError;
 pub use export::{ExportError, Exported};
 pub use files::{Change, FileId, Watch};
 pub use gc::Collected;

@@ -9,6 +9,7 @@ use vmm_core::Switch;
 
 use crate::about::About;
 use crate::background::Fill;
+use crate::drive::ExtraDrive;
 use crate::event::{Event, Events};
 use crate::identity::{Description, Group, GuestFile, User};
 use crate::kernel::Kernel;
@@ -64,6 +65,7 @@ pub(crate) struct Settings {
     pub(crate) fill: Option<Fill>,
     pub(crate) limits: Option<Limits>,
     pub(crate) about: Option<About>,
+    pub(crate) drives: Vec<ExtraDrive>,
     pub(crate) boot_timeout: Duration,
     pub(crate) shutdown_timeout: Duration,
 }
@@ -83,6 +85,7 @@ impl SessionBuilder {
             fill: None,
             limits: None,
             about: None,
+            drives: Vec::new(),
             boot_timeout: BOOT_TIMEOUT,
             shutdown_timeout: SHUTDOWN_TIMEOUT,
         };
@@ -111,6 +114,13 @@ impl SessionBuilder {
     /// it is ext4; it can't shrink.
     pub fn disk_bytes(mut self, bytes: u64) -> Self {
         self.settings.disk_bytes = Some(bytes);
+        self
+    }
+
+    /// Gives the session one more drive besides its root. Drives are chosen when a session is created; a resumed one has
+    /// those that it had, as they were left.
+    pub fn drive(mut self, drive: ExtraDrive) -> Self {
+        self.settings.drives.push(drive);
         self
     }
 

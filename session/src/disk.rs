@@ -18,6 +18,7 @@ use vmm_core::{BlockBackend, HostCalls, ReadTarget, WriteSource};
 
 use crate::error::one_line;
 use crate::event::Events;
+use crate::telemetry::DiskBytes;
 use reach::Reach;
 
 /// How long after a guest is ready its reads still belong to its start, unless a command ends before.
@@ -39,6 +40,7 @@ pub(crate) struct RootDisk {
     events: Arc<Events>,
     /// Whether a part of the disk is in a registry, which reads then fetch it from.
     reaches_out: bool,
+    bytes: DiskBytes,
 }
 
 /// The first change that the host could not make.
@@ -58,6 +60,7 @@ impl RootDisk {
             reach: Reach::default(),
             events: Arc::default(),
             reaches_out: false,
+            bytes: DiskBytes::new(),
         }
     }
 
@@ -161,6 +164,7 @@ impl BlockBackend for RootDisk {
         let range = range(offset, target.remaining() as u64);
         match self.disk.read_into(&mut GuestTarget(target), offset) {
             Ok(()) => {
+                self.bytes.read(range.end - range.start);
                 self.reach.succeeded(&range, &self.events);
                 Ok(())
             }
@@ -179,6 +183,9 @@ impl BlockBackend for RootDisk {
         if source.memory_failed() {
             // The guest's memory is at fault, and the disk as good as before.
             return written.map_err(io::Error::other);
+        }
+        if written.is_ok() {
+            self.bytes.written(range.end - range.start);
         }
         self.changed("write to", range, written)
     }

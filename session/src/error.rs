@@ -48,6 +48,31 @@ pub enum ErrorKind {
     Internal,
 }
 
+impl ErrorKind {
+    /// The kind in lower-case words with `_` between them, for labels and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::InvalidInput => "invalid_input",
+            Self::Busy => "busy",
+            Self::Image => "image",
+            Self::Registry => "registry",
+            Self::Kernel => "kernel",
+            Self::Kvm => "kvm",
+            Self::Host => "host",
+            Self::Guest => "guest",
+            Self::Timeout => "timeout",
+            Self::Command => "command",
+            Self::Copy => "copy",
+            Self::Refused => "refused",
+            Self::Quota => "quota",
+            Self::Storage => "storage",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 /// Why a call failed. [`Error::kind`] says what to do about it; the message names what is at fault.
 pub struct Error(Box<Repr>);
 

@@ -1,8 +1,8 @@
 //! What a session holds of its store while it runs: the lock on its folder, its record and its disk.
 //!
 //! Invariant: at every moment, a process that dies leaves a session that can be resumed with everything that its
-//! guest had flushed, or no session. A record that says `Stopped` names the snapshot that the disk is, so that a disk
-//! beside it is a leftover; a record that says anything else has a disk.
+//! guest had flushed, or no session. A record that says `Stopped` names the snapshots that the disks are, so that disks
+//! beside it are leftovers; a record that says anything else has all its disks.
 
 use std::sync::Arc;
 
@@ -10,19 +10,20 @@ use rootfs_store::{Lease, Progress};
 
 use crate::clock;
 use crate::disk::RootDisk;
+use crate::disks::{self, Disks};
 use crate::error::{Error, Repr};
 use crate::event::Events;
 use crate::folder::{self, LockedFolder};
 use crate::record::{Record, RecordState};
 use crate::snapshot::Snapshot;
-use crate::store::{self, Store};
+use crate::store::Store;
 
 /// A session that is locked by this process.
 #[derive(Debug)]
 pub(crate) struct Holding {
     store: Store,
-    // The disk goes before the lock: whoever gets the lock next may open it.
-    disk: Option<Arc<RootDisk>>,
+    // The disks go before the lock: whoever gets the lock next may open them.
+    disks: Option<Disks>,
     folder: LockedFolder,
     record: Record,
     /// The record as it was before this process took the session, and is again if its start fails.
@@ -40,16 +41,14 @@ impl Holding {
         record.created = clock::unix(store.clock());
         let mut holding = Self {
             store: store.clone(),
-            disk: None,
+            disks: None,
             folder,
             record,
             found: None,
             lease: None,
             events: Arc::default(),
         };
-        let name = store::reference(&holding.record.id);
-        let named = store.inner().set_name(&name, &holding.record.snapshot);
-        let held = named.map_err(Error::from);
+        let held = disks::name_all(store.inner(), &holding.record);
         match held.and_then(|()| holding.set_state(RecordState::Stopped)) {
             Ok(()) => Ok(holding),
             Err(error) => {
@@ -66,7 +65,7 @@ impl Holding {
         let found = Some(record.clone());
         Ok(Self {
             store: store.clone(),
-            disk: None,
+            disks: None,
             folder,
             record,
             found,
@@ -103,33 +102,17 @@ impl Holding {
         &self.events
     }
 
-    /// Opens the disk: a fresh one over the snapshot of a session at rest, the one that is there if it was cut off.
-    pub(crate) fn open_disk(&mut self) -> Result<Arc<RootDisk>, Error> {
-        if let Some(disk) = &self.disk {
-            // A guest that is started again goes on with it.
-            let disk = Arc::clone(disk);
-            self.set_state(RecordState::Open)?;
-            return Ok(disk);
-        }
-        let id = &self.record.id;
-        let store = self.store.inner();
-        let disk = if self.record.state.has_disk() {
-            RootDisk::new(store.open_disk(id)?)
-        } else {
-            store.remove_disk(id)?;
-            let disk = RootDisk::new(store.create_disk(id, &self.record.snapshot)?);
-            disk.record_start();
-            disk
+    /// Opens the disks: fresh ones over the snapshots of a session at rest, those that are there if it was cut off. A guest
+    /// that is started again goes on with those that are open.
+    pub(crate) fn open_disks(&mut self) -> Result<&Disks, Error> {
+        let disks = match self.disks.take() {
+            Some(disks) => disks,
+            None => Disks::open(self.store.inner(), &self.record, &self.events)?,
         };
-        let elsewhere = store.elsewhere(&disk.writable().base());
-        // Whoever can't tell must expect it.
-        let is_here = elsewhere.is_ok_and(|packs| packs.is_empty());
-        let disk = disk.telling(Arc::clone(&self.events));
-        let disk = Arc::new(disk.reaching_out(!is_here));
-        self.disk = Some(Arc::clone(&disk));
+        self.disks = Some(disks);
         self.set_state(RecordState::Open)?;
         self.lease = None;
-        Ok(disk)
+        self.disks.as_ref().ok_or_else(no_disk)
     }
 
     /// Writes the record with a new state, durably.
@@ -150,7 +133,7 @@ impl Holding {
 
     /// Leaves the session as it was found, after a start that failed. The VM must be gone.
     pub(crate) fn give_back(mut self) {
-        self.disk = None;
+        self.disks = None;
         let id = self.record.id.clone();
         let undone = match self.found.take() {
             None => self.discard(),
@@ -161,67 +144,61 @@ impl Holding {
         }
     }
 
-    /// The record goes first: a disk beside one at rest is then known to be a leftover.
+    /// The record goes first: disks beside one at rest are then known to be leftovers.
     fn restore(&self, found: &Record) -> Result<(), Error> {
         self.folder.write(found)?;
         if !found.state.has_disk() {
-            self.store.inner().remove_disk(&found.id)?;
+            disks::remove(self.store.inner(), found)?;
         }
         Ok(())
     }
 
-    /// The disk, while it is open.
+    /// The root's disk, while it is open.
     pub(crate) fn disk(&self) -> Option<&Arc<RootDisk>> {
-        self.disk.as_ref()
+        self.disks.as_ref().map(Disks::root)
     }
 
-    /// The disk, unless the host could not change it as the guest had asked for: no snapshot may be made of it unseen.
-    pub(crate) fn sound_disk(&self) -> Result<&Arc<RootDisk>, Error> {
-        let disk = self.disk.as_ref().ok_or(Repr::NotRunning {
-            state: "it has no disk",
-        })?;
-        match disk.failure() {
-            None => Ok(disk),
-            Some(failure) => Err(Repr::DiskFailed {
-                id: self.record.id.clone(),
-                action: failure.action,
-                message: failure.message.clone(),
-            }
-            .into()),
-        }
+    /// All disks, unless the host could not change one as the guest had asked for: no snapshot may be made of it unseen.
+    pub(crate) fn sound_disks(&self) -> Result<&Disks, Error> {
+        let disks = self.disks.as_ref().ok_or_else(no_disk)?;
+        disks.check(&self.record.id)?;
+        Ok(disks)
     }
 
-    /// Makes a snapshot of the disk and leaves the session stopped. The VM must be gone. If this fails the disk is
+    /// Bytes that what was written to the disks takes on the host.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        self.disks.as_ref().map_or(0, Disks::written_bytes)
+    }
+
+    /// Makes snapshots of the disks and leaves the session stopped. The VM must be gone. If this fails the disks are
     /// kept, and it may be tried again.
     pub(crate) fn commit(
         &mut self,
         clean: bool,
         progress: &dyn Progress,
     ) -> Result<Snapshot, Error> {
-        let id = &self.record.id;
-        let disk = self.sound_disk()?;
-        disk.end_recording();
-        disk.writable().flush()?;
-        let disk_bytes = disk.writable().size();
-        let store = self.store.inner();
-        let committed = store.commit(disk.writable(), progress)?;
-        store.set_name(&store::reference(id), &committed.snapshot)?;
-        self.record.snapshot = committed.snapshot;
+        let disks = self.disks.as_ref().ok_or_else(no_disk)?;
+        let snapshot = disks.commit(self.store.inner(), &mut self.record, clean, progress)?;
         self.set_state(RecordState::Stopped)?;
-        self.disk = None;
-        if let Err(error) = self.store.inner().remove_disk(&self.record.id) {
-            tracing::warn!(%error, "could not remove a disk that is a snapshot now");
+        self.disks = None;
+        if let Err(error) = disks::remove(self.store.inner(), &self.record) {
+            tracing::warn!(%error, "could not remove disks that are snapshots now");
         }
-        Ok(Snapshot::new(&committed, disk_bytes, clean))
+        Ok(snapshot)
     }
 
-    /// Throws the session and its disk away. The VM must be gone.
+    /// Throws the session and its disks away. The VM must be gone.
     pub(crate) fn discard(mut self) -> Result<(), Error> {
-        self.disk = None;
+        self.disks = None;
         self.folder.remove_record()?;
-        store::discard_session(self.store.inner(), &self.record.id)?;
+        disks::discard(self.store.inner(), &self.record.id)?;
         self.folder.remove()
     }
+}
+
+fn no_disk() -> Error {
+    let state = "it has no disk";
+    Repr::NotRunning { state }.into()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agent::protocol::{Config, Root};
+use agent::protocol::{Config, DriveMount, Root};
 use rootfs_store::{Lease, SnapshotDigest};
 use vmm_core::{MAX_VCPUS, MIN_MEMORY_MIB, StartError, Switch};
 
@@ -17,6 +17,8 @@ use crate::about::About;
 use crate::background::{Background, Fill};
 use crate::builder::{SessionBuilder, Settings, Source};
 use crate::clock;
+use crate::disk::RootDisk;
+use crate::drive::{self, DriveRecord, MountPoint};
 use crate::error::{Error, Repr};
 use crate::event::{Event, Events};
 use crate::holding::Holding;
@@ -24,12 +26,13 @@ use crate::id;
 use crate::identity::{Description, Identity};
 use crate::initramfs;
 use crate::kernel::Kernel;
-use crate::machine::{BootTimes, Machine, ROOT_SERIAL, Spec, Watch};
+use crate::machine::{Attached, BootTimes, Machine, ROOT_SERIAL, Spec, Watch};
 use crate::network;
 use crate::quotas;
 use crate::record::{Record, RecordState};
 use crate::session::Session;
 use crate::store::{SessionInfo, Store};
+use crate::telemetry;
 use crate::timings::Timings;
 
 const DEFAULT_VCPUS: u8 = 1;
@@ -65,6 +68,13 @@ pub(crate) struct Launched {
 
 /// Starts the session that was described.
 pub(crate) fn launch(builder: SessionBuilder) -> Result<Session, Error> {
+    let begun = Instant::now();
+    let started = start(builder);
+    telemetry::started(&started, begun.elapsed());
+    started
+}
+
+fn start(builder: SessionBuilder) -> Result<Session, Error> {
     let SessionBuilder {
         store,
         source,
@@ -78,6 +88,7 @@ pub(crate) fn launch(builder: SessionBuilder) -> Result<Session, Error> {
         Source::Session(id) => resume(&store, &id, &settings)?,
         new => make(&store, new, &settings, &mut timings)?,
     };
+    telemetry::of_session(&holding.record().id);
     let events = Arc::new(events);
     holding.tell(Arc::clone(&events));
     if let Err(error) = quotas::check_start(&store, &holding.record().about.labels) {
@@ -136,8 +147,26 @@ fn make(
 ) -> Result<Holding, Error> {
     match source {
         Source::Session(id) => Err(Repr::SessionExists { id }.into()),
-        Source::Snapshot(base) => create(store, base, None, settings),
-        Source::Like(record) => create(store, record.snapshot, Some(*record), settings),
+        Source::Snapshot(base) => {
+            // A snapshot that the store doesn't hold is an error about it, not about a disk.
+            store.snapshot(&base)?;
+            kernel_for_new(store, settings, None)?;
+            let drives = drive::resolve(store, &settings.drives)?;
+            create(store, base, None, settings, drives)
+        }
+        Source::Like(record) => {
+            store.snapshot(&record.snapshot)?;
+            kernel_for_new(store, settings, Some(&record))?;
+            let (more, leases) = drive::resolve(store, &settings.drives)?;
+            let drives = drive::together(record.drives.clone(), more)?;
+            create(
+                store,
+                record.snapshot,
+                Some(*record),
+                settings,
+                (drives, leases),
+            )
+        }
         Source::Image(import) => {
             let import = match settings.disk_bytes {
                 Some(bytes) => import.disk_bytes(bytes),
@@ -146,15 +175,10 @@ fn make(
             import.check()?;
             kernel_for_new(store, settings, None)?;
             let begun = Instant::now();
-            let (snapshot, _until_it_is_named) = match import.pull()? {
-                Some(pulled) => pulled,
-                None => {
-                    let imported = import.run()?;
-                    (imported.snapshot, imported.lease)
-                }
-            };
+            let drives = drive::resolve(&store, &settings.drives)?;
+            let (snapshot, _until_it_is_named) = import.obtain()?;
             timings.import = Some(begun.elapsed());
-            create(store, snapshot, None, settings)
+            create(store, snapshot, None, settings, drives)
         }
     }
 }
@@ -188,6 +212,7 @@ fn check(settings: &Settings) -> Result<(), Error> {
     let about = settings.about.as_ref();
     about.map_or(Ok(()), About::check)?;
     settings.description.check()?;
+    drive::check(&settings.drives)?;
     if let Some(asked) = settings.vcpus
         && !(1..=MAX_VCPUS).contains(&asked)
     {
@@ -245,10 +270,9 @@ fn create(
     base: SnapshotDigest,
     like: Option<Record>,
     settings: &Settings,
+    (drives, _until_they_are_named): (Vec<DriveRecord>, Vec<Lease>),
 ) -> Result<Holding, Error> {
     quotas::check_new(store)?;
-    // A snapshot that the store doesn't hold is an error about it, not about a disk.
-    store.snapshot(&base)?;
     let kernel = kernel_for_new(store, settings, like.as_ref())?;
     let (snapshot, _until_it_is_named) = grown(store, base, settings)?;
     let id = settings.id.clone().map_or_else(id::random, Ok)?;
@@ -283,6 +307,7 @@ fn create(
         failure: None,
         limits: settings.limits.clone().or(limits).unwrap_or_default(),
         about: settings.about.clone().unwrap_or(about),
+        drives,
     };
     Holding::create(store, record)
 }
@@ -290,6 +315,9 @@ fn create(
 fn resume(store: &Store, id: &str, settings: &Settings) -> Result<Holding, Error> {
     if let Some(other) = settings.id.as_ref().filter(|other| *other != id) {
         return Err(Repr::IdOfResumed { id: other.clone() }.into());
+    }
+    if !settings.drives.is_empty() {
+        return Err(Repr::DrivesOfResumed { id: id.to_owned() }.into());
     }
     let mut holding = Holding::take(store, id)?;
     let record = holding.record();
@@ -340,7 +368,8 @@ pub(crate) fn boot(
     let opened = store.kernels().open(kernel.image())?;
     let config = guest_config(store, holding)?;
     let console = holding.folder().console()?;
-    let disk = holding.open_disk()?;
+    let disks = holding.open_disks()?;
+    let (disk, drives) = (Arc::clone(disks.root()), disks.drives().to_vec());
     let background = Background::begin(store.inner(), &holding.record().snapshot, plan.fill);
     let started = Arc::clone(&disk);
     let spec = Spec {
@@ -351,12 +380,15 @@ pub(crate) fn boot(
         vcpus: holding.record().vcpus,
         memory_mib: holding.record().memory_mib,
         disk,
+        drives: attached(holding.record(), drives),
         console,
         config,
         deadline: plan.boot_timeout,
     };
     timings.prepare = Some(begun.elapsed());
-    let (machine, times): (Machine, BootTimes) = Machine::boot(spec, begun_with)?;
+    let span = telemetry::boot_span(&holding.record().id);
+    let (machine, times): (Machine, BootTimes) =
+        span.in_scope(|| Machine::boot(spec, begun_with))?;
     for message in machine.complaints() {
         tracing::warn!(
             message,
@@ -371,6 +403,33 @@ pub(crate) fn boot(
     background.is_ready();
     timings.set_boot(times);
     Ok((machine, background))
+}
+
+/// The further drives as the machine has them.
+fn attached(record: &Record, disks: Vec<Arc<RootDisk>>) -> Vec<Attached> {
+    let attached = |(drive, disk): (&DriveRecord, _)| Attached {
+        serial: drive.name.clone(),
+        read_only: drive.read_only,
+        disk,
+    };
+    record.drives.iter().zip(disks).map(attached).collect()
+}
+
+/// Where the further drives are mounted, those first that others may lie below.
+fn mounts(record: &Record) -> Vec<DriveMount> {
+    let mount = |drive: &DriveRecord| {
+        let MountPoint { path, options } = drive.mount.clone()?;
+        Some(DriveMount {
+            serial: drive.name.clone(),
+            path,
+            fstype: ROOT_FSTYPE.to_owned(),
+            read_only: drive.read_only,
+            options,
+        })
+    };
+    let mut mounts: Vec<_> = record.drives.iter().filter_map(mount).collect();
+    mounts.sort_by(|one, other| one.path.cmp(&other.path));
+    mounts
 }
 
 /// What the guest shall be, by the image's config and the session's record.
@@ -400,6 +459,7 @@ fn guest_config(store: &Store, holding: &Holding) -> Result<Config, Error> {
         working_dir: working_dir.or(unless_empty(image.working_dir)),
         user: run_as.or(unless_empty(image.user)),
         identity: Box::new(identity.to_wire()),
+        mounts: mounts(holding.record()),
     })
 }
 

@@ -90,6 +90,8 @@ mod console;
 mod control;
 mod copy;
 mod disk;
+mod disks;
+mod drive;
 mod error;
 mod event;
 mod folder;
@@ -112,6 +114,7 @@ mod snapshot;
 mod ssh;
 mod store;
 mod tasks;
+pub mod telemetry;
 #[cfg(test)]
 mod testing;
 mod timings;
@@ -124,6 +127,7 @@ pub use command::{
 };
 pub use console::ConsoleLog;
 pub use copy::{Copied, CopyIn, CopyOut, GuestTar};
+pub use drive::{DriveInfo, ExtraDrive};
 pub use error::{Error, ErrorKind};
 pub use event::Event;
 pub use forward::{Forward, GuestAddress, GuestStream, HostAddress};
@@ -143,7 +147,7 @@ pub use rootfs_store::{
     StoreOptions, Usage, Verified,
 };
 pub use session::{Session, Status, TimeLeft};
-pub use snapshot::Snapshot;
+pub use snapshot::{DriveSnapshot, Snapshot};
 pub use store::{
     Base, Chore, Enforced, Export, Housekeeper, Housekeeping, Import, Kept, SessionInfo,
     SessionState, SessionStorage, Store, UnreadableSession,

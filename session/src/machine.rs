@@ -17,6 +17,7 @@ use crate::control::{self, Timed};
 use crate::disk::RootDisk;
 use crate::error::{Error, Repr, one_line};
 use crate::kernel::HeldKernel;
+use crate::telemetry::{self, End, RunningGuest};
 
 /// The guest's address; it means something to its own VM alone.
 const CID: u32 = 3;
@@ -46,10 +47,29 @@ pub(crate) struct Spec {
     pub(crate) vcpus: u8,
     pub(crate) memory_mib: u32,
     pub(crate) disk: Arc<RootDisk>,
+    pub(crate) drives: Vec<Attached>,
     pub(crate) console: ConsoleFiles,
     pub(crate) config: Config,
     /// How long it may take until the guest takes commands.
     pub(crate) deadline: Duration,
+}
+
+/// A further drive of a machine.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    /// What the agent knows it by.
+    pub(crate) serial: String,
+    pub(crate) read_only: bool,
+    pub(crate) disk: Arc<RootDisk>,
+}
+
+impl From<Attached> for Drive {
+    fn from(attached: Attached) -> Self {
+        let mut drive = Self::new(attached.disk);
+        drive.serial = attached.serial;
+        drive.read_only = attached.read_only;
+        drive
+    }
 }
 
 /// How long the steps of a boot took.
@@ -73,6 +93,7 @@ pub(crate) struct Machine {
     disk: Arc<RootDisk>,
     /// What of the guest's identity could not be carried out.
     complaints: Vec<String>,
+    running: RunningGuest,
     /// Kept for sessions that start while this one runs.
     _kernel: HeldKernel,
 }
@@ -170,7 +191,8 @@ impl Machine {
         config.command_line = format!("{RECOMMENDED_COMMAND_LINE} {NO_GETTY}");
         config.vcpus = spec.vcpus;
         config.memory_mib = spec.memory_mib;
-        config.drives = vec![root];
+        let further = spec.drives.into_iter().map(Drive::from);
+        config.drives = std::iter::once(root).chain(further).collect();
         config.nets = spec.nets;
         config.vsock_cid = Some(CID);
         config.console = Box::new(console.clone());
@@ -208,6 +230,7 @@ impl Machine {
                 console,
                 disk: spec.disk,
                 complaints,
+                running: RunningGuest::new(),
                 _kernel: spec.kernel,
             },
             times,
@@ -257,7 +280,8 @@ impl Machine {
                 d.saturating_duration_since(Instant::now())
             })
         };
-        if self.vm.wait_timeout(Duration::ZERO).is_none() {
+        let had_ended = self.vm.wait_timeout(Duration::ZERO).is_some();
+        if !had_ended {
             let grace = (timeout / 4 * GRACE_QUARTERS).as_millis();
             let grace = u32::try_from(grace).unwrap_or(u32::MAX);
             let asked = self
@@ -272,6 +296,11 @@ impl Machine {
         self.end_by_force(left());
         let exit = self.vm.wait();
         tracing::debug!(?exit, "a guest ended");
+        self.running.ended(match exit {
+            _ if had_ended => End::Guest,
+            Exit::Stopped => End::Forced,
+            _ => End::Shutdown,
+        });
         Ended {
             clean: self.disk.has_clean_root(),
         }
@@ -333,6 +362,7 @@ impl Boot<'_> {
 
     /// Says in one error why the guest did not come up, whatever the connection to it had to say.
     fn explain(&self, error: Error) -> Error {
+        telemetry::guest_failed(&error);
         if matches!(error.repr(), Repr::Agent { .. }) {
             return error;
         }

@@ -9,7 +9,10 @@ use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use tracing::dispatcher::{self, Dispatch};
+
 use crate::error::{Error, Repr};
+use crate::telemetry;
 
 /// A slow call that is already under way.
 ///
@@ -31,7 +34,7 @@ struct State<T> {
 }
 
 impl<T: Send + 'static> Op<T> {
-    /// Starts `work` on a thread called `name`.
+    /// Starts `work` on a thread called `name`, in a span within the caller's, which the caller's subscriber sees.
     pub(crate) fn start(
         name: &'static str,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
@@ -47,10 +50,14 @@ impl<T: Send + 'static> Op<T> {
             name,
             shared: Arc::clone(&shared),
         };
+        let span = telemetry::span(name);
+        let subscriber = dispatcher::get_default(Dispatch::clone);
         let spawned = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
-                let result = work();
+                let result = dispatcher::with_default(&subscriber, || span.in_scope(work));
+                // It ends before anybody sees that the operation did.
+                drop(span);
                 completion.shared.finish(result);
             });
         if let Err(source) = spawned {

@@ -23,6 +23,7 @@ use rootfs_store::formats::{EnvelopeError, open_envelope, seal_envelope};
 use serde::{Deserialize, Serialize};
 
 use crate::about::About;
+use crate::drive::DriveRecord;
 use crate::error::{Error, Repr};
 use crate::identity::Identity;
 use crate::limits::Limits;
@@ -75,6 +76,9 @@ pub(crate) struct Record {
     pub(crate) limits: Limits,
     #[serde(default)]
     pub(crate) about: About,
+    /// Drives besides the root.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) drives: Vec<DriveRecord>,
 }
 
 /// How the session was left, by what was last written of it.

@@ -23,6 +23,26 @@ pub struct Snapshot {
     /// Whether the guest left its file system unmounted or read-only, as a shutdown does, by the file system's own word.
     /// Otherwise it is as after a power cut: the next start replays the journal.
     pub clean: bool,
+    /// What became of the session's further drives, in the order in which they were given.
+    pub drives: Vec<DriveSnapshot>,
+}
+
+/// What a shutdown kept of a further drive, and what keeping it took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DriveSnapshot {
+    /// The drive's name.
+    pub name: String,
+    /// The snapshot's name, in all stores; that of the snapshot before if nothing was written.
+    pub digest: SnapshotDigest,
+    /// The size of the drive.
+    pub disk_bytes: u64,
+    /// Chunks of the drive that the store did not have yet.
+    pub new_chunks: u64,
+    /// What those hold, in bytes.
+    pub new_bytes: u64,
+    /// Bytes that the store grew by.
+    pub stored_bytes: u64,
 }
 
 impl Snapshot {
@@ -34,7 +54,35 @@ impl Snapshot {
             new_bytes: committed.new_bytes,
             stored_bytes: committed.stored_bytes,
             clean,
+            drives: Vec::new(),
         }
+    }
+}
+
+impl Snapshot {
+    /// Bytes that the store grew by for all disks.
+    pub(crate) fn all_stored_bytes(&self) -> u64 {
+        let drives = self.drives.iter().map(|drive| drive.stored_bytes);
+        self.stored_bytes + drives.sum::<u64>()
+    }
+}
+
+impl DriveSnapshot {
+    pub(crate) fn new(name: String, committed: &Committed, disk_bytes: u64) -> Self {
+        Self {
+            name,
+            digest: committed.snapshot,
+            disk_bytes,
+            new_chunks: committed.new_chunks,
+            new_bytes: committed.new_bytes,
+            stored_bytes: committed.stored_bytes,
+        }
+    }
+}
+
+impl From<&DriveSnapshot> for SnapshotDigest {
+    fn from(drive: &DriveSnapshot) -> Self {
+        drive.digest
     }
 }
 

@@ -28,8 +28,8 @@ pub use import::Import;
 pub use keeping::{Housekeeper, Housekeeping, Kept, SessionStorage};
 pub use limits::Enforced;
 pub use registry::Base;
+pub(crate) use sessions::remove as remove_session;
 pub use sessions::{SessionInfo, SessionState, UnreadableSession};
-pub(crate) use sessions::{discard as discard_session, remove as remove_session};
 
 /// What the names start with that keep the snapshots of sessions.
 const RESERVED: &str = "sessions/";

@@ -50,6 +50,7 @@ pub(crate) fn record(id: &str, snapshot: SnapshotDigest) -> Record {
         identity: Identity::default(),
         created: 0,
         changed: 0,
+        drives: Vec::new(),
         started: None,
         failure: None,
         limits: Limits::default(),

@@ -30,7 +30,7 @@ pub enum DiskError {
     },
     /// A disk's name breaks the rules of names.
     #[error(
-        "`{id}` can't be a disk's name: use up to 64 letters, digits, `.`, `_` and `-`, beginning with a letter or digit"
+        "`{id}` can't be a disk's name: use up to 80 letters, digits, `.`, `_`, `-` and `@`, beginning with a letter or digit"
     )]
     BadId {
         /// The name.

@@ -96,24 +96,33 @@ fn check_size(
 }
 
 /// Removes all overlays from a disk's folder but these, durably; what is not called like one is not ours.
+///
+/// One of them may be the highest, so its map goes first: an overlay is there if and only if that is.
 pub(super) fn remove_others(files: &Files, dir: &Path, kept: &[Number]) -> Result<(), DiskError> {
     let kept: Vec<_> = kept
         .iter()
         .flat_map(|number| [number.data(dir), number.map(dir)])
         .collect();
-    let mut removed = false;
+    let (mut maps, mut others) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(dir).map_err(io_error("list", dir))? {
         let path = entry.map_err(io_error("list", dir))?.path();
         let name = path.file_name().and_then(|name| name.to_str());
-        if name.is_some_and(overlay::is_file_name) && !kept.contains(&path) {
-            files
-                .remove_file(&path)
-                .map_err(io_error("remove", &path))?;
-            removed = true;
+        if let Some(name) = name.filter(|name| overlay::is_file_name(name))
+            && !kept.contains(&path)
+        {
+            match Number::of_map(name) {
+                Some(_) => maps.push(path),
+                None => others.push(path),
+            }
         }
     }
-    if removed {
-        sync_dir(files, dir)?;
+    for paths in [maps, others] {
+        for path in &paths {
+            files.remove_file(path).map_err(io_error("remove", path))?;
+        }
+        if !paths.is_empty() {
+            sync_dir(files, dir)?;
+        }
     }
     Ok(())
 }

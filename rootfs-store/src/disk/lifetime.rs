@@ -25,7 +25,7 @@ type DiskEntries = (Vec<(String, PathBuf)>, Vec<PathBuf>);
 
 const DISKS: &str = "disks";
 /// Longest name of a disk, in bytes.
-const MAX_ID_LEN: usize = 64;
+const MAX_ID_LEN: usize = 80;
 
 impl Store {
     /// Makes the disk `id`, which begins as `base`, durably.
@@ -199,6 +199,15 @@ impl Store {
         Ok((dirs, others))
     }
 
+    /// The names of all disks, sorted.
+    ///
+    /// # Errors
+    /// [`DiskError::Store`] if their folder can't be read.
+    pub fn disk_ids(&self) -> Result<Vec<String>, DiskError> {
+        let (dirs, _) = self.disk_entries()?;
+        Ok(dirs.into_iter().map(|(id, _)| id).collect())
+    }
+
     /// Whether there is a disk `id`.
     #[must_use]
     pub fn disk_exists(&self, id: &str) -> bool {
@@ -214,7 +223,7 @@ impl Store {
     }
 
     fn disk_dir(&self, id: &str) -> Result<PathBuf, DiskError> {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'@');
         let good = id.len() <= MAX_ID_LEN
             && id.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
             && id.bytes().all(allowed);

@@ -9,30 +9,14 @@ use super::stack::{Base, Stack};
 use super::{DiskError, WritableDisk};
 
 impl WritableDisk {
-    /// What the disk holds at this moment, as something that no write changes any more; durable when this returns.
+    /// An overlay to be put over those that there are, durable and empty.
     ///
-    /// Writers wait for one that is under way, and for nothing else.
-    pub(crate) fn freeze(&self) -> Result<Arc<Stack>, DiskError> {
+    /// As long as it is not, a process that dies leaves it on top, where it changes nothing.
+    pub(crate) fn fresh_overlay(&self) -> Result<Overlay, DiskError> {
         let current = self.stack.load_full();
-        let frozen = match current.overlays.split_last() {
-            // What was committed in vain before, and nothing since.
-            Some((highest, lower)) if highest.blocks.is_empty() => Arc::new(Stack {
-                base: current.base,
-                overlays: lower.to_vec(),
-            }),
-            _ => self.put_overlay_over(&current)?,
-        };
-        frozen.flush()?;
-        Ok(frozen)
-    }
-
-    /// Lets writes go to a new overlay; returns what lies below it.
-    fn put_overlay_over(&self, current: &Stack) -> Result<Arc<Stack>, DiskError> {
         let files = self.store.source.blobs.files();
-        let number = current
-            .overlays
-            .last()
-            .map_or(0, |highest| highest.number.0.saturating_add(1));
+        let highest = current.overlays.last();
+        let number = Number(highest.map_or(0, |highest| highest.number.0.saturating_add(1)));
         let header = Header {
             disk_bytes: self.size,
             base: current.base.digest,
@@ -40,16 +24,36 @@ impl WritableDisk {
         };
         // What an attempt that failed has left.
         remove_others(files, &self.dir, &numbers(&current.overlays))?;
-        Overlay::create(files, &self.dir, Number(number), header)?;
-        let (fresh, _) = Overlay::open(files, &self.dir, Number(number))?;
-        let mut overlays = current.overlays.clone();
-        overlays.push(Arc::new(fresh));
-        let next = Arc::new(Stack {
-            base: current.base,
-            overlays,
-        });
+        Overlay::create(files, &self.dir, number, header)?;
+        let (fresh, _) = Overlay::open(files, &self.dir, number)?;
+        Ok(fresh)
+    }
+
+    /// Lets writes go to `fresh`; returns what lies below it, which no write changes any more.
+    ///
+    /// Writers wait for one that is under way, and for nothing else. If nothing was written since the last commit,
+    /// they go on where they are.
+    pub(crate) fn switch_to(&self, fresh: Overlay) -> Arc<Stack> {
         let _no_write_is_under_way = self.writing.write().unwrap_or_else(PoisonError::into_inner);
-        Ok(self.stack.swap(next))
+        let current = self.stack.load_full();
+        match current.overlays.split_last() {
+            Some((highest, lower)) if highest.blocks.is_empty() => Arc::new(Stack {
+                base: current.base,
+                overlays: lower.to_vec(),
+            }),
+            _ => {
+                let mut overlays = current.overlays.clone();
+                overlays.push(Arc::new(fresh));
+                let base = current.base;
+                self.stack.swap(Arc::new(Stack { base, overlays }))
+            }
+        }
+    }
+
+    /// Gives back what was made ready and then not needed.
+    pub(crate) fn remove_unused_overlays(&self) -> Result<(), DiskError> {
+        let kept = numbers(&self.stack.load().overlays);
+        remove_others(self.store.source.blobs.files(), &self.dir, &kept)
     }
 
     /// Puts what lies over `frozen` onto `base`, a snapshot of the same bytes, durably, and gives the space of the

@@ -69,7 +69,7 @@ pub(super) fn is_file_name(name: &str) -> bool {
 
 /// One overlay of a disk that this process holds.
 #[derive(Debug)]
-pub(super) struct Overlay {
+pub(crate) struct Overlay {
     pub(super) number: Number,
     dir: PathBuf,
     data: StoreFile,

@@ -120,7 +120,7 @@ impl Stack {
     }
 
     /// Makes all that was written so far durable.
-    pub(super) fn flush(&self) -> Result<(), DiskError> {
+    pub(crate) fn flush(&self) -> Result<(), DiskError> {
         self.overlays.iter().try_for_each(|overlay| overlay.flush())
     }
 }

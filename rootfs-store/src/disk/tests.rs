@@ -313,13 +313,27 @@ fn ids_that_are_no_plain_file_names_are_refused() {
         "../d",
         ".hidden",
         "a b",
-        &"a".repeat(65),
+        "@a",
+        &"a".repeat(81),
     ] {
         assert!(
             matches!(store.open_disk(id), Err(DiskError::BadId { .. })),
             "{id}"
         );
     }
+}
+
+#[test]
+fn disks_are_listed_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, disk) = new_disk(dir.path());
+    let base = disk.base();
+    for id in ["d@data", "a"] {
+        store.create_disk(id, &base).unwrap();
+    }
+    assert_eq!(store.disk_ids().unwrap(), ["a", "d", "d@data"]);
+    store.remove_disk("a").unwrap();
+    assert_eq!(store.disk_ids().unwrap(), ["d", "d@data"]);
 }
 
 #[test]

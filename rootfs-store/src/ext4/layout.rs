@@ -11,7 +11,7 @@ use super::format::{BLOCK, BLOCK_BYTES, BLOCKS_PER_GROUP, JOURNAL_INO};
 use super::geometry::{Geometry, MAX_DISK_BYTES, chunk_blocks};
 use super::groups::Groups;
 use super::placement::{Part, Placed, Placement};
-use super::superblock::Totals;
+use super::superblock::{LABEL_BYTES, Totals};
 use super::survey::Survey;
 use crate::tree::Tree;
 
@@ -62,6 +62,7 @@ impl<T: Borrow<Tree>> Layout<T> {
             free_inodes: groups.free_inodes,
             value_inodes: survey.records.iter().any(|r| r.first_value != 0),
             journal: super::render::journal_body(&geometry, &placement),
+            label: [0; LABEL_BYTES],
         };
         Ok(Self {
             tree,
@@ -72,6 +73,14 @@ impl<T: Borrow<Tree>> Layout<T> {
             totals,
             disk_bytes,
         })
+    }
+
+    /// The same disk, whose file system is called `label`: its first [`LABEL_BYTES`] bytes.
+    pub(crate) fn labelled(mut self, label: &str) -> Self {
+        for (byte, letter) in self.totals.label.iter_mut().zip(label.bytes()) {
+            *byte = letter;
+        }
+        self
     }
 
     /// What is on the disk.
@@ -164,6 +173,17 @@ impl<T: Borrow<Tree>> Layout<T> {
             }
             Some(range.start * BLOCK..range.end * BLOCK)
         })
+    }
+
+    /// Numbers of the chunks that may hold something, ascending.
+    pub(crate) fn occupied_chunks(&self, chunk_bytes: u32) -> Vec<u64> {
+        let chunk_len = u64::from(chunk_bytes);
+        let mut numbers: Vec<u64> = Vec::new();
+        for range in self.occupied() {
+            let first = (range.start / chunk_len).max(numbers.last().map_or(0, |last| last + 1));
+            numbers.extend(first..range.end.div_ceil(chunk_len));
+        }
+        numbers
     }
 
     /// Copies contents of files into `buf`, which stands for `bytes` of the disk.

@@ -11,6 +11,8 @@ use super::inode::BODY_BYTES;
 /// Where the superblock is in the first block of the disk; in copies it is at the start of the block.
 pub(super) const OFFSET: usize = 1024;
 pub(super) const BYTES: usize = 1024;
+/// Bytes of a label at most.
+pub(crate) const LABEL_BYTES: usize = 16;
 
 mod compatible {
     pub(super) const HAS_JOURNAL: u32 = 0x4;
@@ -45,6 +47,8 @@ pub(super) struct Totals {
     pub(super) value_inodes: bool,
     /// What the journal's inode says about its blocks, and its length in bytes.
     pub(super) journal: ([u8; BODY_BYTES], u64),
+    /// The name of the file system, with zeros after it.
+    pub(super) label: [u8; LABEL_BYTES],
 }
 
 /// Renders the superblock, or the copy of it that `group` starts with.
@@ -64,6 +68,7 @@ pub(super) fn render(geometry: &Geometry, totals: &Totals, group: u32) -> [u8; B
     put_u16(out, 0x5a, low_u16(group));
     put_features(out, totals);
     out[0x68..0x78].copy_from_slice(&UUID);
+    out[0x78..0x78 + LABEL_BYTES].copy_from_slice(&totals.label);
     for (word, at) in HASH_SEED.iter().zip((0xec..).step_by(4)) {
         put_u32(out, at, *word);
     }

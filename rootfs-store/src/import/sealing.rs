@@ -129,7 +129,7 @@ impl<'a> Sealing<'a> {
         known: &mut Known<'a>,
         ahead: &mut Ahead<'a>,
     ) -> Result<Sealed<'a>, ImportError> {
-        let chunks = self.occupied_chunks(layout);
+        let chunks = layout.occupied_chunks(self.chunk_bytes);
         let live = chunks
             .iter()
             .filter_map(|chunk| self.digest(layout, ahead, *chunk));
@@ -198,17 +198,6 @@ impl<'a> Sealing<'a> {
         let start = chunk * u64::from(self.chunk_bytes);
         let (offset, len) = layout.sole_content(&(start..start + u64::from(self.chunk_bytes)))?;
         ahead.digest(offset, len)
-    }
-
-    /// Numbers of the chunks that may hold something, ascending.
-    fn occupied_chunks<T: Borrow<Tree>>(&self, layout: &Layout<T>) -> Vec<u64> {
-        let chunk_len = u64::from(self.chunk_bytes);
-        let mut numbers: Vec<u64> = Vec::new();
-        for range in layout.occupied() {
-            let first = (range.start / chunk_len).max(numbers.last().map_or(0, |last| last + 1));
-            numbers.extend(first..range.end.div_ceil(chunk_len));
-        }
-        numbers
     }
 }
 

@@ -268,6 +268,11 @@ fn every_cut_of_live_commits_leaves_what_was_reported() {
 }
 
 #[test]
+fn every_cut_between_the_steps_of_a_freeze_leaves_what_was_reported() {
+    survives_every_cut(&scenarios::FREEZES);
+}
+
+#[test]
 fn every_cut_of_commits_without_a_name_leaves_what_was_reported() {
     survives_every_cut(&scenarios::UNNAMED_COMMITS);
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! PID 1, initramfs   boot      /dev /proc /sys -> modules -> control connection -> Configure -> root disk
-//! PID 1, root disk   boot      switch_root -> /dev /proc /sys /run … -> identity -> starts the server
+//! PID 1, root disk   boot      switch_root -> /dev /proc /sys /run … -> other drives -> identity -> starts the server
 //!                    init      the image has no init: reap zombies, obey shutdown signals
 //!                    (exec)    the image has one: it takes PID 1 over, and the agent is gone from there
 //! @vm-agent          server    Ready -> commands, Sync, PowerOff
@@ -18,6 +18,7 @@
 mod boot;
 mod console;
 mod disk;
+mod drives;
 mod error;
 mod grow;
 mod identity;

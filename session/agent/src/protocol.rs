@@ -55,8 +55,8 @@ pub use decoder::Decoder;
 pub use error::ProtocolError;
 pub use frame::{Frame, read_frame, write_frame};
 pub use message::{
-    Config, Exec, ExitStatus, Failure, FailureKind, Fatal, Freeze, Frozen, Hello, MAX_TEXT, Notice,
-    Once, PowerOff, Ready, Root,
+    Config, DriveMount, Exec, ExitStatus, Failure, FailureKind, Fatal, Freeze, Frozen, Hello,
+    MAX_TEXT, Notice, Once, PowerOff, Ready, Root,
 };
 pub use reach::{Address, Copied, Listen, Owner, Pack, TerminalSize, Unpack};
 pub use stream::{DataReader, DataWriter, FrameSource, StreamError};

@@ -40,6 +40,7 @@ fn config() -> Config {
         working_dir: None,
         user: None,
         identity: Box::default(),
+        mounts: Vec::new(),
     }
 }
 

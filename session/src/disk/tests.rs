@@ -33,7 +33,7 @@ fn disk_in_a_registry_needs_more_than_files() {
     let lazy = open(&folder.path().join("lazy"), &front);
     lazy.pull_lazily(name, Some("disk")).start().wait().unwrap();
     let mut holding = Holding::create(&lazy, record("a", image)).unwrap();
-    let disk = holding.open_disk().unwrap();
+    let disk = Arc::clone(holding.open_disks().unwrap().root());
     assert_eq!(disk.host_calls(), HostCalls::Any);
 }
 

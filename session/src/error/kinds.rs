@@ -6,8 +6,8 @@ use rootfs_store::ext4::LayoutError;
 use rootfs_store::image::ImageError;
 use rootfs_store::tree::TreeError;
 use rootfs_store::{
-    DiffError, DiskError, ExportError, ImportDiskError, ImportError, PublishError, PullError,
-    PushError, RegistryError, RemoteError, RepairError, StoreError,
+    DiffError, DiskError, EmptyDiskError, ExportError, ImportDiskError, ImportError, PublishError,
+    PullError, PushError, RegistryError, RemoteError, RepairError, StoreError,
 };
 use vmm_core::StartError;
 
@@ -48,6 +48,14 @@ pub(super) fn disk_kind(error: &DiskError) -> ErrorKind {
         DiskError::InUse { .. } => ErrorKind::Busy,
         DiskError::Store(error) => store_kind(error),
         _ => ErrorKind::Storage,
+    }
+}
+
+pub(super) fn empty_disk_kind(error: &EmptyDiskError) -> ErrorKind {
+    match error {
+        EmptyDiskError::Scratch(_) => ErrorKind::Storage,
+        EmptyDiskError::Store(error) => store_kind(error),
+        _ => ErrorKind::InvalidInput,
     }
 }
 

@@ -6,16 +6,16 @@ use std::path::PathBuf;
 use agent::archive::ArchiveError;
 use agent::protocol::{FailureKind, ProtocolError};
 use rootfs_store::{
-    CommitError, DiffError, DiskError, ExportError, GrowError, ImportDiskError, ImportError,
-    PublishError, PullError, PushError, ReferenceError, RegistryError, RepairError, RootError,
-    StoreError,
+    CommitError, DiffError, DiskError, EmptyDiskError, ExportError, GrowError, ImportDiskError,
+    ImportError, PublishError, PullError, PushError, ReferenceError, RegistryError, RepairError,
+    RootError, StoreError,
 };
 use vmm_core::{NetError, StartError};
 
 use super::ErrorKind;
 use super::kinds::{
-    diff_kind, disk_kind, export_kind, import_disk_kind, import_kind, publish_kind, pull_kind,
-    push_kind, registry_kind, repair_kind, start_kind, store_kind,
+    diff_kind, disk_kind, empty_disk_kind, export_kind, import_disk_kind, import_kind,
+    publish_kind, pull_kind, push_kind, registry_kind, repair_kind, start_kind, store_kind,
 };
 
 /// Every way to fail.
@@ -98,6 +98,32 @@ pub(crate) enum Repr {
     },
     #[error("{problem} makes no sense: change its limits")]
     BadLimits { problem: &'static str },
+    #[error(transparent)]
+    EmptyDisk(#[from] EmptyDiskError),
+    #[error(
+        "{name:?} is no name of a drive: use 1 to 15 lower-case letters, digits or '-', the first one no '-', but not \"session-root\""
+    )]
+    BadDriveName { name: String },
+    #[error("two drives are called {name:?}: give each a name of its own")]
+    DriveTwice { name: String },
+    #[error("{asked} further drives are too many: a session can have {most}")]
+    TooManyDrives { asked: usize, most: usize },
+    #[error("drive {drive:?} can't be mounted at {path:?}: {what}")]
+    BadMountPoint {
+        drive: String,
+        path: String,
+        what: &'static str,
+    },
+    #[error("two drives are to be mounted at {path:?}: choose another path for one")]
+    MountTwice { path: String },
+    #[error("drive {drive:?} can't be mounted with {option:?}: use {known}")]
+    BadMountOption {
+        drive: String,
+        option: String,
+        known: String,
+    },
+    #[error("session {id:?} keeps the drives that it was created with: resume it without any")]
+    DrivesOfResumed { id: String },
     #[error("{name:?} is no hostname: use 1 to 63 letters, digits or '-', no '-' at an end")]
     BadHostname { name: String },
     #[error("the {setting} {value:?} is not acceptable: {problem}")]
@@ -273,6 +299,7 @@ impl Repr {
             Self::Diff(error) => diff_kind(error),
             Self::Export(error) => export_kind(error),
             Self::Start(error) => start_kind(error),
+            Self::EmptyDisk(error) => empty_disk_kind(error),
             Self::Grow(GrowError::Store(error)) => store_kind(error),
             Self::Io { .. }
             | Self::RecordDamaged { .. }
@@ -288,6 +315,13 @@ impl Repr {
             | Self::ReservedName { .. }
             | Self::BadId { .. }
             | Self::IdOfResumed { .. }
+            | Self::BadDriveName { .. }
+            | Self::DriveTwice { .. }
+            | Self::TooManyDrives { .. }
+            | Self::BadMountPoint { .. }
+            | Self::MountTwice { .. }
+            | Self::BadMountOption { .. }
+            | Self::DrivesOfResumed { .. }
             | Self::BadHostname { .. }
             | Self::BadLimits { .. }
             | Self::BadAbout { .. }

@@ -5,6 +5,7 @@ use vmm_core::{BlockBackend, HostCalls, ReadTarget, WriteSource};
 
 use super::*;
 use crate::ErrorKind;
+use crate::store;
 use crate::testing::{record, store_with_image};
 
 const OFFSET: u64 = 48 << 20;
@@ -40,9 +41,13 @@ impl Bed {
     /// A session that was shut down with `text` on its disk.
     fn stopped(&self, id: &str, text: &[u8; 512]) -> Snapshot {
         let mut holding = self.create(id).unwrap();
-        write(&holding.open_disk().unwrap(), *text).unwrap();
+        write(&root(&mut holding), *text).unwrap();
         holding.commit(true, &()).unwrap()
     }
+}
+
+fn root(holding: &mut Holding) -> Arc<RootDisk> {
+    Arc::clone(holding.open_disks().unwrap().root())
 }
 
 fn write(disk: &RootDisk, bytes: [u8; 512]) -> io::Result<()> {
@@ -65,7 +70,7 @@ fn a_new_session_is_at_rest_until_its_disk_is_open() {
         RecordState::Stopped
     );
     assert_eq!(bed.is_named("a"), Some(bed.base));
-    holding.open_disk().unwrap();
+    root(&mut holding);
     assert_eq!(holding.folder().record().unwrap().state, RecordState::Open);
     assert!(holding.folder().record().unwrap().created > 0);
 }
@@ -73,7 +78,7 @@ fn a_new_session_is_at_rest_until_its_disk_is_open() {
 #[test]
 fn a_disk_that_is_all_here_needs_files_alone() {
     let bed = Bed::new();
-    let disk = bed.create("a").unwrap().open_disk().unwrap();
+    let disk = root(&mut bed.create("a").unwrap());
     assert_eq!(disk.host_calls(), HostCalls::Files);
 }
 
@@ -88,14 +93,14 @@ fn a_shutdown_names_what_was_written_and_removes_the_disk() {
     let mut again = bed.take("a");
     assert_eq!(again.record().snapshot, snapshot.digest);
     assert_eq!(again.record().origin, bed.base);
-    assert_eq!(read(&again.open_disk().unwrap()), [7; 512]);
+    assert_eq!(read(&root(&mut again)), [7; 512]);
 }
 
 #[test]
 fn a_shutdown_without_a_change_is_the_base() {
     let bed = Bed::new();
     let mut holding = bed.create("a").unwrap();
-    holding.open_disk().unwrap();
+    root(&mut holding);
     assert_eq!(holding.commit(true, &()).unwrap().digest, bed.base);
 }
 
@@ -103,14 +108,14 @@ fn a_shutdown_without_a_change_is_the_base() {
 fn what_was_flushed_is_there_after_a_holder_that_vanished() {
     let bed = Bed::new();
     let mut holding = bed.create("a").unwrap();
-    let disk = holding.open_disk().unwrap();
+    let disk = root(&mut holding);
     write(&disk, [7; 512]).unwrap();
     disk.flush().unwrap();
     drop(disk);
     drop(holding);
     let mut again = bed.take("a");
     assert_eq!(again.record().state, RecordState::Open);
-    assert_eq!(read(&again.open_disk().unwrap()), [7; 512]);
+    assert_eq!(read(&root(&mut again)), [7; 512]);
 }
 
 #[test]
@@ -123,14 +128,14 @@ fn a_disk_beside_a_session_at_rest_is_a_leftover() {
     drop(stale);
     let mut again = bed.take("a");
     assert_eq!(again.record().snapshot, snapshot.digest);
-    assert_eq!(read(&again.open_disk().unwrap()), [7; 512]);
+    assert_eq!(read(&root(&mut again)), [7; 512]);
 }
 
 #[test]
 fn a_new_session_whose_start_fails_leaves_nothing() {
     let bed = Bed::new();
     let mut holding = bed.create("a").unwrap();
-    holding.open_disk().unwrap();
+    root(&mut holding);
     holding.give_back();
     assert!(
         folder::look(bed.store.dir(), "a")
@@ -149,7 +154,7 @@ fn a_resumed_session_whose_start_fails_is_as_it_was() {
     let mut holding = bed.take("a");
     let before = holding.record().clone();
     holding.record_mut().memory_mib = 1;
-    let disk = holding.open_disk().unwrap();
+    let disk = root(&mut holding);
     write(&disk, [9; 512]).unwrap();
     drop(disk);
     holding.give_back();
@@ -159,25 +164,25 @@ fn a_resumed_session_whose_start_fails_is_as_it_was() {
 
     // One that was cut off keeps its disk.
     let mut holding = bed.take("a");
-    let disk = holding.open_disk().unwrap();
+    let disk = root(&mut holding);
     write(&disk, [8; 512]).unwrap();
     disk.flush().unwrap();
     drop((disk, holding));
     let mut holding = bed.take("a");
     let before = holding.record().clone();
     holding.record_mut().vcpus = 9;
-    drop(holding.open_disk().unwrap());
+    drop(root(&mut holding));
     holding.give_back();
     let mut again = bed.take("a");
     assert_eq!(again.record(), &before);
-    assert_eq!(read(&again.open_disk().unwrap()), [8; 512]);
+    assert_eq!(read(&root(&mut again)), [8; 512]);
 }
 
 #[test]
 fn no_snapshot_is_made_of_a_disk_that_failed_its_guest() {
     let bed = Bed::new();
     let mut holding = bed.create("a").unwrap();
-    let disk = holding.open_disk().unwrap();
+    let disk = root(&mut holding);
     write(&disk, [7; 512]).unwrap();
     disk.flush().unwrap();
     // The one failure that needs no broken host.
@@ -189,14 +194,14 @@ fn no_snapshot_is_made_of_a_disk_that_failed_its_guest() {
     assert!(error.to_string().contains("resume"), "{error}");
     drop(holding);
     let mut again = bed.take("a");
-    assert_eq!(read(&again.open_disk().unwrap()), [7; 512]);
+    assert_eq!(read(&root(&mut again)), [7; 512]);
 }
 
 #[test]
 fn a_discarded_session_is_gone_with_its_disk_and_name() {
     let bed = Bed::new();
     let mut holding = bed.create("a").unwrap();
-    drop(holding.open_disk().unwrap());
+    drop(root(&mut holding));
     holding.discard().unwrap();
     assert_eq!(folder::ids(bed.store.dir()).unwrap(), Vec::<String>::new());
     assert!(!bed.store.inner().disk_exists("a"));

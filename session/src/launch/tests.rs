@@ -15,6 +15,7 @@ fn settings() -> Settings {
         fill: None,
         limits: None,
         about: None,
+        drives: Vec::new(),
         boot_timeout: std::time::Duration::from_secs(1),
         shutdown_timeout: std::time::Duration::from_secs(1),
     }

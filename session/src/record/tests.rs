@@ -29,6 +29,7 @@ fn record() -> Record {
         failure: None,
         limits: Limits::default(),
         about: About::default(),
+        drives: Vec::new(),
     }
 }
 

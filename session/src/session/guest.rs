@@ -14,6 +14,7 @@ use crate::activity::{Activity, Counted, CountedPort, Occupied};
 use crate::command::{Close, Connection, Guest, Incoming};
 use crate::error::{Error, Repr};
 use crate::machine::Watch;
+use crate::telemetry;
 
 /// How long the agent may take to accept a command.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
@@ -122,6 +123,7 @@ impl Guest for GuestLink {
     }
 
     fn has_answered(&self) {
+        telemetry::command_ended();
         if let Some(shared) = self.0.upgrade()
             && let Phase::Running(live) = &shared.lock().phase
         {
@@ -131,6 +133,7 @@ impl Guest for GuestLink {
     }
 
     fn explain(&self, error: Error) -> Error {
+        telemetry::guest_failed(&error);
         self.gone(GONE_PATIENCE).unwrap_or(error)
     }
 }

@@ -157,13 +157,13 @@ impl Watcher {
         }
         self.last_room = Some(Instant::now());
         let written = match &shared.lock().phase {
-            Phase::Running(live) => live.holding.disk().map(|disk| disk.written_bytes()),
+            Phase::Running(live) => live.holding.written_bytes(),
             _ => return,
         };
         let quotas = shared.store.quotas();
         let free = quotas::free_bytes(shared.store.dir()).ok();
         let event = if let Some(limit) = quotas.bytes_per_run
-            && let Some(written) = written.filter(|written| *written > limit)
+            && written > limit
         {
             Event::QuotaReached { written, limit }
         } else if let Some(free) = free.filter(|free| *free < quotas.host_reserve) {

@@ -11,6 +11,7 @@ use rootfs_store::{
 use super::check_name;
 use crate::error::Error;
 use crate::op::Op;
+use crate::telemetry;
 
 /// An import that is being described; [`start`](Self::start) makes it happen.
 #[must_use = "nothing is imported before `start`"]
@@ -96,22 +97,35 @@ impl Import {
 
     /// The snapshot that the reference names in a registry, pulled lazily, with what keeps it; nothing if it names an
     /// image there, or names something elsewhere.
-    pub(crate) fn pull(&self) -> Result<Option<(SnapshotDigest, Lease)>, Error> {
+    fn pull(&self) -> Result<Option<(SnapshotDigest, Lease)>, Error> {
         let (ImageReference::Docker { reference }, _) = self.check()? else {
             return Ok(None);
         };
         let mut options = PullOptions::default();
         options.lazy = true;
         match self.store.pull(&reference, &options, &*self.progress) {
-            Ok(pulled) => Ok(Some((pulled.snapshot, pulled.lease))),
+            Ok(pulled) => {
+                telemetry::pulled(pulled.fetched_bytes);
+                Ok(Some((pulled.snapshot, pulled.lease)))
+            }
             Err(PullError::NoSnapshot { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
+    /// The snapshot that the reference names, pulled lazily or imported, with what keeps it.
+    pub(crate) fn obtain(self) -> Result<(SnapshotDigest, Lease), Error> {
+        if let Some(pulled) = self.pull()? {
+            return Ok(pulled);
+        }
+        let imported = self.run()?;
+        Ok((imported.snapshot, imported.lease))
+    }
+
     pub(crate) fn run(self) -> Result<Imported, Error> {
         let (reference, options) = self.check()?;
         let imported = self.store.import(&reference, &options, &*self.progress)?;
+        telemetry::imported(imported.stored_bytes);
         if let Some(name) = &self.name {
             self.store.set_name(name, &imported.snapshot)?;
         }

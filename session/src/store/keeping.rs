@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use rootfs_store::{Collected, Progress};
+use rootfs_store::{Collected, Progress, Root};
 
-use super::{Chore, Enforced, SessionInfo, SessionState, Store, reference};
+use super::{Chore, Enforced, SessionInfo, SessionState, Store};
 use crate::about::About;
 use crate::clock;
+use crate::disks;
 use crate::error::{Error, Repr, one_line};
 use crate::holding::Holding;
 use crate::over::Over;
@@ -147,11 +148,10 @@ fn storage(store: &Store) -> Result<Vec<SessionStorage>, Error> {
     let usage = store.inner().usage()?;
     let sessions = store.sessions()?.into_iter().flatten();
     let each = sessions.map(|session| {
-        let name = reference(&session.id);
-        let is_its_own = |roots: &[rootfs_store::Root]| {
+        let is_its_own = |roots: &[Root]| {
             roots.iter().all(|root| match root {
-                rootfs_store::Root::Name(other) => *other == name,
-                rootfs_store::Root::Disk(id) => *id == session.id,
+                Root::Name(name) => disks::is_name_of(&session.id, name),
+                Root::Disk(disk) => disks::is_disk_of(&session.id, disk),
                 _ => false,
             })
         };
@@ -159,7 +159,10 @@ fn storage(store: &Store) -> Result<Vec<SessionStorage>, Error> {
             .snapshots
             .iter()
             .filter(|snapshot| is_its_own(&snapshot.roots));
-        let disks = usage.disks.iter().filter(|disk| disk.id == session.id);
+        let disks = usage
+            .disks
+            .iter()
+            .filter(|disk| disks::is_disk_of(&session.id, &disk.id));
         SessionStorage {
             disk_bytes: disks.map(|disk| disk.overlay_bytes).sum(),
             snapshot_bytes: snapshots.map(|snapshot| snapshot.alone_bytes).sum(),

@@ -82,7 +82,7 @@ fn settle(mut holding: Holding, progress: &dyn Progress) -> Result<(), Error> {
     if !holding.record().state.has_disk() {
         return Ok(());
     }
-    let clean = holding.open_disk()?.has_clean_root();
+    let clean = holding.open_disks()?.root().has_clean_root();
     holding.commit(clean, progress).map(drop)
 }
 

@@ -10,6 +10,7 @@ use rootfs_store::{
 use super::chore::Chore;
 use super::{Store, check_name};
 use crate::error::Error;
+use crate::telemetry;
 
 /// What names of images and snapshots in registries may begin with.
 const TRANSPORT: &str = "docker://";
@@ -40,7 +41,9 @@ impl Store {
     ) -> Chore<Pushed> {
         let (snapshot, to) = (snapshot.into(), to.into());
         Chore::new("push", self.inner(), move |store, progress| {
-            Ok(store.push(&snapshot, &parse(&to)?, progress)?)
+            let pushed = store.push(&snapshot, &parse(&to)?, progress)?;
+            telemetry::pushed(pushed.sent_bytes);
+            Ok(pushed)
         })
     }
 
@@ -73,6 +76,7 @@ impl Store {
             let mut options = PullOptions::default();
             options.lazy = lazy;
             let pulled = store.pull(&parse(&from)?, &options, progress)?;
+            telemetry::pulled(pulled.fetched_bytes);
             if let Some(name) = &name {
                 store.set_name(name, &pulled.snapshot)?;
             }
@@ -138,7 +142,9 @@ impl Store {
                 bytes_per_second,
                 ..FillOptions::default()
             };
-            Ok(store.fill(&snapshot, &options, progress)?)
+            let filled = store.fill(&snapshot, &options, progress)?;
+            telemetry::pulled(filled.fetched_bytes);
+            Ok(filled)
         })
     }
 }

@@ -4,10 +4,11 @@ use std::fmt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use rootfs_store::{SnapshotDigest, StoreError};
+use rootfs_store::SnapshotDigest;
 
-use super::reference;
 use crate::about::About;
+use crate::disks;
+use crate::drive::DriveInfo;
 use crate::error::{Error, Repr};
 use crate::folder;
 use crate::limits::Limits;
@@ -52,6 +53,8 @@ pub struct SessionInfo {
     pub limits: Limits,
     /// What is noted of it.
     pub about: About,
+    /// Its drives besides the root.
+    pub drives: Vec<DriveInfo>,
 }
 
 /// How a session is, or was left. What leads from one state to another:
@@ -151,6 +154,7 @@ impl SessionInfo {
             failure: record.failure,
             limits: record.limits,
             about: record.about,
+            drives: record.drives.into_iter().map(Into::into).collect(),
         }
     }
 
@@ -210,17 +214,8 @@ pub(super) fn connect_ssh(store: &Path, id: &str) -> Result<UnixStream, Error> {
 pub(crate) fn remove(store: &rootfs_store::Store, id: &str) -> Result<(), Error> {
     let folder = folder::open(store.dir(), id)?;
     folder.remove_record()?;
-    discard(store, id)?;
+    disks::discard(store, id)?;
     folder.remove()
-}
-
-/// Removes what a session without a record has in the store.
-pub(crate) fn discard(store: &rootfs_store::Store, id: &str) -> Result<(), Error> {
-    store.remove_disk(id)?;
-    match store.remove_name(&reference(id)) {
-        Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Clears away what processes left behind that died while they made or removed a session.
@@ -230,7 +225,7 @@ pub(super) fn sweep(store: &rootfs_store::Store) {
         let Some(folder) = folder::open_leftover(store.dir(), &id) else {
             continue;
         };
-        if let Err(error) = discard(store, &id).and_then(|()| folder.remove()) {
+        if let Err(error) = disks::discard(store, &id).and_then(|()| folder.remove()) {
             tracing::warn!(%error, id, "could not clear away the rest of a session");
         }
     }

@@ -13,6 +13,7 @@
 
 mod bed;
 mod commands;
+mod drives;
 mod endings;
 mod full_disk;
 mod identity;

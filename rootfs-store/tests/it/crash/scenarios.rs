@@ -7,6 +7,7 @@ use std::error::Error;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rootfs_store::{ImportOptions, SnapshotDigest, Store, StoreError, WritableDisk};
@@ -42,14 +43,16 @@ pub(crate) const GROWTHS: Scenario = Scenario::new("growths", growths);
 pub(crate) const DISK_LIFE: Scenario = Scenario::new("a disk's life", disk_life);
 pub(crate) const LIVE_COMMITS: Scenario = Scenario::new("live commits", live_commits);
 pub(crate) const ONE_LIVE_COMMIT: Scenario = Scenario::new("one live commit", one_live_commit);
+pub(crate) const FREEZES: Scenario = Scenario::new("freezes", freezes);
 pub(crate) const UNNAMED_COMMITS: Scenario = Scenario::new("unnamed commits", unnamed_commits);
 
-pub(crate) const ALL: [Scenario; 11] = [
+pub(crate) const ALL: [Scenario; 12] = [
     IMPORT_AND_NAME,
     RAW_DISKS,
     GROWTHS,
     DISK_LIFE,
     LIVE_COMMITS,
+    FREEZES,
     UNNAMED_COMMITS,
     COLLECTIONS,
     COMPACTIONS,
@@ -160,7 +163,7 @@ fn growths(store: &Store, log: &Log, scratch: &Path) -> Outcome {
 /// A disk, and what it should hold.
 struct Writer<'a> {
     log: &'a Log,
-    disk: WritableDisk,
+    disk: Arc<WritableDisk>,
     region: Vec<u8>,
 }
 
@@ -174,7 +177,7 @@ impl<'a> Writer<'a> {
         log.done(Fact::Disk("d", Some(bytes.clone())));
         Ok(Self {
             log,
-            disk,
+            disk: Arc::new(disk),
             region: bytes,
         })
     }
@@ -182,6 +185,7 @@ impl<'a> Writer<'a> {
     fn open(store: &Store, log: &'a Log) -> Result<Self, Box<dyn Error>> {
         let disk = log.attempt(|| store.open_disk("d"))?;
         let region = region(&disk);
+        let disk = Arc::new(disk);
         Ok(Self { log, disk, region })
     }
 
@@ -249,6 +253,46 @@ fn live_commits(store: &Store, log: &Log, scratch: &Path) -> Outcome {
             writer.flush()?;
         }
     }
+    Ok(())
+}
+
+/// Disks that are frozen in steps, with writes and flushes between these; some of the steps are the last ones.
+fn freezes(store: &Store, log: &Log, scratch: &Path) -> Outcome {
+    let base = base(store, log, scratch)?;
+    let mut writer = Writer::create(store, log, &base)?;
+    let disk = Arc::clone(&writer.disk);
+    writer.fill(0..8192, 1)?;
+    let prepared = log.attempt(|| store.prepare_freeze(&disk))?;
+    writer.fill(4096..12_288, 2)?;
+    writer.flush()?;
+    let frozen = prepared.freeze();
+    writer.fill(8192..16_384, 3)?;
+    writer.flush()?;
+    drop(frozen);
+    drop(log.attempt(|| store.prepare_freeze(&disk))?);
+    writer.fill(12_288..20_480, 4)?;
+    let frozen = log.attempt(|| store.freeze(&disk))?;
+    let mut held = writer.region.clone();
+    writer.fill(16_384..24_576, 5)?;
+    writer.flush()?;
+    writer.fill(20_480..28_672, 6)?;
+    let committed = match store.commit_frozen(frozen, &()) {
+        Ok(committed) => committed,
+        // What was frozen is a part of the disk again.
+        Err(_) => {
+            held = writer.region.clone();
+            log.attempt(|| store.commit_live(&disk, &()))?
+        }
+    };
+    log.done(Fact::Snapshot(committed.snapshot, held));
+    name(store, log, "frozen", committed.snapshot)?;
+    writer.flush()?;
+    // Nothing was written since, so that what is made ready is not needed.
+    let committed = log.attempt(|| store.commit_live(&disk, &()))?;
+    log.done(Fact::Snapshot(committed.snapshot, writer.region.clone()));
+    name(store, log, "frozen", committed.snapshot)?;
+    let again = log.attempt(|| store.commit_live(&disk, &()))?;
+    assert_eq!(again.snapshot, committed.snapshot);
     Ok(())
 }
 

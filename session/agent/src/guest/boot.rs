@@ -16,8 +16,8 @@ use nix::unistd::sethostname;
 
 use super::error::StartError;
 use super::{
-    DEFAULT_PATH, SERVER_NAME, console, disk, identity, image_init, init, modules, mounts, network,
-    power, vsock,
+    DEFAULT_PATH, SERVER_NAME, console, disk, drives, identity, image_init, init, modules, mounts,
+    network, power, vsock,
 };
 
 /// Runs the guest until it ends.
@@ -49,6 +49,7 @@ fn start(control: &mut File) -> Result<Infallible, StartError> {
     console::say(&format!("the root is {}", device.display()));
     mounts::switch_root()?;
     mounts::mount_all()?;
+    drives::mount(&config.mounts)?;
     network::configure(&config.identity.interfaces)?;
     if let Some(name) = &config.hostname {
         let failed = StartError::step("set the host name to", name.as_str());

@@ -71,6 +71,24 @@ pub struct Config {
     /// The guest's people, keys, files and networks.
     #[serde(default)]
     pub identity: Box<Identity>,
+    /// Further disks that are mounted before the image's init starts, in this order.
+    #[serde(default)]
+    pub mounts: Vec<DriveMount>,
+}
+
+/// A disk besides the root, and where it is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriveMount {
+    /// As [`Root::serial`].
+    pub serial: String,
+    /// An absolute path, which is made if it is not there.
+    pub path: String,
+    /// The file system's type as mount(2) takes it: `ext4`.
+    pub fstype: String,
+    /// Whether it is mounted read-only.
+    pub read_only: bool,
+    /// Options of mount(8), one each. Those that are no flags of mount(2) go to the file system.
+    pub options: Vec<String>,
 }
 
 /// The disk that becomes the guest's root file system.

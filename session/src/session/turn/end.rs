@@ -13,13 +13,19 @@ use crate::session::not_running;
 use crate::session::phase::{Doing, Phase};
 use crate::snapshot::Snapshot;
 use crate::store;
+use crate::telemetry;
 
 impl Turn {
     /// Powers the guest off, and makes a snapshot of its disk, which `progress` is told of.
-    pub(in crate::session) fn shut_down(
-        mut self,
-        progress: &dyn Progress,
-    ) -> Result<Snapshot, Error> {
+    pub(in crate::session) fn shut_down(self, progress: &dyn Progress) -> Result<Snapshot, Error> {
+        telemetry::of_session(&self.shared.id);
+        let begun = Instant::now();
+        let snapshot = self.power_off_and_commit(progress)?;
+        telemetry::shut_down(begun.elapsed());
+        Ok(snapshot)
+    }
+
+    fn power_off_and_commit(mut self, progress: &dyn Progress) -> Result<Snapshot, Error> {
         match &self.shared.lock().phase {
             Phase::Stopped(snapshot) => return Ok(snapshot.clone()),
             Phase::Removed => return Err(not_running("it was terminated")),
@@ -87,6 +93,7 @@ impl Turn {
 
     /// Ends the guest by force, and throws the session away.
     pub(in crate::session) fn terminate(mut self) -> Result<(), Error> {
+        telemetry::of_session(&self.shared.id);
         self.take_out(Doing::Ending);
         match mem::replace(&mut self.taken, Some(Phase::Removed)) {
             Some(Phase::Running(live)) => live.end().discard(),

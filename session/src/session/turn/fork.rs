@@ -4,7 +4,6 @@ use super::Turn;
 use crate::builder::{SessionBuilder, Source};
 use crate::error::Error;
 use crate::folder;
-use crate::record::Record;
 use crate::session::phase::Phase;
 
 impl Turn {
@@ -15,9 +14,13 @@ impl Turn {
         let record = if is_stopped {
             folder::look(store.dir(), &self.shared.id)?.0
         } else {
-            let record = self.live(|live| Ok(live.holding.record().clone()))?;
-            let snapshot = self.snapshot(&())?.digest;
-            Record { snapshot, ..record }
+            let mut record = self.live(|live| Ok(live.holding.record().clone()))?;
+            let snapshot = self.snapshot(&())?;
+            record.snapshot = snapshot.digest;
+            for (drive, kept) in record.drives.iter_mut().zip(&snapshot.drives) {
+                drive.snapshot = kept.digest;
+            }
+            record
         };
         Ok(SessionBuilder::new(&store, Source::Like(Box::new(record))))
     }

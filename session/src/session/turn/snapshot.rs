@@ -5,17 +5,16 @@
 //!            '------------------ the guest's writes wait ------------------'
 //! ```
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rootfs_store::Progress;
 
 use super::Turn;
 use crate::control;
-use crate::disk::RootDisk;
 use crate::error::{Error, one_line};
 use crate::machine::Control;
 use crate::snapshot::Snapshot;
+use crate::telemetry;
 
 /// How long the guest may take to write everything out and hold its file systems still.
 const FREEZE_PATIENCE: Duration = Duration::from_secs(30);
@@ -25,25 +24,17 @@ const FREEZE_LIMIT_MS: u32 = 10_000;
 const THAW_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Turn {
-    /// Makes a snapshot of the disk while the guest runs, which `progress` is told of.
+    /// Makes snapshots of the disks while the guest runs, which `progress` is told of.
     pub(in crate::session) fn snapshot(&self, progress: &dyn Progress) -> Result<Snapshot, Error> {
-        let (disk, control) = self.live(|live| {
-            let disk = live.holding.sound_disk()?;
+        telemetry::of_session(&self.shared.id);
+        let (disks, record, control) = self.live(|live| {
+            let disks = live.holding.sound_disks()?.clone();
             // A guest that stands still answers nothing, and writes nothing either.
             let control = (!live.is_paused).then(|| live.machine.control());
-            Ok((Arc::clone(disk), control))
+            Ok((disks, live.holding.record().clone(), control))
         })?;
-        self.snapshot_of(&disk, control, progress)
-    }
-
-    fn snapshot_of(
-        &self,
-        disk: &RootDisk,
-        control: Option<Control>,
-        progress: &dyn Progress,
-    ) -> Result<Snapshot, Error> {
         let store = self.shared.store.inner();
-        let prepared = store.prepare_freeze(disk.writable())?;
+        let prepared = disks.prepare(store)?;
         let quiet = Quiet::begin(control);
         let frozen = prepared.freeze();
         let quiet = quiet.end();
@@ -53,13 +44,9 @@ impl Turn {
             timings.stall = Some(quiet.stall);
         }
         let begun = Instant::now();
-        let committed = store.commit_frozen(frozen, progress)?;
+        let snapshot = frozen.seal(store, &record, quiet.is_clean, progress)?;
         self.shared.timings().commit = Some(begun.elapsed());
-        Ok(Snapshot::new(
-            &committed,
-            disk.writable().size(),
-            quiet.is_clean,
-        ))
+        Ok(snapshot)
     }
 }
 

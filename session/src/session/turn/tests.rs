@@ -34,7 +34,7 @@ impl Bed {
     fn new() -> Self {
         let (folder, store, snapshot) = store_with_image();
         let mut holding = Holding::create(&store, record(ID, snapshot)).unwrap();
-        let disk = holding.open_disk().unwrap();
+        let disk = Arc::clone(holding.open_disks().unwrap().root());
         disk.write_at(&mut WriteSource::from_slice(&[7; 512]), 48 << 20)
             .unwrap();
         drop(disk);

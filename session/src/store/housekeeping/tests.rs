@@ -20,13 +20,13 @@ fn session_keeps_its_snapshot_until_it_is_removed() {
 fn session_that_was_cut_off_keeps_the_base_of_its_disk() {
     let (_folder, store, snapshot) = store_with_image();
     let mut holding = Holding::create(&store, record("cut", snapshot)).unwrap();
-    holding.open_disk().unwrap();
+    holding.open_disks().unwrap();
     drop(holding);
     // Even if only the disk knew of it.
     store.inner().remove_name("sessions/cut").unwrap();
     store.gc(Duration::ZERO).start().wait().unwrap();
     let mut again = Holding::take(&store, "cut").unwrap();
-    again.open_disk().unwrap();
+    again.open_disks().unwrap();
     let usage = store.usage().start().wait().unwrap();
     assert_eq!(usage.disks[0].id, "cut");
 }

@@ -8,7 +8,7 @@ use crate::testing::{record, store_with_image};
 
 fn stopped(store: &Store, id: &str, base: SnapshotDigest, byte: u8) {
     let mut holding = Holding::create(store, record(id, base)).unwrap();
-    let disk = holding.open_disk().unwrap();
+    let disk = Arc::clone(holding.open_disks().unwrap().root());
     let bytes = [byte; 4096];
     disk.write_at(&mut WriteSource::from_slice(&bytes), 48 << 20)
         .unwrap();
@@ -89,7 +89,7 @@ fn a_session_takes_what_only_it_needs() {
     drop(Holding::create(&store, record("fresh", base)).unwrap());
     stopped(&store, "stopped", base, 3);
     let mut running = Holding::create(&store, record("running", base)).unwrap();
-    let disk = running.open_disk().unwrap();
+    let disk = Arc::clone(running.open_disks().unwrap().root());
     let bytes = [4; 8192];
     disk.write_at(&mut WriteSource::from_slice(&bytes), 40 << 20)
         .unwrap();

@@ -58,7 +58,7 @@ impl Bed {
         let mut holding = Holding::create(&self.store, record(id, self.base)).unwrap();
         holding.record_mut().limits = limits;
         holding.record_mut().started = Some(START);
-        let disk = holding.open_disk().unwrap();
+        let disk = Arc::clone(holding.open_disks().unwrap().root());
         let bytes = [7; 512];
         disk.write_at(&mut WriteSource::from_slice(&bytes), 48 << 20)
             .unwrap();

@@ -96,6 +96,7 @@ fn config(identity: &Identity) -> Config {
         working_dir: None,
         user: None,
         identity: Box::new(identity.clone()),
+        mounts: Vec::new(),
     }
 }
 

@@ -1,11 +1,25 @@
 use proptest::prelude::*;
 
 use super::super::identity::{Identity, Machine, PlacedFile, Secret, User};
-use super::super::{Decoder, FailureKind, MAX_TEXT, Once, Owner, Root, VERSION};
+use super::super::{Decoder, DriveMount, FailureKind, MAX_TEXT, Once, Owner, Root, VERSION};
 use super::*;
 
 fn text() -> impl Strategy<Value = String> {
     "\\PC{0,20}"
+}
+
+fn mounts() -> impl Strategy<Value = Vec<DriveMount>> {
+    let options = prop::collection::vec(text(), 0..3);
+    let mount = (text(), text(), text(), any::<bool>(), options).prop_map(
+        |(serial, path, fstype, read_only, options)| DriveMount {
+            serial,
+            path,
+            fstype,
+            read_only,
+            options,
+        },
+    );
+    prop::collection::vec(mount, 0..3)
 }
 
 fn config() -> impl Strategy<Value = Config> {
@@ -19,14 +33,15 @@ fn config() -> impl Strategy<Value = Config> {
         prop::option::of(text()),
         prop::option::of(text()),
     );
-    (prop::option::of(text()), root, defaults).prop_map(
-        |(hostname, root, (env, working_dir, user))| Config {
+    (prop::option::of(text()), root, defaults, mounts()).prop_map(
+        |(hostname, root, (env, working_dir, user), mounts)| Config {
             hostname,
             root,
             env,
             working_dir,
             user,
             identity: Box::default(),
+            mounts,
         },
     )
 }

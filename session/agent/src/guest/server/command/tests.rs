@@ -40,6 +40,7 @@ fn defaults() -> Config {
         working_dir: None,
         user,
         identity: Box::default(),
+        mounts: Vec::new(),
     }
 }
 

@@ -1,0 +1,140 @@
+//! Sessions with drives besides their root.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+use session::{Error, ExtraDrive, Session, Snapshot};
+
+use super::bed::{Bed, kernel, patient, sh};
+
+const MIB: u64 = 1 << 20;
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// An executor of its own: no runtime is needed.
+fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+/// What a guest sees of its drives: what is mounted, how large it is, what is in it, and what it may not do.
+const LOOK: &str = "grep -E ' /(data|data/deep|tools) ' /proc/mounts | cut -d' ' -f2-4 | cut -d, -f1-4; \
+                    cat /data/note /data/deep/note; cmp /tools/bin/busybox /bin/busybox && echo same; \
+                    touch /tools/x 2>/dev/null || echo refused";
+
+fn check_all(bed: &Bed, snapshot: &Snapshot) {
+    bed.check(snapshot.digest);
+    for drive in &snapshot.drives {
+        bed.check(drive.digest);
+    }
+}
+
+async fn life(bed: &Bed) -> Result<(), Error> {
+    let drives = [
+        ExtraDrive::empty("deep", 64 * MIB).mount("/data/deep"),
+        ExtraDrive::empty("data", 128 * MIB).mount_with("/data", ["noatime", "nosuid"]),
+        ExtraDrive::from_snapshot("tools", bed.image)
+            .read_only()
+            .mount("/tools"),
+        ExtraDrive::empty("spare", 32 * MIB),
+    ];
+    let builder = Session::from_snapshot(&bed.store, bed.image).id("drives");
+    let builder = drives
+        .into_iter()
+        .fold(builder, |all, drive| all.drive(drive));
+    let session = patient(builder.kernel(kernel())).start().await?;
+    sh(
+        &session,
+        "grep -q ' /data ext4 rw,nosuid,noatime' /proc/mounts && \
+         echo data > /data/note && echo deep > /data/deep/note && \
+         dd if=/dev/zero of=/data/deep/file bs=1M count=20 2>/dev/null && \
+         grep -q spare /sys/block/*/serial && ! grep -q ' /spare ' /proc/mounts",
+    );
+    let before = sh(&session, LOOK);
+    assert!(before.ends_with("data\ndeep\nsame\nrefused\n"), "{before}");
+    assert!(before.contains("/tools ext4 ro"), "{before}");
+    let snapshot = session.shutdown().await?;
+    drop(session);
+    assert!(snapshot.clean);
+    check_all(bed, &snapshot);
+    let names: Vec<_> = snapshot
+        .drives
+        .iter()
+        .map(|drive| drive.name.as_str())
+        .collect();
+    assert_eq!(names, ["deep", "data", "tools", "spare"]);
+    assert_eq!(snapshot.drives[2].digest, bed.image);
+    let listed = bed.store.session("drives")?.drives;
+    let digests = |drives: &[session::DriveSnapshot]| -> Vec<_> {
+        drives.iter().map(|drive| drive.digest).collect()
+    };
+    let recorded: Vec<_> = listed.iter().map(|drive| drive.snapshot).collect();
+    assert_eq!(recorded, digests(&snapshot.drives));
+
+    // The same again, without being told of any drive; then a power cut, which keeps what was synced.
+    let session = patient(Session::resume(&bed.store, "drives"))
+        .start()
+        .await?;
+    assert_eq!(sh(&session, LOOK), before);
+    sh(&session, "echo later > /data/note && sync");
+    drop(session);
+    let session = patient(Session::resume(&bed.store, "drives"))
+        .start()
+        .await?;
+    assert_eq!(sh(&session, "cat /data/note"), "later\n");
+    let last = session.shutdown().await?;
+    check_all(bed, &last);
+    assert_ne!(last.drives[1].digest, snapshot.drives[1].digest);
+
+    // A drive may go on in another session.
+    let data = ExtraDrive::from_snapshot("other", &last.drives[1]).mount("/mnt/data");
+    let builder = Session::from_snapshot(&bed.store, bed.image)
+        .id("heir")
+        .drive(data);
+    let heir = patient(builder.kernel(kernel())).start().await?;
+    assert_eq!(sh(&heir, "cat /mnt/data/note"), "later\n");
+    heir.terminate().await?;
+    bed.store.remove_session("drives")?;
+    assert!(bed.store.sessions()?.is_empty());
+    let left = bed.store.usage().start().await?;
+    assert!(left.disks.is_empty(), "{:?}", left.disks);
+    Ok(())
+}
+
+#[test]
+fn drives_are_mounted_kept_and_given_on_with_their_session() {
+    let bed = Bed::busybox();
+    block_on(life(&bed)).unwrap();
+}
+
+#[test]
+fn a_debian_guest_has_its_drives_mounted_before_its_init_and_unmounts_them() {
+    let bed = Bed::debian();
+    let builder = Session::from_snapshot(&bed.store, bed.image).id("debian");
+    let builder = builder.drive(ExtraDrive::empty("data", 64 * MIB).mount("/srv/data"));
+    let session = patient(builder.kernel(kernel())).start().wait().unwrap();
+    let settled = "for i in $(seq 150); do state=$(systemctl is-system-running 2>&1); \
+                   case $state in running|degraded) break;; esac; sleep 1; done; \
+                   echo $state; findmnt -no FSTYPE /srv/data; echo kept > /srv/data/note";
+    assert_eq!(sh(&session, settled), "running\next4\n");
+    let snapshot = session.shutdown().wait().unwrap();
+    assert!(snapshot.clean);
+    check_all(&bed, &snapshot);
+    assert!(snapshot.drives[0].new_bytes > 0);
+}
