@@ -48,9 +48,10 @@
 //!
 //! # Who the guest is
 //!
-//! [`SessionBuilder`] says which users, groups, files, networks and tasks a guest has. The agent carries it out before the
-//! image's init starts, in images without `useradd`, `sh` or `sshd` too. Each session has an id and an SSH host key of its
-//! own, made when it is created. What was described is recorded: a resumed session has it without being told again.
+//! [`SessionBuilder`] says which users, groups, files, networks and tasks a guest has. The agent carries it out
+//! before the image's init starts, in images without `useradd`, `sh` or `sshd` too. Each session has an id and
+//! an SSH host key of its own, made when it is created. What was described is recorded: a resumed session has
+//! it without being told again.
 //!
 //! ```no_run
 //! # fn example(store: &session::Store) -> Result<(), session::Error> {
@@ -60,7 +61,7 @@
 //!     .hostname("lab-7")
 //!     .user(User::new("ann").groups(["docker"]).sudo().authorized_key("ssh-ed25519 AAAA… ann@desk"))
 //!     .file(GuestFile::new("/home/ann/README", "Have fun.\n").owner("ann"))
-//!     .task(Task::script("packages", "apt-get update && apt-get install -y git"))
+//!     .task(Task::script("unpack", "mkdir -p /srv/lab && tar -xf /opt/lab.tar -C /srv/lab"))
 //!     .wait_for_tasks()
 //!     .start()
 //!     .wait()?;

@@ -173,15 +173,16 @@ impl Session {
         &self.shared.id
     }
 
-    /// The public half of the SSH host key that the guest was given, as `ssh-ed25519 AAAA…`: behind a name, it is a line of
-    /// a client's `known_hosts`. It is the session's own, and stays the same when the session is resumed.
+    /// The public half of the SSH host key that the guest was given, as `ssh-ed25519 AAAA…`: behind a name, it
+    /// is a line of a client's `known_hosts`. It is the session's own, and stays the same when the session is
+    /// resumed.
     #[must_use]
     pub fn ssh_host_key(&self) -> &str {
         &self.shared.ssh_host_key
     }
 
-    /// How the session's tasks are at this moment, in the order in which they were described. They are told of after the
-    /// session's end as well.
+    /// How the session's tasks are at this moment, in the order in which they were described. They are told of
+    /// after the session's end as well.
     #[must_use]
     pub fn tasks(&self) -> Vec<TaskStatus> {
         self.shared.tasks().statuses()

@@ -1,7 +1,7 @@
 //! Init tasks: what is run in the guest once it takes commands, in the order of what needs what.
 //!
-//! The host runs them, as the commands that they are. What is to be run once in a session's life is marked as done on the
-//! guest's disk by the agent, so that it shares the fate of what the task did there.
+//! The host runs them, as the commands that they are. What is to be run once in a session's life is marked as
+//! done on the guest's disk by the agent, so that it shares the fate of what the task did there.
 
 mod board;
 mod check;
@@ -23,16 +23,16 @@ pub(crate) use runner::Runner;
 /// How long a task may take, unless it is said otherwise.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
-/// A task that is run in the guest after it has started: once in the session's life, when it first succeeds, unless it is
-/// for [every start](Self::at_every_start).
+/// A task that is run in the guest after it has started: once in the session's life, when it first succeeds,
+/// unless it is for [every start](Self::at_every_start).
 ///
-/// Tasks begin when the guest takes commands, which an image's init may still be starting its services at: a script that
-/// needs them waits for them, as by `systemctl is-system-running --wait`.
+/// Tasks begin when the guest takes commands, which an image's init may still be starting its services at: a
+/// script that needs them waits for them, as by `systemctl is-system-running --wait`.
 ///
 /// They have the environment of the session's commands, and start in `/`.
 ///
-/// Tasks run at the same time, up to four of them, but for those that [need](Self::needs) others. Whether they succeed is
-/// told by [`Session::tasks`](crate::Session::tasks).
+/// Tasks run at the same time, up to four of them, but for those that [need](Self::needs) others. Whether they
+/// succeed is told by [`Session::tasks`](crate::Session::tasks).
 ///
 /// ```
 /// # use session::Task;

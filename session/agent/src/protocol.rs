@@ -24,8 +24,10 @@
 //!
 //! The host keeps the connection open until it has read the last frame: closing it earlier, or only its sending
 //! half, hangs up on the command, whose process group gets SIGHUP and shortly after SIGKILL. Signals queue behind
-//! input that the command has not read yet; hanging up does not. A command that is to succeed once in the life of a machine
-//! ([`Exec::once`]) is answered with [`FailureKind::DoneBefore`] when it has.
+//! input that the command has not read yet; hanging up does not.
+//!
+//! A command that is to succeed once in the life of a machine ([`Exec::once`]) is answered with
+//! [`FailureKind::DoneBefore`] when it has.
 //!
 //! **Other jobs** are connections to the same port whose first frame is another one; each may be answered with Failed,
 //! and hanging up ends each:

@@ -5,6 +5,7 @@ use super::*;
 use crate::drive::DriveRecord;
 use crate::folder;
 use crate::holding::Holding;
+use crate::record::RecordState;
 use crate::testing::{record, store_with_image};
 
 const MIB: u64 = 1 << 20;
@@ -56,11 +57,11 @@ impl Bed {
     }
 
     fn create(&self, id: &str) -> Holding {
-        Holding::create(self.inner(), self.record(id)).unwrap()
+        Holding::create(&self.store, self.record(id)).unwrap()
     }
 
     fn take(&self, id: &str) -> Holding {
-        Holding::take(self.inner(), id).unwrap()
+        Holding::take(&self.store, id).unwrap()
     }
 
     /// The names of all snapshots and disks of sessions.

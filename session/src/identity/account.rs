@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 /// A user of the guest. One that the image has is changed; any other is made, with a home from `/etc/skel`.
 ///
-/// What is not set stays as it is in the image. For a new user it is: the next free number from 1000 up, a group of the
-/// same name, `/home/NAME`, `/bin/bash` or `/bin/sh` or no shell, by what the image has, and no password, so that only a
-/// key or [`Command::user`](crate::Command::user) gets in.
+/// What is not set stays as it is in the image. For a new user it is: the next free number from 1000 up, a
+/// group of the same name, `/home/NAME`, `/bin/bash` or `/bin/sh` or no shell, by what the image has, and no
+/// password, so that only a key or [`Command::user`](crate::Command::user) gets in.
 ///
 /// ```
 /// let user = session::User::new("ann").groups(["docker"]).sudo();
@@ -74,8 +74,8 @@ impl User {
         self
     }
 
-    /// Lets the password in that has this crypt(5) hash: `$6$…`, `$y$…`. It is set once; who changes it in the guest keeps
-    /// that.
+    /// Lets the password in that has this crypt(5) hash: `$6$…`, `$y$…`. It is set once; who changes it in the
+    /// guest keeps that.
     pub fn password_hash(mut self, hash: impl Into<String>) -> Self {
         self.0.password = Some(wire::Password::Hash(hash.into()));
         self

@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 
 /// A small file that is put into the guest before its init starts, once: the guest may change it, and keeps it so.
 ///
-/// It replaces what has its name. Missing directories on the way to it are made. Symbolic links on the way are followed if
-/// they are root's, as those of the image are, and never out of the guest's root.
+/// It replaces what has its name. Missing directories on the way to it are made. Symbolic links on the way are
+/// followed if they are root's, as those of the image are, and never out of the guest's root.
 ///
-/// All files of a session together may have 512 KiB. None lies below `/dev`, `/proc`, `/run` or `/sys`, which no disk keeps.
+/// All files of a session together may have 512 KiB. None lies below `/dev`, `/proc`, `/run` or `/sys`, which
+/// no disk keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 #[must_use = "it is given to `SessionBuilder::file`"]

@@ -37,7 +37,8 @@ pub struct SessionInfo {
     pub memory_mib: u32,
     /// Its hostname, if it was given one.
     pub hostname: Option<String>,
-    /// The guest's id, as in its `/etc/machine-id`; `None` for a session of an older library that was not resumed since.
+    /// The guest's id, as in its `/etc/machine-id`; `None` for a session of an older library that was not
+    /// resumed since.
     pub machine_id: Option<String>,
     /// The public half of the guest's SSH host key; `None` like `machine_id`.
     pub ssh_host_key: Option<String>,

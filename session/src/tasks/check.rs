@@ -17,8 +17,8 @@ const MAX_ARGUMENTS: usize = 1024;
 /// Checks tasks as a whole.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput): one is not acceptable, two have one name, one needs what is
-/// not there, or they need each other.
+/// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput): one is not acceptable, two have one name, one
+/// needs what is not there, or they need each other.
 pub(crate) fn check(tasks: &[Task]) -> Result<(), Error> {
     if tasks.len() > MAX_TASKS {
         return Err(bad("tasks", tasks.len(), "a session has at most 256"));

@@ -179,7 +179,7 @@ fn an_import_and_a_life_of_disks_are_counted() {
         let reference = format!("oci:{}", folder.path().join("image").display());
         store.import(reference).disk_bytes(32 << 20).run().unwrap();
         let record = crate::testing::record("a", image);
-        let mut holding = crate::holding::Holding::create(store.inner(), record).unwrap();
+        let mut holding = crate::holding::Holding::create(&store, record).unwrap();
         let disk = Arc::clone(holding.open_disks().unwrap().root());
         let mut target = [0; 1024];
         disk.read_at(&mut ReadTarget::from_slice(&mut target), 0)
@@ -193,7 +193,7 @@ fn an_import_and_a_life_of_disks_are_counted() {
         // A failed write lets no snapshot be made.
         holding.commit(true, &()).unwrap_err();
         drop(holding);
-        let mut holding = crate::holding::Holding::take(store.inner(), "a").unwrap();
+        let mut holding = crate::holding::Holding::take(&store, "a").unwrap();
         holding.open_disks().unwrap();
         holding.commit(true, &()).unwrap();
     });
@@ -300,7 +300,7 @@ fn a_commit_is_a_span_of_its_session() {
     let found = Spans::of(|| {
         let (_folder, store, image) = crate::testing::store_with_image();
         let record = crate::testing::record("lab", image);
-        let mut holding = crate::holding::Holding::create(store.inner(), record).unwrap();
+        let mut holding = crate::holding::Holding::create(&store, record).unwrap();
         holding.open_disks().unwrap();
         holding.commit(true, &()).unwrap();
     });

@@ -6,8 +6,9 @@
 //! | once for a description | files, passwords of users that are there |
 //! | at every start | hostname, name servers, users, groups, keys, sudo |
 //!
-//! A marker on the disk says for which machine and description the first two are done. What is done at every start is
-//! only written where it is not so already, so that a start changes nothing on the disk of a guest that is as described.
+//! A marker on the disk says for which machine and description the first two are done. What is done at every
+//! start is only written where it is not so already, so that a start changes nothing on the disk of a guest
+//! that is as described.
 //!
 //! Invariant: the marker is written last, so what a power cut interrupts is done again.
 

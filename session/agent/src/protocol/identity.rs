@@ -36,7 +36,8 @@ pub struct Identity {
 pub struct Machine {
     /// As in `/etc/machine-id`: 32 lower-case hexadecimal digits.
     pub id: String,
-    /// Names this description of the machine. What shall be done once is done again if the disk was made by another one.
+    /// Names this description of the machine. What shall be done once is done again if the disk was made by
+    /// another one.
     pub revision: String,
     /// The SSH host key as a file in OpenSSH's format.
     pub host_key: Secret,

@@ -81,8 +81,9 @@ pub(super) fn read_at(place: &Place, limit: u64) -> io::Result<Option<(Vec<u8>, 
     Ok(Some((bytes, Attributes::of(&stat))))
 }
 
-/// Puts a file into a place as a whole: whoever looks sees the old one or the new one, after a power cut too. The journal
-/// keeps names in the order in which they were made, so a name that is there vouches for those before it.
+/// Puts a file into a place as a whole: whoever looks sees the old one or the new one, after a power cut too.
+/// The journal keeps names in the order in which they were made, so a name that is there vouches for those
+/// before it.
 pub(super) fn replace(place: &Place, bytes: &[u8], attributes: Attributes) -> io::Result<bool> {
     let found = place.stat()?;
     match found.as_ref().map(Kind::of) {
