@@ -38,9 +38,9 @@ const OPTIONS: [&str; 10] = [
 
 /// A drive for [`SessionBuilder::drive`](crate::SessionBuilder::drive), besides the session's root.
 ///
-/// Its name is 1 to 15 lower-case letters, digits or `-`. The guest finds the drive by it: it is the disk's serial, as in
-/// `/sys/block/*/serial` and, with udev, `/dev/disk/by-id/virtio-NAME`. What is on it is kept, committed and thrown away
-/// together with the root. [`Snapshot::drives`](crate::Snapshot::drives) names what a shutdown made of it.
+/// Its name is 1 to 15 lower-case letters, digits or `-`. The guest finds the drive by it: it is the disk's serial, as
+/// in `/sys/block/*/serial` and, with udev, `/dev/disk/by-id/virtio-NAME`. What is on it is kept, committed and thrown
+/// away together with the root. [`Snapshot::drives`](crate::Snapshot::drives) names what a shutdown made of it.
 ///
 /// ```no_run
 /// # async fn example(store: session::Store) -> Result<(), session::Error> {
@@ -137,8 +137,8 @@ impl ExtraDrive {
         self
     }
 
-    /// Mounts the drive, an ext4, before the guest's init starts: at an absolute path without `.` and `..`, which is made
-    /// if it is not there. A file system that is smaller than the drive grows, unless it is read-only.
+    /// Mounts the drive, an ext4, before the guest's init starts: at an absolute path without `.` and `..`, which is
+    /// made if it is not there. A file system that is smaller than the drive grows, unless it is read-only.
     pub fn mount(self, path: impl Into<String>) -> Self {
         self.mount_with(path, [] as [String; 0])
     }

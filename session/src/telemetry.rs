@@ -8,14 +8,17 @@
 //! | [`STARTS`] | counter | `outcome`: `ok` or an [`ErrorKind`](crate::ErrorKind) | starts and resumes that ended |
 //! | [`START_SECONDS`] | histogram | | a start that succeeded, from the call until the guest took commands |
 //! | [`SHUTDOWN_SECONDS`] | histogram | | a shutdown that succeeded, from the call until the snapshot was durable |
-//! | [`EXITS`] | counter | `reason`: `shutdown`, `forced`, `guest` or `cut_off` | guests that ended: as asked; by force, as that took too long; by themselves; because their session was terminated or dropped |
+//! | [`EXITS`] | counter | `reason`, see below | guests that ended |
 //! | [`DISK_READ_BYTES`], [`DISK_WRITTEN_BYTES`] | counter | | what guests read of their disks, and wrote to them |
 //! | [`COMMIT_SECONDS`] | histogram | | making snapshots of all disks of a session |
 //! | [`COMMIT_BYTES`] | counter | | bytes that stores grew by for these |
 //! | [`IMPORT_BYTES`] | counter | | bytes that stores grew by for images |
-//! | [`PUSH_BYTES`], [`PULL_BYTES`] | counter | | bytes that were sent to registries, and that were fetched by pulls and fills |
+//! | [`PUSH_BYTES`], [`PULL_BYTES`] | counter | | bytes sent to registries, and fetched by pulls and fills |
 //! | [`COMMANDS`] | counter | | commands that ran to their end |
 //! | [`AGENT_ERRORS`] | counter | | connections to guests' agents that failed, or on which the agent made no sense |
+//!
+//! A guest ends by a `shutdown`; is `forced` to, as that took too long; by itself (`guest`); or is `cut_off`, as its
+//! session was terminated or dropped.
 //!
 //! Each operation has a span of the target `session` on its own thread: `start`, `shutdown`, `terminate`, `snapshot`,
 //! `import`, `push`, `pull`, `export`, `publish` and `gc`; others are called `operation`, with their name in the field
