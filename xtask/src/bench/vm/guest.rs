@@ -38,9 +38,9 @@ const HOST_MODULES: [&str; 5] = [
     "vhost",
     "vhost_vsock",
 ];
-/// Loads the modules of its first argument, and becomes the rest.
+/// Waits for as many seconds as its first argument says, loads the modules of its second, and becomes the rest.
 pub(super) const LOAD_AND_RUN: &str =
-    "for module in $1; do busybox insmod $module || exit; done; shift; exec \"$@\"";
+    "sleep $1; for module in $2; do busybox insmod $module || exit; done; shift 2; exec \"$@\"";
 
 /// What a bzImage's payload begins with if it is packed by `lz4 -l`.
 const LZ4_LEGACY: [u8; 4] = [0x02, 0x21, 0x4c, 0x18];
