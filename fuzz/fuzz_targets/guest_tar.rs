@@ -47,7 +47,11 @@ impl Bed {
         let secret = self.outer.join("secret");
         assert_eq!(fs::read(&secret).expect("the file"), b"untouched");
         let data = fs::metadata(&secret).expect("the file");
-        assert_eq!(data.nlink(), 1, "something in the folder is the file outside");
+        assert_eq!(
+            data.nlink(),
+            1,
+            "something in the folder is the file outside"
+        );
     }
 }
 
@@ -107,7 +111,11 @@ fuzz_target!(|input: (bool, &[u8])| {
     if is_renamed {
         for entry in fs::read_dir(&bed.inner).expect("a listing").flatten() {
             let name = entry.file_name();
-            assert!(["name", "up", "out", "s"].iter().any(|known| name == *known));
+            assert!(
+                ["name", "up", "out", "s"]
+                    .iter()
+                    .any(|known| name == *known)
+            );
         }
     }
     let (_, bytes) = count(&bed.inner);
