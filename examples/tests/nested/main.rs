@@ -1,4 +1,4 @@
-//! The contract of `playground`, end to end on a stock Debian kernel.
+//! The contract of `playground`, and the life of sessions behind `async_service`, end to end on a stock Debian kernel.
 //!
 //! | variable | names |
 //! |---|---|
@@ -12,9 +12,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can not go on may panic")]
 
+#[path = "../it/async_service.rs"]
+mod async_service;
 mod crash;
 mod images;
 mod model;
 mod playground;
 mod refusals;
 mod runs;
+mod service;
