@@ -205,17 +205,17 @@ proptest! {
     }
 }
 
-/// Pins the encoding of version 1: a change here is a new protocol version.
+/// Pins the encoding of version 2: a change here is a new protocol version.
 #[test]
-fn version_1_keeps_its_bytes() {
-    assert_eq!(VERSION, 1);
+fn version_2_keeps_its_bytes() {
+    assert_eq!(VERSION, 2);
     let hello = Frame::Hello(Hello {
-        version: 1,
+        version: 2,
         agent: "a".to_owned(),
     });
     assert_eq!(
         encoded(&[hello]),
-        b"\x01\x19\x00\x00\x00{\"version\":1,\"agent\":\"a\"}"
+        b"\x01\x19\x00\x00\x00{\"version\":2,\"agent\":\"a\"}"
     );
     assert_eq!(
         encoded(&[Frame::Stdout(b"hi".to_vec())]),
@@ -232,6 +232,11 @@ fn version_1_keeps_its_bytes() {
         encoded(&[power_off]),
         b"\x07\x0e\x00\x00\x00{\"grace_ms\":9}"
     );
+    assert_eq!(
+        encoded(&[Frame::Freeze(Freeze { limit_ms: 9 })]),
+        b"\x20\x0e\x00\x00\x00{\"limit_ms\":9}"
+    );
+    assert_eq!(encoded(&[Frame::Thaw]), b"\x22\x00\x00\x00\x00");
 }
 
 #[test]
