@@ -175,7 +175,7 @@ fn make(
             import.check()?;
             kernel_for_new(store, settings, None)?;
             let begun = Instant::now();
-            let drives = drive::resolve(&store, &settings.drives)?;
+            let drives = drive::resolve(store, &settings.drives)?;
             let (snapshot, _until_it_is_named) = import.obtain()?;
             timings.import = Some(begun.elapsed());
             create(store, snapshot, None, settings, drives)

@@ -95,7 +95,7 @@ pub enum SessionState {
 }
 
 impl SessionState {
-    /// The state in one lower-case word.
+    /// The state in lower-case words.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

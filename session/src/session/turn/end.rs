@@ -1,6 +1,5 @@
 //! Shutting a session down, and throwing it away.
 
-use std::mem;
 use std::time::Instant;
 
 use rootfs_store::Progress;
@@ -95,7 +94,7 @@ impl Turn {
     pub(in crate::session) fn terminate(mut self) -> Result<(), Error> {
         telemetry::of_session(&self.shared.id);
         self.take_out(Doing::Ending);
-        match mem::replace(&mut self.taken, Some(Phase::Removed)) {
+        match self.taken.replace(Phase::Removed) {
             Some(Phase::Running(live)) => live.end().discard(),
             Some(Phase::Halted(halted)) => halted.holding.discard(),
             Some(Phase::Stopped(snapshot)) => {
