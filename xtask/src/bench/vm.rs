@@ -39,7 +39,8 @@ const TIMEOUT_S: &str = "600";
 /// Emulated machines stop now and then: QEMU 7.2 gives a guest within the guest an interrupt that it has switched off,
 /// which then waits for a lock of what it interrupted.
 const TRIES: u32 = 5;
-/// How much later a further try begins. A clock that counts instructions would bring it to the same end otherwise.
+/// How much later each try begins than the one before: with a clock that counts instructions, one that begins as another
+/// did may come to the same end.
 const TRY_OFFSET_MS: u32 = 7;
 
 /// What to measure.
@@ -125,11 +126,11 @@ impl Bed {
         }
     }
 
-    fn comparison(&self, work: &str, tries: u32) -> Command {
+    fn comparison(&self, work: &str, number: u32) -> Command {
         let mut nested = nested::command();
         nested.args(["--root", "--icount", "--memory-mib", "4096"]);
         nested.args(["--timeout-s", TIMEOUT_S, "--"]);
-        let pause = f64::from(tries * TRY_OFFSET_MS) / 1e3;
+        let pause = f64::from(number * TRY_OFFSET_MS) / 1e3;
         nested.args(["sh", "-c", guest::LOAD_AND_RUN, "sh"]);
         // The pause comes first, then the modules of the machine itself, then the program.
         nested.arg(pause.to_string()).arg(&self.host_modules);
