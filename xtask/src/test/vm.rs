@@ -6,6 +6,7 @@ use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use super::TestError;
 use crate::cargo::{self, Built, CargoError, Target};
@@ -100,6 +101,7 @@ fn lanes() -> usize {
 fn run_batch(mut batch: Batch<'_>, inputs: &[(&str, OsString)]) -> Result<Vec<String>, TestError> {
     for left in (0..TRIES).rev() {
         println!("xtask: {batch} …");
+        let begun = Instant::now();
         let mut nested = nested::command();
         nested.envs(inputs.iter().map(|(name, value)| (name, value)));
         // The tests mount, make device nodes and change owners.
@@ -114,6 +116,7 @@ fn run_batch(mut batch: Batch<'_>, inputs: &[(&str, OsString)]) -> Result<Vec<St
         nested.current_dir(batch.folder());
         let (status, printed) = command::merged_output(&mut nested)?;
         print!("{printed}");
+        println!("xtask: {batch} took {:.0} s", begun.elapsed().as_secs_f64());
         if status.success() {
             return Ok(Vec::new());
         }
