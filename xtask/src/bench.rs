@@ -18,6 +18,7 @@ mod lazy;
 mod measure;
 mod peers;
 mod plot;
+mod session;
 mod statistics;
 mod steps;
 mod table;
@@ -32,6 +33,8 @@ pub(crate) enum Bench {
     ChunkSize(chunk_size::Args),
     /// Starts sessions from a registry by each way there is, and writes a table to target/bench.
     Lazy(lazy::Args),
+    /// Uses a session as labs do, and writes a table to target/bench.
+    Session(session::Args),
     /// Runs machines of ours and of QEMU's `microvm` with the same guest, and writes a table and a plot to target/bench.
     Vm(vm::Args),
     /// Prints the images that the others measure with, after making them if need be.
@@ -80,6 +83,7 @@ pub(crate) fn main(bench: &Bench) -> Result<(), BenchError> {
         Bench::Compare(args) => compare::main(args),
         Bench::ChunkSize(args) => chunk_size::main(args),
         Bench::Lazy(args) => lazy::main(args),
+        Bench::Session(args) => session::main(args),
         Bench::Vm(args) => vm::main(args),
         Bench::Images => image::print(),
     }

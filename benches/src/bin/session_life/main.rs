@@ -1,0 +1,42 @@
+//! What the life of a session takes: commands, copies, a live snapshot, and what a shutdown writes.
+//!
+//! Prints one JSON object a measurement.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod copy_whole;
+mod guest;
+mod process;
+
+/// Measures sessions; `cargo xtask bench session` calls it.
+#[derive(Debug, Parser)]
+enum Verb {
+    /// Starts a guest and uses it, which needs a KVM for stock kernels.
+    Guest(guest::Args),
+    /// Commits what was changed of a disk, and copies the whole disk: what a shutdown does, and what it need not.
+    Disk {
+        /// A folder on the file system to measure on.
+        folder: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Verb::parse() {
+        Verb::Guest(args) => guest::run(&args),
+        Verb::Disk { folder } => copy_whole::run(&folder),
+    };
+    let Err(error) = done else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("session_life: {error}");
+    let mut cause: Option<&dyn Error> = error.source();
+    while let Some(error) = cause {
+        eprintln!("  because {error}");
+        cause = error.source();
+    }
+    ExitCode::FAILURE
+}
