@@ -80,8 +80,8 @@ pub const MAX_FRAME: usize = 1 << 20;
 
 /// The most bytes that a sender puts in one [`Frame::Stdin`], [`Frame::Stdout`], [`Frame::Stderr`] or [`Frame::Data`].
 ///
-/// As much as a pipe holds by default, and as one vsock packet of Linux carries.
-pub const MAX_DATA: usize = 64 << 10;
+/// A whole frame is then as much as one vsock packet of Linux carries, so that no second packet goes for a few bytes.
+pub const MAX_DATA: usize = (64 << 10) - frame::HEADER_LEN;
 
 /// How many commands and other jobs the agent runs at a time; one more is answered with [`FailureKind::Busy`].
 pub const MAX_COMMANDS: usize = 256;

@@ -16,6 +16,10 @@ use crate::error::{Error, Repr};
 
 /// Folders below a modules folder are nested no deeper than this.
 const MAX_DEPTH: u32 = 16;
+/// The list of all modules that were built, which packages carry.
+const ORDER: &str = "modules.order";
+/// What the name of a packed module ends with.
+const COMPRESSIONS: [&str; 3] = ["zst", "xz", "gz"];
 /// What a module unpacks to is less than this.
 const MAX_MODULE_BYTES: u64 = 256 << 20;
 /// What unpacking xz may take. A distribution's modules have dictionaries of up to 8 MiB.
@@ -35,13 +39,9 @@ pub(crate) fn in_load_order(
     needed: &[&str],
     welcome: &[&str],
 ) -> Result<Vec<Module>, Error> {
-    let mut files = BTreeMap::new();
-    collect(folder, MAX_DEPTH, &mut files)?;
-    let builtin = builtin(folder)?;
     let mut order = LoadOrder {
-        folder,
-        files,
-        builtin,
+        files: Files::new(folder)?,
+        builtin: builtin(folder)?,
         seen: BTreeSet::new(),
         modules: Vec::new(),
     };
@@ -49,7 +49,7 @@ pub(crate) fn in_load_order(
         order.add(name)?;
     }
     for name in welcome {
-        if order.files.contains_key(*name) {
+        if order.files.has(name) {
             order.add(name)?;
         }
     }
@@ -57,8 +57,7 @@ pub(crate) fn in_load_order(
 }
 
 struct LoadOrder<'a> {
-    folder: &'a Path,
-    files: BTreeMap<String, PathBuf>,
+    files: Files<'a>,
     builtin: BTreeSet<String>,
     seen: BTreeSet<String>,
     modules: Vec<Module>,
@@ -70,16 +69,9 @@ impl LoadOrder<'_> {
         if self.builtin.contains(name) || !self.seen.insert(name.to_owned()) {
             return Ok(());
         }
-        let Some(path) = self.files.get(name) else {
-            return Err(Repr::ModuleMissing {
-                name: name.to_owned(),
-                folder: self.folder.to_owned(),
-            }
-            .into());
-        };
-        let content = read(path)?;
-        let depends =
-            dependencies(&content).ok_or_else(|| Repr::NotAModule { path: path.clone() })?;
+        let path = self.files.find(name)?;
+        let content = read(&path)?;
+        let depends = dependencies(&content).ok_or(Repr::NotAModule { path })?;
         for dependency in depends {
             self.add(&dependency)?;
         }
@@ -88,6 +80,67 @@ impl LoadOrder<'_> {
             content,
         });
         Ok(())
+    }
+}
+
+/// Where the modules below a folder are. A distribution has hundreds of folders, so they are only gone through where
+/// `modules.order` does not say.
+struct Files<'a> {
+    folder: &'a Path,
+    paths: BTreeMap<String, PathBuf>,
+    is_whole: bool,
+}
+
+impl<'a> Files<'a> {
+    fn new(folder: &'a Path) -> Result<Self, Error> {
+        let path = folder.join(ORDER);
+        let listed = match fs::read_to_string(&path) {
+            Ok(listed) => listed,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(source) => return Err(Repr::KernelUnreadable { path, source }.into()),
+        };
+        let named = |line: &str| Some((module_name(line.rsplit('/').next()?)?, folder.join(line)));
+        let mut files = Self {
+            folder,
+            paths: listed.lines().filter_map(named).collect(),
+            is_whole: false,
+        };
+        if files.paths.is_empty() {
+            files.go_through()?;
+        }
+        Ok(files)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.paths.contains_key(name)
+    }
+
+    /// The file of a module, which may be packed though the list does not say so, or be elsewhere.
+    fn find(&mut self, name: &str) -> Result<PathBuf, Error> {
+        let packed = |path: &PathBuf| {
+            let variants = COMPRESSIONS.map(|ending| path.with_added_extension(ending));
+            [path.clone()]
+                .into_iter()
+                .chain(variants)
+                .find(|path| path.is_file())
+        };
+        if !self.is_whole {
+            if let Some(path) = self.paths.get(name).and_then(packed) {
+                return Ok(path);
+            }
+            self.go_through()?;
+        }
+        let found = self.paths.get(name).cloned();
+        Ok(found.ok_or_else(|| Repr::ModuleMissing {
+            name: name.to_owned(),
+            folder: self.folder.to_owned(),
+        })?)
+    }
+
+    fn go_through(&mut self) -> Result<(), Error> {
+        self.paths.clear();
+        self.is_whole = true;
+        collect(self.folder, MAX_DEPTH, &mut self.paths)
     }
 }
 
@@ -117,8 +170,10 @@ fn collect(folder: &Path, depth: u32, files: &mut BTreeMap<String, PathBuf>) -> 
 
 /// `virtio-rng.ko` and `virtio-rng.ko.xz` are both `virtio_rng`.
 fn module_name(file: &str) -> Option<String> {
-    let (name, compression) = file.split_once(".ko")?;
-    matches!(compression, "" | ".zst" | ".xz" | ".gz").then(|| name.replace('-', "_"))
+    let (name, rest) = file.split_once(".ko")?;
+    let is_packed = |ending: &str| COMPRESSIONS.contains(&ending);
+    let is_module = rest.is_empty() || rest.strip_prefix('.').is_some_and(is_packed);
+    is_module.then(|| name.replace('-', "_"))
 }
 
 fn builtin(folder: &Path) -> Result<BTreeSet<String>, Error> {

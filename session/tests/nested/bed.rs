@@ -45,14 +45,14 @@ impl Bed {
     }
 
     fn new(variable: &str) -> Self {
-        Self::of(env(variable))
+        Self::of(env(variable), DISK_BYTES)
     }
 
-    /// A store with the image of this name.
-    pub(crate) fn of(reference: String) -> Self {
+    /// A store with the image of this name, on disks of this size.
+    pub(crate) fn of(reference: String, disk_bytes: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path().join("store")).unwrap();
-        let import = store.import(reference).disk_bytes(DISK_BYTES);
+        let import = store.import(reference).disk_bytes(disk_bytes);
         let image = import.start().wait().unwrap().snapshot;
         Self {
             folder,
@@ -88,11 +88,26 @@ impl Bed {
 
     /// Runs e2fsck on a snapshot's disk.
     pub(crate) fn check(&self, snapshot: SnapshotDigest) {
+        let (is_clean, output) = self.with_raw(snapshot, e2fsck);
+        assert!(is_clean, "{output}");
+    }
+
+    /// The digest of all bytes of a snapshot's disk.
+    pub(crate) fn sha256(&self, snapshot: SnapshotDigest) -> String {
+        let output = self.with_raw(snapshot, |file| {
+            Command::new("sha256sum").arg(file).output().unwrap()
+        });
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.split_whitespace().next().unwrap().to_owned()
+    }
+
+    /// Calls `look` with a file of all bytes of a snapshot's disk.
+    fn with_raw<T>(&self, snapshot: SnapshotDigest, look: impl FnOnce(&Path) -> T) -> T {
         let file = self.folder.path().join(format!("{snapshot}.raw"));
         self.store.export(snapshot, &file).start().wait().unwrap();
-        let (is_clean, output) = e2fsck(&file);
+        let seen = look(&file);
         std::fs::remove_file(&file).unwrap();
-        assert!(is_clean, "{output}");
+        seen
     }
 }
 

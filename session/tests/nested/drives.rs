@@ -8,7 +8,7 @@ use std::thread::{self, Thread};
 
 use session::{Error, ExtraDrive, Session, Snapshot};
 
-use super::bed::{Bed, kernel, patient, sh};
+use super::bed::{Bed, env, kernel, patient, sh};
 
 const MIB: u64 = 1 << 20;
 
@@ -38,6 +38,28 @@ const LOOK: &str = "grep -E ' /(data|data/deep|tools) ' /proc/mounts | cut -d' '
                     cat /data/note /data/deep/note; cmp /tools/bin/busybox /bin/busybox && echo same; \
                     touch /tools/x 2>/dev/null || echo refused";
 
+/// Writes to the disk called `spare`, which is not mounted, and takes its digest.
+const FILL_SPARE: &str =
+    "dd if=/dev/urandom of=/dev/SPARE bs=1M count=20 conv=fsync 2>/dev/null; sha256sum /dev/SPARE";
+const HASH_SPARE: &str = "sha256sum /dev/SPARE";
+/// Makes the root file system as it will stay, which unmounts it as far as that goes from inside, and takes its digest.
+const HASH_ROOT: &str =
+    "sync; mount -o remount,ro / && echo 3 > /proc/sys/vm/drop_caches && sha256sum /dev/ROOT";
+
+/// The device with this serial number in `script`.
+fn with_device(script: &str, place: &str, serial: &str) -> String {
+    let find = format!("d=$(grep -lx {serial} /sys/block/*/serial | cut -d/ -f4); ");
+    find + &script.replace(place, "$d")
+}
+
+/// The first word of what a script prints: a digest.
+fn digest(session: &Session, script: &str, place: &str, serial: &str) -> String {
+    let printed = sh(session, &with_device(script, place, serial));
+    let digest = printed.split_whitespace().next().unwrap_or_default();
+    assert_eq!(digest.len(), 64, "{printed}");
+    digest.to_owned()
+}
+
 fn check_all(bed: &Bed, snapshot: &Snapshot) {
     bed.check(snapshot.digest);
     for drive in &snapshot.drives {
@@ -66,12 +88,15 @@ async fn life(bed: &Bed) -> Result<(), Error> {
          dd if=/dev/zero of=/data/deep/file bs=1M count=20 2>/dev/null && \
          grep -q spare /sys/block/*/serial && ! grep -q ' /spare ' /proc/mounts",
     );
+    let spare = digest(&session, FILL_SPARE, "SPARE", "spare");
     let before = sh(&session, LOOK);
     assert!(before.ends_with("data\ndeep\nsame\nrefused\n"), "{before}");
     assert!(before.contains("/tools ext4 ro"), "{before}");
+    let root = digest(&session, HASH_ROOT, "ROOT", "session-root");
     let snapshot = session.shutdown().await?;
     drop(session);
     assert!(snapshot.clean);
+    assert_eq!(bed.sha256(snapshot.digest), root);
     check_all(bed, &snapshot);
     let names: Vec<_> = snapshot
         .drives
@@ -92,6 +117,7 @@ async fn life(bed: &Bed) -> Result<(), Error> {
         .start()
         .await?;
     assert_eq!(sh(&session, LOOK), before);
+    assert_eq!(digest(&session, HASH_SPARE, "SPARE", "spare"), spare);
     sh(&session, "echo later > /data/note && sync");
     drop(session);
     let session = patient(Session::resume(&bed.store, "drives"))
@@ -107,7 +133,10 @@ async fn life(bed: &Bed) -> Result<(), Error> {
     let builder = Session::from_snapshot(&bed.store, bed.image)
         .id("heir")
         .drive(data);
+    // The first root again, as a disk that is not mounted: bit for bit what its own guest saw.
+    let builder = builder.drive(ExtraDrive::from_snapshot("was", &snapshot).read_only());
     let heir = patient(builder.kernel(kernel())).start().await?;
+    assert_eq!(digest(&heir, HASH_SPARE, "SPARE", "was"), root);
     assert_eq!(sh(&heir, "cat /mnt/data/note"), "later\n");
     heir.terminate().await?;
     bed.store.remove_session("drives")?;
@@ -119,7 +148,8 @@ async fn life(bed: &Bed) -> Result<(), Error> {
 
 #[test]
 fn drives_are_mounted_kept_and_given_on_with_their_session() {
-    let bed = Bed::busybox();
+    // Small, as a guest reads all of it.
+    let bed = Bed::of(env("VM_TEST_BUSYBOX_IMAGE"), 48 * MIB);
     block_on(life(&bed)).unwrap();
 }
 

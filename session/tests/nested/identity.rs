@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use session::{Event, Group, GuestFile, Session, SessionBuilder, Task, TaskState, User};
 
-use super::bed::{Bed, kernel, patient, sh};
+use super::bed::{Bed, DISK_BYTES, kernel, patient, sh};
 
 const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPKSUTyz1HwHReFVvD5obVsALAgJRNarH4TRpNePnAS ann@desk";
@@ -189,7 +189,7 @@ fn an_image_of_one_static_program_gets_all_that_it_lacks() {
     let folder = tempfile::tempdir().unwrap();
     let archive = folder.path().join("app.tar");
     one_program(&archive, Path::new("/bin/busybox"));
-    let bed = Bed::of(format!("docker-archive:{}", archive.display()));
+    let bed = Bed::of(format!("docker-archive:{}", archive.display()), DISK_BYTES);
     let new = Session::from_snapshot(&bed.store, bed.image).id("app");
     let session = described(new).start().wait().unwrap();
     check(&session, &["/busybox", "cat"]);

@@ -38,8 +38,9 @@ const SOCKETS: usize = 1;
 pub(crate) struct VsockDevice {
     shared: Arc<Shared>,
     sockets: Option<Sockets>,
-    /// Scratch space for a packet's data.
+    /// Scratch space for the data of a packet for the driver, and of one of its own.
     data: Vec<u8>,
+    transmitted: Box<[u8]>,
 }
 
 impl VsockDevice {
@@ -48,6 +49,7 @@ impl VsockDevice {
             shared,
             sockets,
             data: Vec::with_capacity(MAX_DATA_BYTES),
+            transmitted: vec![0; MAX_DATA_BYTES].into_boxed_slice(),
         }
     }
 
@@ -57,19 +59,14 @@ impl VsockDevice {
         chain.readable.read(memory, 0, &mut header)?;
         let header = Header::from_bytes(&header);
         let length = header.length as usize;
-        let too_long = ChainError::OutOfRange {
+        let data = self.transmitted.get_mut(..length);
+        let data = data.ok_or(ChainError::OutOfRange {
             offset: HEADER_BYTES as u64,
             length,
             size: chain.readable.len(),
-        };
-        if length > MAX_DATA_BYTES {
-            return Err(too_long);
-        }
-        self.data.resize(length, 0);
-        chain
-            .readable
-            .read(memory, HEADER_BYTES as u64, &mut self.data)?;
-        let unanswered = self.shared.lock().receive(&header, &self.data);
+        })?;
+        chain.readable.read(memory, HEADER_BYTES as u64, data)?;
+        let unanswered = self.shared.lock().receive(&header, data);
         match (unanswered, &mut self.sockets) {
             (Some(ports), Some(sockets)) => sockets.request(&self.shared, &header, ports),
             (Some(ports), None) => self.shared.lock().refuse(&header, ports),

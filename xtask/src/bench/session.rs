@@ -88,6 +88,7 @@ fn row(what: &str, value: String, must: &str) -> Vec<String> {
 fn rows(report: &Report) -> Result<Vec<Vec<String>>, BenchError> {
     match report.text("/name")?.as_str() {
         "disk" => disk_row(report),
+        "start" => start_row(report),
         "commands" => command_rows(report),
         "copy" => copy_row(report),
         "snapshot" => snapshot_rows(report),
@@ -109,6 +110,21 @@ fn disk_row(report: &Report) -> Result<Vec<Vec<String>>, BenchError> {
     let changed = mebibytes(report.number("/changed_bytes")?);
     let what = format!("on the host: commit of {changed} MiB, and a copy of the whole 8 GiB disk");
     Ok(vec![row(&what, value, "at most 5 %")])
+}
+
+fn start_row(report: &Report) -> Result<Vec<Vec<String>>, BenchError> {
+    let value = format!(
+        "{} / {} / {} / {}",
+        seconds(report.number("/prepare_seconds")?),
+        seconds(report.number("/start_seconds")?),
+        seconds(report.number("/hello_seconds")?),
+        seconds(report.number("/ready_seconds")?)
+    );
+    Ok(vec![row(
+        "start: disk and initramfs made / machine set up / from its set-up to the agent's first word / until commands are taken",
+        value,
+        "",
+    )])
 }
 
 fn command_rows(report: &Report) -> Result<Vec<Vec<String>>, BenchError> {

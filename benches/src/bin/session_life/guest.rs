@@ -42,10 +42,24 @@ pub(crate) fn run(args: &Args) -> Done {
     let builder = builder.id("measured").disk_bytes(DISK_BYTES);
     let builder = builder.boot_timeout(PATIENCE).shutdown_timeout(PATIENCE);
     let session = builder.start().wait()?;
+    report_start(&session);
     commands(&session)?;
     copies(&session, folder.path())?;
     live_snapshot(&session)?;
     shutdown(&session)
+}
+
+fn report_start(session: &Session) {
+    let timings = session.timings();
+    let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
+    let report = json!({
+        "name": "start",
+        "prepare_seconds": seconds(timings.prepare),
+        "start_seconds": seconds(timings.start),
+        "hello_seconds": seconds(timings.hello),
+        "ready_seconds": seconds(timings.ready),
+    });
+    println!("{report}");
 }
 
 fn sh(session: &Session, script: &str) -> Done {
@@ -90,7 +104,10 @@ fn copies(session: &Session, folder: &Path) -> Done {
     for (number, bytes) in bytes.chunks(SMALL_BYTES).take(FILES).enumerate() {
         std::fs::write(many.join(number.to_string()), bytes)?;
     }
-    for (what, from, bytes) in [("one", &one, FILE_BYTES), ("many", &many, FILES * SMALL_BYTES)] {
+    for (what, from, bytes) in [
+        ("one", &one, FILE_BYTES),
+        ("many", &many, FILES * SMALL_BYTES),
+    ] {
         let (there, back) = (format!("/{what}"), folder.join("back"));
         let begun = Instant::now();
         session.copy_in(from, &*there).start().wait()?;
@@ -125,7 +142,8 @@ fn change(session: &Session, mebibytes: u32, to: &str) -> Done {
 fn live_snapshot(session: &Session) -> Done {
     change(session, 16, "/quiet")?;
     report_snapshot(session, "quiet")?;
-    let writes = "while :; do dd if=/dev/urandom of=/busy bs=1M count=16 conv=notrunc 2>/dev/null; done";
+    let writes =
+        "while :; do dd if=/dev/urandom of=/busy bs=1M count=16 conv=notrunc 2>/dev/null; done";
     let writer = session.command("sh").args(["-c", writes]).spawn().wait()?;
     std::thread::sleep(Duration::from_secs(1));
     report_snapshot(session, "busy")?;

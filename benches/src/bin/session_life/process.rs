@@ -18,7 +18,9 @@ impl Held {
     pub(crate) fn now() -> io::Result<Self> {
         let count = |folder: &str| fs::read_dir(folder).map(Iterator::count);
         let status = fs::read_to_string("/proc/self/status")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("RssAnon:"));
         let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
         Ok(Self {
             files: count("/proc/self/fd")?,

@@ -57,7 +57,7 @@ impl Decoder {
         let Some(payload) = rest.get(..len) else {
             return Ok(None);
         };
-        let frame = Frame::from_parts(kind, payload)?;
+        let frame = Frame::from_parts(kind, payload.to_vec())?;
         self.used += HEADER_LEN + len;
         Ok(Some(frame))
     }

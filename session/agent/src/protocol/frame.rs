@@ -19,7 +19,7 @@ use serde::de::{DeserializeOwned, Error};
 use super::message::tame;
 use super::{
     Address, Config, Copied, Exec, ExitStatus, Failure, Fatal, Freeze, Frozen, Hello, Listen,
-    MAX_FRAME, Notice, Pack, PowerOff, ProtocolError, Ready, TerminalSize, Unpack,
+    MAX_DATA, MAX_FRAME, Notice, Pack, PowerOff, ProtocolError, Ready, TerminalSize, Unpack,
 };
 
 pub(super) const HEADER_LEN: usize = 5;
@@ -134,40 +134,40 @@ impl Frame {
         }
     }
 
-    pub(super) fn from_parts(kind: u8, payload: &[u8]) -> Result<Self, ProtocolError> {
+    pub(super) fn from_parts(kind: u8, payload: Vec<u8>) -> Result<Self, ProtocolError> {
         Ok(match kind {
-            1 => Self::Hello(json(kind, payload)?),
-            2 => Self::Configure(json(kind, payload)?),
-            3 => Self::Ready(json(kind, payload)?),
-            4 => Self::Fatal(json(kind, payload)?),
-            5 => nothing(kind, payload, Self::Sync)?,
-            6 => nothing(kind, payload, Self::Synced)?,
-            7 => Self::PowerOff(json(kind, payload)?),
-            8 => nothing(kind, payload, Self::PoweringOff)?,
-            16 => Self::Exec(json(kind, payload)?),
-            17 => Self::Stdin(payload.to_vec()),
-            18 => nothing(kind, payload, Self::StdinEnd)?,
-            19 => Self::Signal(json(kind, payload)?),
-            20 => Self::Stdout(payload.to_vec()),
-            21 => Self::Stderr(payload.to_vec()),
-            22 => Self::Exit(json(kind, payload)?),
-            23 => Self::Failed(json(kind, payload)?),
-            32 => Self::Freeze(json(kind, payload)?),
-            33 => Self::Frozen(json(kind, payload)?),
-            34 => nothing(kind, payload, Self::Thaw)?,
-            35 => nothing(kind, payload, Self::Thawed)?,
-            36 => Self::Notice(json(kind, payload)?),
-            37 => nothing(kind, payload, Self::Noticed)?,
-            24 => Self::Pack(json(kind, payload)?),
-            25 => Self::Unpack(json(kind, payload)?),
-            DATA => Self::Data(payload.to_vec()),
-            27 => nothing(kind, payload, Self::DataEnd)?,
-            28 => Self::Copied(json(kind, payload)?),
-            29 => Self::Connect(json(kind, payload)?),
-            30 => nothing(kind, payload, Self::Connected)?,
-            31 => Self::Resize(json(kind, payload)?),
-            64 => Self::Listen(json(kind, payload)?),
-            65 => Self::Listening(json(kind, payload)?),
+            1 => Self::Hello(json(kind, &payload)?),
+            2 => Self::Configure(json(kind, &payload)?),
+            3 => Self::Ready(json(kind, &payload)?),
+            4 => Self::Fatal(json(kind, &payload)?),
+            5 => nothing(kind, &payload, Self::Sync)?,
+            6 => nothing(kind, &payload, Self::Synced)?,
+            7 => Self::PowerOff(json(kind, &payload)?),
+            8 => nothing(kind, &payload, Self::PoweringOff)?,
+            16 => Self::Exec(json(kind, &payload)?),
+            17 => Self::Stdin(payload),
+            18 => nothing(kind, &payload, Self::StdinEnd)?,
+            19 => Self::Signal(json(kind, &payload)?),
+            20 => Self::Stdout(payload),
+            21 => Self::Stderr(payload),
+            22 => Self::Exit(json(kind, &payload)?),
+            23 => Self::Failed(json(kind, &payload)?),
+            32 => Self::Freeze(json(kind, &payload)?),
+            33 => Self::Frozen(json(kind, &payload)?),
+            34 => nothing(kind, &payload, Self::Thaw)?,
+            35 => nothing(kind, &payload, Self::Thawed)?,
+            36 => Self::Notice(json(kind, &payload)?),
+            37 => nothing(kind, &payload, Self::Noticed)?,
+            24 => Self::Pack(json(kind, &payload)?),
+            25 => Self::Unpack(json(kind, &payload)?),
+            DATA => Self::Data(payload),
+            27 => nothing(kind, &payload, Self::DataEnd)?,
+            28 => Self::Copied(json(kind, &payload)?),
+            29 => Self::Connect(json(kind, &payload)?),
+            30 => nothing(kind, &payload, Self::Connected)?,
+            31 => Self::Resize(json(kind, &payload)?),
+            64 => Self::Listen(json(kind, &payload)?),
+            65 => Self::Listening(json(kind, &payload)?),
             _ => return Err(ProtocolError::UnknownType { kind }),
         })
     }
@@ -276,7 +276,7 @@ pub fn write_frame(out: &mut impl Write, frame: &Frame) -> io::Result<()> {
 
 /// Reads one frame; `None` if the connection ended before it.
 ///
-/// Memory grows with the bytes that arrive, not with the length that the peer claims.
+/// Memory grows with the bytes that arrive, not with the length that the peer claims, but for the first [`MAX_DATA`].
 ///
 /// # Errors
 /// Any [`ProtocolError`] but `Version`. The connection is then of no further use, even after a timeout: part of a
@@ -288,12 +288,12 @@ pub fn read_frame(input: &mut impl Read) -> Result<Option<Frame>, ProtocolError>
         return Ok(None);
     }
     let (kind, len) = parse_header(header.try_into().map_err(|_| ProtocolError::Truncated)?)?;
-    let mut payload = Vec::new();
+    let mut payload = Vec::with_capacity(len.min(MAX_DATA));
     read_up_to(input, len, &mut payload)?;
     if payload.len() < len {
         return Err(ProtocolError::Truncated);
     }
-    Frame::from_parts(kind, &payload).map(Some)
+    Frame::from_parts(kind, payload).map(Some)
 }
 
 fn read_up_to(input: &mut impl Read, len: usize, into: &mut Vec<u8>) -> Result<(), ProtocolError> {

@@ -169,3 +169,28 @@ fn a_folder_that_is_missing_is_named() {
     let error = in_load_order(Path::new("/nowhere/modules"), &["a"], &[]).unwrap_err();
     assert!(error.to_string().contains("/nowhere/modules"), "{error}");
 }
+
+#[test]
+fn the_list_of_modules_says_where_they_are_packed_or_not() {
+    let folder = folder(&[("one.ko", "two"), ("two.ko.xz", "")], "");
+    let place = folder.path().join("kernel/drivers");
+    fs::create_dir(place.join("deep")).unwrap();
+    fs::rename(place.join("two.ko.xz"), place.join("deep/two.ko.xz")).unwrap();
+    let order = "kernel/drivers/one.ko\nkernel/drivers/deep/two.ko\n";
+    fs::write(folder.path().join("modules.order"), order).unwrap();
+    let mut files = Files::new(folder.path()).unwrap();
+    let found = files.find("two").unwrap();
+    assert_eq!(found, place.join("deep/two.ko.xz"));
+    assert!(!files.is_whole);
+    let modules = in_load_order(folder.path(), &["one"], &["three"]).unwrap();
+    assert_eq!(names(&modules), ["two", "one"]);
+}
+
+#[test]
+fn modules_that_the_list_does_not_know_or_has_elsewhere_are_looked_for() {
+    let folder = folder(&[("one.ko", "own"), ("own.ko", "")], "");
+    let order = "kernel/elsewhere/one.ko\n";
+    fs::write(folder.path().join("modules.order"), order).unwrap();
+    let modules = in_load_order(folder.path(), &["one"], &[]).unwrap();
+    assert_eq!(names(&modules), ["own", "one"]);
+}
