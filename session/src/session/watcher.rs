@@ -10,7 +10,6 @@ use super::Shared;
 use super::phase::Phase;
 use super::turn::Claim;
 use crate::activity::Activity;
-use crate::control;
 use crate::error::{Error, Repr, one_line};
 use crate::event::Event;
 use crate::limits::{AtEnd, Limit, Sample, Verdict};
@@ -192,7 +191,7 @@ fn warn(shared: &Arc<Shared>, limit: Limit, left: Duration, tell_guest: bool) {
         _ => return,
     };
     let text = notice(limit, left);
-    let told = control.ask(NOTICE_PATIENCE, |stream| control::notice(stream, text));
+    let told = control.ask(NOTICE_PATIENCE, |talk| talk.notice(text));
     if let Err(error) = told {
         let error = one_line(&error);
         tracing::debug!(error, "a guest did not show a warning");
