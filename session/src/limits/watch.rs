@@ -20,6 +20,8 @@ pub(crate) enum Verdict {
 #[derive(Debug)]
 pub(crate) struct LimitWatch {
     begun: Duration,
+    /// How long the run had lasted by then; the clock may have its beginning after the run's.
+    used: Duration,
     idle: IdleWatch,
     idle_for: Duration,
     /// The shortest warning that was given, of each limit.
@@ -31,8 +33,8 @@ impl LimitWatch {
     /// A run that has lasted for `used` at `now`.
     pub(crate) fn new(now: Duration, used: Duration, sample: Sample) -> Self {
         Self {
-            // Before the clock's own beginning is as good as there.
-            begun: now.saturating_sub(used),
+            begun: now,
+            used,
             idle: IdleWatch::new(now, sample),
             idle_for: Duration::ZERO,
             warned_of_uptime: None,
@@ -42,7 +44,7 @@ impl LimitWatch {
 
     /// What is left until a run is over, and until it is idle, if there are such limits.
     pub(crate) fn left(&self, now: Duration, limits: &Limits) -> [Option<Duration>; 2] {
-        let age = now.saturating_sub(self.begun);
+        let age = self.used.saturating_add(now.saturating_sub(self.begun));
         let uptime = limits.max_uptime.map(|limit| limit.saturating_sub(age));
         let idle = limits.idle.as_ref();
         let idle = idle.map(|limit| limit.after.saturating_sub(self.idle_for));
