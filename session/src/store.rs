@@ -28,7 +28,7 @@ pub use import::Import;
 pub use keeping::{Housekeeper, Housekeeping, Kept, SessionStorage};
 pub use limits::Enforced;
 pub use registry::Base;
-pub(crate) use sessions::{remove as remove_session, remove_locked};
+pub(crate) use sessions::remove_locked;
 pub use sessions::{SessionInfo, SessionState, UnreadableSession};
 
 /// What the names start with that keep the snapshots of sessions.

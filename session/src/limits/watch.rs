@@ -51,8 +51,24 @@ impl LimitWatch {
         [uptime, idle]
     }
 
-    /// Takes in what was counted up to `now`, and says what is to be done, if anything.
-    pub(crate) fn check(&mut self, now: Duration, sample: Sample, limits: &Limits) -> Vec<Verdict> {
+    /// Takes in what was counted up to `now`, and says whether a limit is over.
+    pub(crate) fn is_over(
+        &mut self,
+        limit: Limit,
+        now: Duration,
+        sample: Sample,
+        limits: &Limits,
+    ) -> bool {
+        self.observe(now, sample, limits);
+        let [uptime, idle] = self.left(now, limits);
+        let left = match limit {
+            Limit::Uptime => uptime,
+            Limit::Idle => idle,
+        };
+        left.is_some_and(|left| left.is_zero())
+    }
+
+    fn observe(&mut self, now: Duration, sample: Sample, limits: &Limits) {
         self.idle_for = match &limits.idle {
             Some(limit) => self.idle.observe(now, sample, limit),
             None => {
@@ -61,6 +77,11 @@ impl LimitWatch {
                 Duration::ZERO
             }
         };
+    }
+
+    /// Takes in what was counted up to `now`, and says what is to be done, if anything.
+    pub(crate) fn check(&mut self, now: Duration, sample: Sample, limits: &Limits) -> Vec<Verdict> {
+        self.observe(now, sample, limits);
         let [uptime, idle] = self.left(now, limits);
         let whole = [
             limits.max_uptime,
