@@ -1,15 +1,17 @@
 //! Describing a session before it starts.
 
 use std::fmt;
+use std::iter;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use rootfs_store::{Progress, SnapshotDigest};
+use rootfs_store::{Lease, Progress, SnapshotDigest};
 use vmm_core::Switch;
 
 use crate::about::About;
 use crate::background::Fill;
 use crate::drive::ExtraDrive;
+use crate::error::Error;
 use crate::event::{Event, Events};
 use crate::identity::{Description, Group, GuestFile, User};
 use crate::kernel::Kernel;
@@ -45,8 +47,8 @@ pub(crate) enum Source {
     Image(Box<Import>),
     Snapshot(SnapshotDigest),
     Session(String),
-    /// A new session from the snapshot of another one, on a machine like that.
-    Like(Box<Record>),
+    /// A new session from the snapshot of another one, on a machine like that. The leases keep what it begins with.
+    Like(Box<Record>, Vec<Lease>),
 }
 
 /// What was asked for.
@@ -95,6 +97,15 @@ impl SessionBuilder {
             settings,
             events: Events::default(),
         }
+    }
+
+    /// A new session that begins with the snapshots that `record` names, on a machine like that one's.
+    pub(crate) fn like(store: &Store, record: Record) -> Result<Self, Error> {
+        let drives = record.drives.iter().map(|drive| drive.snapshot);
+        let snapshots = iter::once(record.snapshot).chain(drives);
+        let kept = snapshots.map(|snapshot| store.keep(&snapshot));
+        let kept = kept.collect::<Result<_, _>>()?;
+        Ok(Self::new(store, Source::Like(Box::new(record), kept)))
     }
 
     /// The session's id: 1 to 63 letters, digits, `-`, `_` or `.`. Without it, one is made up.
@@ -282,7 +293,7 @@ impl fmt::Debug for Source {
             Self::Image(import) => import.fmt(f),
             Self::Snapshot(digest) => digest.fmt(f),
             Self::Session(id) => id.fmt(f),
-            Self::Like(record) => record.id.fmt(f),
+            Self::Like(record, _) => record.id.fmt(f),
         }
     }
 }

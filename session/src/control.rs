@@ -2,18 +2,16 @@
 //!
 //! Pure protocol over any stream; deadlines are the stream's.
 
+mod channel;
 mod timed;
 
 use std::io::{self, Read, Write};
 
-use std::time::Duration;
-
-use agent::protocol::{
-    Config, Frame, Freeze, Frozen, Notice, PowerOff, Ready, read_frame, write_frame,
-};
+use agent::protocol::{Config, Fatal, Frame, Ready, read_frame, write_frame};
 
 use crate::error::{Error, Repr};
 
+pub(crate) use channel::{Channel, Talk};
 pub(crate) use timed::Timed;
 
 /// Waits for the agent to introduce itself.
@@ -39,62 +37,19 @@ pub(crate) fn configure(stream: &mut (impl Read + Write), config: Config) -> Res
     }
 }
 
-/// Asks the guest to shut down; it has begun to when this returns.
-pub(crate) fn power_off(stream: &mut (impl Read + Write), grace_ms: u32) -> Result<(), Error> {
-    let request = Frame::PowerOff(PowerOff { grace_ms });
-    send(stream, &request, "asking the guest to power off")?;
-    match next(stream)? {
-        Frame::PoweringOff => Ok(()),
-        Frame::Failed(failure) => Err(refused(failure.message)),
-        _ => Err(confused("it answered PowerOff with something else")),
-    }
-}
-
-/// Makes the guest's file systems hold still, for `limit_ms` at most. Returns how long that took the guest.
-pub(crate) fn freeze(stream: &mut (impl Read + Write), limit_ms: u32) -> Result<Duration, Error> {
-    let request = Frame::Freeze(Freeze { limit_ms });
-    send(stream, &request, "freezing its file systems")?;
-    match next(stream)? {
-        Frame::Frozen(Frozen { took_us }) => Ok(Duration::from_micros(took_us)),
-        Frame::Failed(failure) => Err(refused(failure.message)),
-        _ => Err(confused("it answered Freeze with something else")),
-    }
-}
-
-/// Lets the guest's file systems go on. An error, too, if they had not been still until now.
-pub(crate) fn thaw(stream: &mut (impl Read + Write)) -> Result<(), Error> {
-    send(stream, &Frame::Thaw, "thawing its file systems")?;
-    match next(stream)? {
-        Frame::Thawed => Ok(()),
-        Frame::Failed(failure) => Err(refused(failure.message)),
-        _ => Err(confused("it answered Thaw with something else")),
-    }
-}
-
-/// Shows a line to whoever sits at the guest's terminals.
-pub(crate) fn notice(stream: &mut (impl Read + Write), text: String) -> Result<(), Error> {
-    let request = Frame::Notice(Notice { text });
-    send(stream, &request, "telling its users something")?;
-    match next(stream)? {
-        Frame::Noticed => Ok(()),
-        Frame::Failed(failure) => Err(refused(failure.message)),
-        _ => Err(confused("it answered Notice with something else")),
-    }
-}
-
-fn refused(message: String) -> Error {
-    Repr::Agent { message }.into()
-}
-
 fn next(stream: &mut impl Read) -> Result<Frame, Error> {
-    match read_frame(stream)? {
-        Some(Frame::Fatal(fatal)) => Err(Repr::Agent {
-            message: fatal.message,
-        }
-        .into()),
-        Some(frame) => Ok(frame),
-        None => Err(confused("it closed the control connection")),
+    read_frame(stream)?.map_or_else(|| Err(closed()), unless_fatal)
+}
+
+fn unless_fatal(frame: Frame) -> Result<Frame, Error> {
+    match frame {
+        Frame::Fatal(Fatal { message }) => Err(Repr::Agent { message }.into()),
+        frame => Ok(frame),
     }
+}
+
+fn closed() -> Error {
+    confused("it closed the control connection")
 }
 
 fn send(stream: &mut impl Write, frame: &Frame, doing: &'static str) -> Result<(), Error> {

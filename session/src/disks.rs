@@ -149,6 +149,15 @@ impl Disks {
         })
     }
 
+    /// Puts the snapshots that the disks lie on into the record. Others than before, if snapshots were made while a guest
+    /// ran: those before may be gone.
+    pub(crate) fn note_bases(&self, record: &mut Record) {
+        record.snapshot = self.root.writable().base();
+        for (drive, disk) in record.drives.iter_mut().zip(&self.drives) {
+            drive.snapshot = disk.writable().base();
+        }
+    }
+
     pub(crate) fn root(&self) -> &Arc<RootDisk> {
         &self.root
     }

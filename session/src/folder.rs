@@ -81,7 +81,7 @@ pub(crate) fn sweep_removed(store: &Path) {
             .file_name()
             .as_encoded_bytes()
             .starts_with(REMOVED.as_bytes());
-        if removed && let Err(error) = fs::remove_dir_all(entry.path()) {
+        if removed && let Err(error) = remove_grave(&entry.path()) {
             tracing::warn!(%error, path = %entry.path().display(), "could not remove a left-over");
         }
     }
@@ -253,17 +253,27 @@ impl LockedFolder {
         Ok(record::sync_folder(&self.path).map_err(io_error("sync", &self.path))?)
     }
 
-    /// Removes the folder, after [`remove_record`](Self::remove_record).
+    /// Removes the folder, after [`remove_record`](Self::remove_record). If this fails it may be tried again.
     ///
-    /// It goes out of the way as a whole first, so that nobody who just looks makes a file in it meanwhile.
-    pub(crate) fn remove(self) -> Result<(), Error> {
+    /// It goes out of the way as a whole first, so that nobody who just looks makes a file in it meanwhile. From then on
+    /// its name may be another session's, and what is left of it is cleared away by [`sweep_removed`] at the latest.
+    pub(crate) fn remove(&self) -> Result<(), Error> {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let grave = self.path.with_file_name(format!("{REMOVED}{name}"));
-        if grave.is_dir() {
-            fs::remove_dir_all(&grave).map_err(io_error("remove", &grave))?;
-        }
+        remove_grave(&grave).map_err(io_error("remove", &grave))?;
         fs::rename(&self.path, &grave).map_err(io_error("remove", &self.path))?;
-        Ok(fs::remove_dir_all(&grave).map_err(io_error("remove", &grave))?)
+        if let Err(error) = remove_grave(&grave) {
+            tracing::warn!(%error, path = %grave.display(), "could not remove a left-over");
+        }
+        Ok(())
+    }
+}
+
+/// Removes a folder that is out of the way. Others sweep, too.
+fn remove_grave(grave: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(grave) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::event::Events;
 use crate::folder::{self, LockedFolder};
 use crate::record::{Record, RecordState};
 use crate::snapshot::Snapshot;
-use crate::store::Store;
+use crate::store::{self, Store};
 
 /// A session that is locked by this process.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct Holding {
     store: Store,
     // The disks go before the lock: whoever gets the lock next may open them.
     disks: Option<Disks>,
-    folder: LockedFolder,
+    folder: Arc<LockedFolder>,
     record: Record,
     /// The record as it was before this process took the session, and is again if its start fails.
     found: Option<Record>,
@@ -37,7 +37,7 @@ pub(crate) struct Holding {
 impl Holding {
     /// Makes a new session at rest: its disk is the snapshot that its record names.
     pub(crate) fn create(store: &Store, mut record: Record) -> Result<Self, Error> {
-        let folder = folder::create(store.dir(), &record.id)?;
+        let folder = Arc::new(folder::create(store.dir(), &record.id)?);
         record.created = clock::unix(store.clock());
         let mut holding = Self {
             store: store.clone(),
@@ -60,7 +60,7 @@ impl Holding {
 
     /// Takes a session that exists.
     pub(crate) fn take(store: &Store, id: &str) -> Result<Self, Error> {
-        let folder = folder::open(store.dir(), id)?;
+        let folder = Arc::new(folder::open(store.dir(), id)?);
         let record = folder.record()?;
         let found = Some(record.clone());
         Ok(Self {
@@ -88,7 +88,7 @@ impl Holding {
         self.lease = lease;
     }
 
-    pub(crate) fn folder(&self) -> &LockedFolder {
+    pub(crate) fn folder(&self) -> &Arc<LockedFolder> {
         &self.folder
     }
 
@@ -102,24 +102,38 @@ impl Holding {
         &self.events
     }
 
-    /// Opens the disks: fresh ones over the snapshots of a session at rest, those that are there if it was cut off. A guest
-    /// that is started again goes on with those that are open.
+    /// Opens the disks for a guest: fresh ones over the snapshots of a session at rest, those that are there if it was cut
+    /// off. A guest that is started again goes on with those that are open.
     pub(crate) fn open_disks(&mut self) -> Result<&Disks, Error> {
-        let disks = match self.disks.take() {
-            Some(disks) => disks,
-            None => Disks::open(self.store.inner(), &self.record, &self.events)?,
-        };
+        let disks = self.take_disks()?;
+        disks.note_bases(&mut self.record);
         self.disks = Some(disks);
         self.set_state(RecordState::Open)?;
         self.lease = None;
         self.disks.as_ref().ok_or_else(no_disk)
     }
 
-    /// Writes the record with a new state, durably.
+    /// Puts the snapshots that the disks of a session that was cut off lie on into its record, which may name others that
+    /// are gone.
+    pub(crate) fn find_bases(&mut self) -> Result<(), Error> {
+        if self.record.state.has_disk() {
+            let disks = Disks::open(self.store.inner(), &self.record, &self.events)?;
+            disks.note_bases(&mut self.record);
+        }
+        Ok(())
+    }
+
+    fn take_disks(&mut self) -> Result<Disks, Error> {
+        match self.disks.take() {
+            Some(disks) => Ok(disks),
+            None => Disks::open(self.store.inner(), &self.record, &self.events),
+        }
+    }
+
+    /// Writes the record with a new state, durably. If that fails it is as it was.
     pub(crate) fn set_state(&mut self, state: RecordState) -> Result<(), Error> {
-        self.record.state = state;
-        self.record.changed = clock::unix(self.store.clock());
-        self.folder.write(&self.record)
+        let now = clock::unix(self.store.clock());
+        self.change(|record| record.enter(state, now))
     }
 
     /// Changes the record, durably. If that fails it is as it was.
@@ -129,6 +143,11 @@ impl Holding {
         self.folder.write(&changed)?;
         self.record = changed;
         Ok(())
+    }
+
+    /// Takes over a record that was written to the folder.
+    pub(crate) fn was_written(&mut self, record: Record) {
+        self.record = record;
     }
 
     /// Leaves the session as it was found, after a start that failed. The VM must be gone.
@@ -178,8 +197,11 @@ impl Holding {
         progress: &dyn Progress,
     ) -> Result<Snapshot, Error> {
         let disks = self.disks.as_ref().ok_or_else(no_disk)?;
-        let snapshot = disks.commit(self.store.inner(), &mut self.record, clean, progress)?;
-        self.set_state(RecordState::Stopped)?;
+        let mut stopped = self.record.clone();
+        let snapshot = disks.commit(self.store.inner(), &mut stopped, clean, progress)?;
+        stopped.enter(RecordState::Stopped, clock::unix(self.store.clock()));
+        self.folder.write(&stopped)?;
+        self.record = stopped;
         self.disks = None;
         if let Err(error) = disks::remove(self.store.inner(), &self.record) {
             tracing::warn!(%error, "could not remove disks that are snapshots now");
@@ -187,12 +209,28 @@ impl Holding {
         Ok(snapshot)
     }
 
+    /// Makes snapshots of the disks of a session that was cut off, and leaves it stopped; does nothing to one at rest. If
+    /// this fails, the session counts as unused since its last change nevertheless.
+    pub(crate) fn settle(&mut self, progress: &dyn Progress) -> Result<(), Error> {
+        if !self.record.state.has_disk() {
+            return Ok(());
+        }
+        self.change(|record| record.state = RecordState::ShuttingDown)?;
+        let disks = self.take_disks()?;
+        let clean = disks.root().has_clean_root();
+        self.disks = Some(disks);
+        self.commit(clean, progress).map(drop)
+    }
+
     /// Throws the session and its disks away. The VM must be gone.
-    pub(crate) fn discard(mut self) -> Result<(), Error> {
-        self.disks = None;
-        self.folder.remove_record()?;
-        disks::discard(self.store.inner(), &self.record.id)?;
-        self.folder.remove()
+    pub(crate) fn discard(self) -> Result<(), Error> {
+        let (store, id) = (self.store.clone(), self.record.id.clone());
+        store::remove_locked(store.inner(), &id, &self.into_folder())
+    }
+
+    /// Closes the disks, and keeps the session from others.
+    pub(crate) fn into_folder(self) -> Arc<LockedFolder> {
+        self.folder
     }
 }
 

@@ -154,7 +154,7 @@ fn make(
             let drives = drive::resolve(store, &settings.drives)?;
             create(store, base, None, settings, drives)
         }
-        Source::Like(record) => {
+        Source::Like(record, _until_it_is_named) => {
             store.snapshot(&record.snapshot)?;
             kernel_for_new(store, settings, Some(&record))?;
             let (more, leases) = drive::resolve(store, &settings.drives)?;
@@ -320,6 +320,9 @@ fn resume(store: &Store, id: &str, settings: &Settings) -> Result<Holding, Error
         return Err(Repr::DrivesOfResumed { id: id.to_owned() }.into());
     }
     let mut holding = Holding::take(store, id)?;
+    if settings.disk_bytes.is_some() {
+        holding.find_bases()?;
+    }
     let record = holding.record();
     let recorded = || Kernel::recorded(record.kernel.clone(), record.modules.clone());
     let kernel = settings.kernel.clone().unwrap_or_else(recorded);
@@ -366,10 +369,10 @@ pub(crate) fn boot(
     let machine_id = identity.machine_id().unwrap_or_default();
     let nets = network::open(cards, &plan.switches, machine_id)?;
     let opened = store.kernels().open(kernel.image())?;
-    let config = guest_config(store, holding)?;
     let console = holding.folder().console()?;
     let disks = holding.open_disks()?;
     let (disk, drives) = (Arc::clone(disks.root()), disks.drives().to_vec());
+    let config = guest_config(store, holding)?;
     let background = Background::begin(store.inner(), &holding.record().snapshot, plan.fill);
     let started = Arc::clone(&disk);
     let spec = Spec {

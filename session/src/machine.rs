@@ -13,7 +13,7 @@ use vmm_core::{
 };
 
 use crate::console::{Console, ConsoleFiles};
-use crate::control::{self, Timed};
+use crate::control::{self, Channel, Talk, Timed};
 use crate::disk::RootDisk;
 use crate::error::{Error, Repr, one_line};
 use crate::kernel::HeldKernel;
@@ -100,19 +100,19 @@ pub(crate) struct Machine {
 
 /// The agent's control connection, for one question at a time. Clones are the same connection.
 #[derive(Debug, Clone)]
-pub(crate) struct Control(Arc<Mutex<VsockStream>>);
+pub(crate) struct Control(Arc<Mutex<Channel<VsockStream>>>);
 
 impl Control {
     /// Asks something that must be answered within `patience`. Whoever asked before may take that time, too.
     pub(crate) fn ask<T>(
         &self,
         patience: Duration,
-        question: impl FnOnce(&mut Timed<'_, VsockStream>) -> Result<T, Error>,
+        question: impl FnOnce(&mut Talk<'_, VsockStream>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         // A time that the clock can't express is as good as never.
         let deadline = Instant::now().checked_add(patience);
-        let stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        question(&mut Timed::new(&stream, deadline))
+        let mut channel = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        question(&mut channel.until(deadline))
     }
 }
 
@@ -226,7 +226,7 @@ impl Machine {
             Self {
                 vm,
                 vsock,
-                control: Control(Arc::new(Mutex::new(control))),
+                control: Control(Arc::new(Mutex::new(Channel::new(control)))),
                 console,
                 disk: spec.disk,
                 complaints,
@@ -284,9 +284,15 @@ impl Machine {
         if !had_ended {
             let grace = (timeout / 4 * GRACE_QUARTERS).as_millis();
             let grace = u32::try_from(grace).unwrap_or(u32::MAX);
-            let asked = self
-                .control
-                .ask(left(), |stream| control::power_off(stream, grace));
+            let asked = self.control.ask(left(), |talk| {
+                talk.ask_to_power_off(grace)?;
+                // What counts is that the guest ends, which may take it the words.
+                if let Err(error) = talk.hear_powering_off() {
+                    let error = one_line(&error);
+                    tracing::warn!(error, "a guest did not say that it powers off");
+                }
+                Ok(())
+            });
             if let Err(error) = asked {
                 // The guest may just be ending by itself.
                 tracing::warn!(%error, "a guest did not take the request to power off");

@@ -103,6 +103,12 @@ impl RecordState {
 }
 
 impl Record {
+    /// Notes a change of state at `now`, in seconds since 1970.
+    pub(crate) fn enter(&mut self, state: RecordState, now: u64) {
+        self.state = state;
+        self.changed = now;
+    }
+
     /// Reads the record in a session's folder.
     pub(crate) fn read(folder: &Path) -> Result<Record, Error> {
         let path = folder.join(FILE);

@@ -22,6 +22,7 @@ mod turn;
 mod watcher;
 
 use std::fmt;
+use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -66,7 +67,7 @@ struct Shared {
     /// What a start of the guest takes that no record holds.
     plan: Plan,
     inner: Mutex<Inner>,
-    /// Notified when an operation has ended.
+    /// Notified when an operation has ended, or the phase has changed otherwise.
     settled: Condvar,
     /// Terminations that are under way.
     dooms: AtomicUsize,
@@ -90,8 +91,23 @@ struct Inner {
     phase: Phase,
     /// Whether an operation has the turn.
     is_busy: bool,
-    /// Operations that have the turn or wait for it, and see to the session's end.
+    /// Operations that wait for the turn, and see to the session's end.
     claims: usize,
+    /// Whether nobody has the session any more: the last operation cuts it off.
+    is_dropped: bool,
+}
+
+impl Inner {
+    /// What a session that was dropped still holds, if no operation needs it. It is dropped without the lock: the VM ends,
+    /// then what is fetched, then the disk is closed, then the session is unlocked.
+    ///
+    /// It never goes with the last [`Shared`] instead, which a thread may have that it waits for.
+    #[must_use = "it is to be dropped without the lock"]
+    fn cut_off(&mut self) -> Option<Phase> {
+        let is_free = self.is_dropped && !self.is_busy && self.claims == 0;
+        (is_free && self.phase.holds_session())
+            .then(|| mem::replace(&mut self.phase, Phase::Removed))
+    }
 }
 
 impl Session {
@@ -111,7 +127,7 @@ impl Session {
         SessionBuilder::new(store, Source::Session(id.into()))
     }
 
-    /// A session whose guest has started. If nobody can watch over it, it is cut off.
+    /// A session whose guest has started. If nobody can watch over it, all is as before the start.
     pub(crate) fn new(launched: Launched) -> Result<Self, Error> {
         let Launched {
             store,
@@ -143,6 +159,7 @@ impl Session {
                 phase: Phase::Running(Box::new(live)),
                 is_busy: false,
                 claims: 0,
+                is_dropped: false,
             }),
             settled: Condvar::new(),
             dooms: AtomicUsize::new(0),
@@ -158,9 +175,20 @@ impl Session {
             console: Mutex::new(console),
         });
         let session = Self { shared };
-        watcher::start(&session.shared)?;
+        if let Err(error) = watcher::start(&session.shared) {
+            session.give_back();
+            return Err(error);
+        }
         session.shared.guest_is_up();
         Ok(session)
+    }
+
+    /// Undoes the start.
+    fn give_back(self) {
+        let phase = mem::replace(&mut self.shared.lock().phase, Phase::Removed);
+        if let Phase::Running(live) = phase {
+            live.end().give_back();
+        }
     }
 
     pub(crate) fn finish_tasks(&self) {
@@ -329,6 +357,8 @@ impl Session {
 
     /// Ends the guest by force and throws its disk away, with the session. Snapshots stay. A shutdown that is under way
     /// is cut short, and fails unless it has come to its snapshot.
+    ///
+    /// If something could not be removed, call this again. Until then it is tried each minute.
     pub fn terminate(&self) -> Op<()> {
         let doom = Doom::new(&self.shared);
         let claim = Claim::new(&self.shared);
@@ -405,14 +435,11 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.shared.over.set();
         let mut inner = self.shared.lock();
-        let is_alive = matches!(inner.phase, Phase::Running(_) | Phase::Halted(_));
-        // Whoever has the turn, or waits for it, sees to the rest.
-        if is_alive && !inner.is_busy && inner.claims == 0 {
-            let cut_off = std::mem::replace(&mut inner.phase, Phase::Removed);
-            drop(inner);
-            // The VM ends here, then what is fetched, then the disk is closed, then the session is unlocked.
-            drop(cut_off);
-        }
+        inner.is_dropped = true;
+        let cut_off = inner.cut_off();
+        drop(inner);
+        self.shared.settled.notify_all();
+        drop(cut_off);
     }
 }
 

@@ -21,7 +21,9 @@ pub struct Snapshot {
     /// Bytes that the store grew by.
     pub stored_bytes: u64,
     /// Whether the guest left its file system unmounted or read-only, as a shutdown does, by the file system's own word.
-    /// Otherwise it is as after a power cut: the next start replays the journal.
+    /// Otherwise it is as after a power cut: the next start replays the journal. After a snapshot of a guest that runs: whether
+    /// the guest says that it held all its file systems still, and the root's own word is the same. It says nothing else of
+    /// further drives.
     pub clean: bool,
     /// What became of the session's further drives, in the order in which they were given.
     pub drives: Vec<DriveSnapshot>,

@@ -13,7 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 
-use rootfs_store::{NamedSnapshot, SnapshotDigest, StoreError, StoreOptions};
+use rootfs_store::{Lease, NamedSnapshot, SnapshotDigest, StoreError, StoreOptions};
 
 use crate::clock::{Clock, SystemClock};
 use crate::console::ConsoleLog;
@@ -28,7 +28,7 @@ pub use import::Import;
 pub use keeping::{Housekeeper, Housekeeping, Kept, SessionStorage};
 pub use limits::Enforced;
 pub use registry::Base;
-pub(crate) use sessions::remove as remove_session;
+pub(crate) use sessions::remove_locked;
 pub use sessions::{SessionInfo, SessionState, UnreadableSession};
 
 /// What the names start with that keep the snapshots of sessions.
@@ -194,6 +194,13 @@ impl Store {
             snapshot.into(),
             file.as_ref().to_owned(),
         )
+    }
+
+    /// Keeps a snapshot that nothing may name any more when it is needed.
+    pub(crate) fn keep(&self, snapshot: &SnapshotDigest) -> Result<Lease, Error> {
+        let bytes = self.inner.snapshot(snapshot)?.disk_bytes;
+        // One that grows by nothing is the same, with a lease on it.
+        Ok(self.inner.grow(snapshot, bytes)?.lease)
     }
 
     pub(crate) fn inner(&self) -> &rootfs_store::Store {

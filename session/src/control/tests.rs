@@ -50,7 +50,7 @@ fn start(stream: &mut UnixStream) -> Result<Ready, Error> {
 }
 
 #[test]
-fn an_agent_is_greeted_configured_and_powered_off() {
+fn an_agent_is_greeted_and_configured() {
     let (mut host, agent) = agent(Frame::Hello(Hello::ours()), |frame| match frame {
         Frame::Configure(given) => {
             assert_eq!(given, config());
@@ -59,17 +59,12 @@ fn an_agent_is_greeted_configured_and_powered_off() {
                 complaints: Vec::new(),
             }))
         }
-        Frame::PowerOff(request) => {
-            assert_eq!(request.grace_ms, 9);
-            Some(Frame::PoweringOff)
-        }
         other => panic!("{other:?}"),
     });
     assert_eq!(
         start(&mut host).unwrap().init.as_deref(),
         Some("/sbin/init")
     );
-    power_off(&mut host, 9).unwrap();
     drop(host);
     agent.join().unwrap();
 }
@@ -123,20 +118,6 @@ fn answers_that_make_no_sense_are_errors() {
         drop(host);
         agent.join().unwrap();
     }
-}
-
-#[test]
-fn a_refused_power_off_says_why() {
-    let refused = Failure {
-        kind: FailureKind::System,
-        message: "out of threads".into(),
-    };
-    let (mut host, agent) = agent(Frame::Synced, move |_| Some(Frame::Failed(refused.clone())));
-    read_frame(&mut host).unwrap();
-    let error = power_off(&mut host, 1).unwrap_err();
-    assert!(error.to_string().contains("out of threads"), "{error}");
-    drop(host);
-    agent.join().unwrap();
 }
 
 impl Limits for UnixStream {

@@ -215,7 +215,7 @@ fn a_session_that_goes_takes_its_drives_along_and_nobody_elses() {
     }
     let (names, open) = bed.left();
     assert_eq!((names.len(), open.len()), (12, 12));
-    crate::store::remove_session(bed.inner(), "a").unwrap();
+    bed.store.remove_session("a").unwrap();
     let (names, open) = bed.left();
     assert_eq!((names.len(), open.len()), (9, 9));
     assert!(!names.iter().any(|name| name.starts_with("sessions/a/")));

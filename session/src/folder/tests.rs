@@ -96,3 +96,18 @@ fn what_is_left_of_a_creation_is_taken_over_and_a_session_is_not() {
         "it is a session"
     );
 }
+
+#[test]
+fn a_removal_that_failed_can_be_made_again() {
+    let store = tempfile::tempdir().unwrap();
+    let folder = create(store.path(), "a").unwrap();
+    folder.write(&record("a")).unwrap();
+    let in_the_way = store.path().join("sessions/.removed-a");
+    fs::write(&in_the_way, []).unwrap();
+    folder.remove_record().unwrap();
+    folder.remove().unwrap_err();
+    fs::remove_file(in_the_way).unwrap();
+    folder.remove_record().unwrap();
+    folder.remove().unwrap();
+    assert_eq!(leftovers(store.path()).unwrap(), Vec::<String>::new());
+}

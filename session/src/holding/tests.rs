@@ -34,6 +34,12 @@ impl Bed {
         Holding::take(&self.store, id).unwrap()
     }
 
+    fn take_after(&self, holding: Holding) -> Holding {
+        let id = holding.record().id.clone();
+        drop(holding);
+        self.take(&id)
+    }
+
     fn is_named(&self, id: &str) -> Option<SnapshotDigest> {
         self.store.inner().resolve(&store::reference(id)).ok()
     }
@@ -234,4 +240,55 @@ fn every_step_of_a_removal_may_be_the_last_of_its_process() {
         folder::leftovers(bed.store.dir()).unwrap(),
         Vec::<String>::new()
     );
+}
+
+/// Makes the next write of a record fail.
+fn block(folder: &LockedFolder) -> std::path::PathBuf {
+    let place = folder.path().join("record.json.new");
+    std::fs::create_dir(&place).unwrap();
+    place
+}
+
+#[test]
+fn a_record_that_could_not_be_written_is_as_it_was() {
+    let bed = Bed::new();
+    let mut holding = bed.create("a").unwrap();
+    write(&root(&mut holding), [7; 512]).unwrap();
+    let before = holding.record().clone();
+    let blocked = block(holding.folder());
+    holding.set_state(RecordState::Paused).unwrap_err();
+    assert_eq!(holding.record(), &before);
+    holding.commit(true, &()).unwrap_err();
+    assert_eq!(holding.record(), &before);
+    std::fs::remove_dir(blocked).unwrap();
+    let snapshot = holding.commit(true, &()).unwrap();
+    assert_eq!(bed.take_after(holding).record().snapshot, snapshot.digest);
+}
+
+#[test]
+fn a_shutdown_that_is_cut_off_after_a_live_snapshot_leaves_a_session_that_can_be_resumed() {
+    let bed = Bed::new();
+    // Nothing but the session needs what it begins with.
+    bed.stopped("a", &[6; 512]);
+    let mut holding = bed.take("a");
+    write(&root(&mut holding), [7; 512]).unwrap();
+    let disks = holding.sound_disks().unwrap().clone();
+    let (inner, record) = (bed.store.inner(), holding.record().clone());
+    let frozen = disks.prepare(inner).unwrap().freeze();
+    let live = frozen.seal(inner, &record, true, &()).unwrap();
+    write(disks.root(), [8; 512]).unwrap();
+    // All of the shutdown but the write of the record.
+    disks.commit(inner, &mut record.clone(), true, &()).unwrap();
+    drop(disks);
+    drop(holding);
+    inner.gc(std::time::Duration::ZERO, &()).unwrap();
+    assert!(inner.snapshot(&record.snapshot).is_err());
+
+    let mut again = bed.take("a");
+    again.find_bases().unwrap();
+    assert_eq!(again.record().snapshot, live.digest);
+    let mut again = bed.take_after(again);
+    assert_eq!(read(&root(&mut again)), [8; 512]);
+    assert_eq!(again.record().snapshot, live.digest);
+    inner.snapshot(&again.record().snapshot).unwrap();
 }

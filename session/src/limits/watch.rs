@@ -20,6 +20,8 @@ pub(crate) enum Verdict {
 #[derive(Debug)]
 pub(crate) struct LimitWatch {
     begun: Duration,
+    /// How long the run had lasted by then; the clock may have its beginning after the run's.
+    used: Duration,
     idle: IdleWatch,
     idle_for: Duration,
     /// The shortest warning that was given, of each limit.
@@ -31,8 +33,8 @@ impl LimitWatch {
     /// A run that has lasted for `used` at `now`.
     pub(crate) fn new(now: Duration, used: Duration, sample: Sample) -> Self {
         Self {
-            // Before the clock's own beginning is as good as there.
-            begun: now.saturating_sub(used),
+            begun: now,
+            used,
             idle: IdleWatch::new(now, sample),
             idle_for: Duration::ZERO,
             warned_of_uptime: None,
@@ -42,15 +44,31 @@ impl LimitWatch {
 
     /// What is left until a run is over, and until it is idle, if there are such limits.
     pub(crate) fn left(&self, now: Duration, limits: &Limits) -> [Option<Duration>; 2] {
-        let age = now.saturating_sub(self.begun);
+        let age = self.used.saturating_add(now.saturating_sub(self.begun));
         let uptime = limits.max_uptime.map(|limit| limit.saturating_sub(age));
         let idle = limits.idle.as_ref();
         let idle = idle.map(|limit| limit.after.saturating_sub(self.idle_for));
         [uptime, idle]
     }
 
-    /// Takes in what was counted up to `now`, and says what is to be done, if anything.
-    pub(crate) fn check(&mut self, now: Duration, sample: Sample, limits: &Limits) -> Vec<Verdict> {
+    /// Takes in what was counted up to `now`, and says whether a limit is over.
+    pub(crate) fn is_over(
+        &mut self,
+        limit: Limit,
+        now: Duration,
+        sample: Sample,
+        limits: &Limits,
+    ) -> bool {
+        self.observe(now, sample, limits);
+        let [uptime, idle] = self.left(now, limits);
+        let left = match limit {
+            Limit::Uptime => uptime,
+            Limit::Idle => idle,
+        };
+        left.is_some_and(|left| left.is_zero())
+    }
+
+    fn observe(&mut self, now: Duration, sample: Sample, limits: &Limits) {
         self.idle_for = match &limits.idle {
             Some(limit) => self.idle.observe(now, sample, limit),
             None => {
@@ -59,6 +77,11 @@ impl LimitWatch {
                 Duration::ZERO
             }
         };
+    }
+
+    /// Takes in what was counted up to `now`, and says what is to be done, if anything.
+    pub(crate) fn check(&mut self, now: Duration, sample: Sample, limits: &Limits) -> Vec<Verdict> {
+        self.observe(now, sample, limits);
         let [uptime, idle] = self.left(now, limits);
         let whole = [
             limits.max_uptime,

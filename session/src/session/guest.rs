@@ -2,21 +2,21 @@
 
 use std::io;
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use agent::protocol::COMMAND_PORT;
 use vmm_core::{VsockHost, VsockListener};
 
 use super::phase::{Doing, Phase};
-use super::{Shared, not_running};
+use super::{Inner, Shared, not_running};
 use crate::activity::{Activity, Counted, CountedPort, Occupied};
 use crate::command::{Close, Connection, Guest, Incoming};
 use crate::error::{Error, Repr};
 use crate::machine::Watch;
 use crate::telemetry;
 
-/// How long the agent may take to accept a command.
+/// How long the agent may take to accept a command, pauses aside.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The host's vsock ports that guests' connections come to, one for each forward.
@@ -69,7 +69,44 @@ impl GuestLink {
                 None => not_running("it was shut down"),
             }),
             Phase::Stopped(_) => Err(not_running("it was shut down")),
-            Phase::Removed => Err(not_running("it was terminated or dropped")),
+            Phase::Removing(_) | Phase::Removed => Err(not_running("it was terminated or dropped")),
+        }
+    }
+
+    /// Waits while the guest stands still. Returns how often it has been made to.
+    fn await_pause(&self) -> Result<u64, Error> {
+        let Some(shared) = self.0.upgrade() else {
+            return Err(not_running("it was dropped"));
+        };
+        let is_paused =
+            |inner: &mut Inner| matches!(&inner.phase, Phase::Running(live) if live.is_paused);
+        let waited = shared.settled.wait_while(shared.lock(), is_paused);
+        match &waited.unwrap_or_else(PoisonError::into_inner).phase {
+            Phase::Running(live) => Ok(live.pauses),
+            _ => Err(not_running("it is being ended")),
+        }
+    }
+}
+
+/// Connects, with patience anew after each attempt that the guest stood still in. `await_pause` waits while it does, and
+/// says how often it has been made to.
+fn connect_between_pauses<T>(
+    await_pause: impl Fn() -> Result<u64, Error>,
+    connect: impl Fn() -> io::Result<T>,
+) -> Result<T, Error> {
+    let doing = "starting a command";
+    let mut pauses = await_pause()?;
+    loop {
+        let source = match connect() {
+            Ok(stream) => return Ok(stream),
+            Err(source) => source,
+        };
+        let before = pauses;
+        if source.kind() == io::ErrorKind::TimedOut {
+            pauses = await_pause()?;
+        }
+        if pauses == before {
+            return Err(Repr::Connection { doing, source }.into());
         }
     }
 }
@@ -83,14 +120,14 @@ impl Guest for GuestLink {
         if let Some(gone) = self.gone(Duration::ZERO) {
             return Err(gone);
         }
-        let doing = "starting a command";
         let (vsock, activity) = self.vsock()?;
-        match vsock.connect(COMMAND_PORT, CONNECT_PATIENCE) {
+        let connect = || vsock.connect(COMMAND_PORT, CONNECT_PATIENCE);
+        match connect_between_pauses(|| self.await_pause(), connect) {
             Ok(stream) => {
                 let stream: Box<dyn Connection> = Box::new(stream);
                 Ok(Box::new(Counted::new(stream, activity)))
             }
-            Err(source) => Err(self.explain(Repr::Connection { doing, source }.into())),
+            Err(error) => Err(self.explain(error)),
         }
     }
 
@@ -137,3 +174,6 @@ impl Guest for GuestLink {
         self.gone(GONE_PATIENCE).unwrap_or(error)
     }
 }
+
+#[cfg(test)]
+mod tests;

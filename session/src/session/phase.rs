@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::mem;
+use std::sync::Arc;
 use std::time::Duration;
 
 use vmm_core::VsockHost;
 
 use crate::background::Background;
+use crate::folder::LockedFolder;
 use crate::holding::Holding;
 use crate::machine::{Gone, Machine, Watch};
 use crate::snapshot::Snapshot;
@@ -25,6 +27,8 @@ pub(super) struct Live {
     pub(super) holding: Holding,
     pub(super) vsock: VsockHost,
     pub(super) is_paused: bool,
+    /// How often it was made to stand still.
+    pub(super) pauses: u64,
 }
 
 impl Live {
@@ -38,6 +42,7 @@ impl Live {
             vsock,
             tasks: None,
             is_paused: false,
+            pauses: 0,
         }
     }
 
@@ -77,6 +82,8 @@ pub(super) enum Phase {
     Busy(Doing, Option<Watch>),
     Halted(Box<Halted>),
     Stopped(Snapshot),
+    /// It was terminated, and something of it could not be removed: others are still kept from it.
+    Removing(Arc<LockedFolder>),
     Removed,
 }
 
@@ -108,11 +115,18 @@ pub enum Status {
     Unsaved,
     /// It was shut down: its disk is this snapshot.
     Stopped(Snapshot),
+    /// It was terminated, but something of it could not be removed: terminate it again.
+    Unremoved,
     /// It was terminated.
     Terminated,
 }
 
 impl Phase {
+    /// Whether it holds what others wait for: a guest, disks, or the session's lock.
+    pub(super) fn holds_session(&self) -> bool {
+        matches!(self, Self::Running(_) | Self::Halted(_) | Self::Removing(_))
+    }
+
     /// The guest, if there is one.
     pub(super) fn watch(&self) -> Option<Watch> {
         match self {
@@ -153,6 +167,7 @@ impl Phase {
                 None => Status::Unsaved,
             },
             Self::Stopped(snapshot) => Status::Stopped(snapshot.clone()),
+            Self::Removing(_) => Status::Unremoved,
             Self::Removed => Status::Terminated,
         }
     }
@@ -168,6 +183,7 @@ impl fmt::Display for Status {
             Self::Ending => f.write_str("ending"),
             Self::Unsaved => f.write_str("not saved"),
             Self::Stopped(snapshot) => write!(f, "stopped ({snapshot})"),
+            Self::Unremoved => f.write_str("not removed"),
             Self::Terminated => f.write_str("terminated"),
         }
     }

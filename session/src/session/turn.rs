@@ -42,7 +42,14 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.shared.lock().claims -= 1;
+        let mut inner = self.shared.lock();
+        inner.claims -= 1;
+        let cut_off = inner.cut_off();
+        drop(inner);
+        if cut_off.is_some() {
+            self.shared.settled.notify_all();
+        }
+        drop(cut_off);
     }
 }
 
@@ -112,6 +119,7 @@ impl Turn {
         let busy = Phase::Busy(doing, inner.phase.watch());
         let phase = mem::replace(&mut inner.phase, busy);
         drop(inner);
+        self.shared.settled.notify_all();
         self.taken.insert(phase)
     }
 
@@ -132,10 +140,12 @@ impl Drop for Turn {
             inner.phase = Phase::Removed;
         }
         inner.is_busy = false;
+        let cut_off = inner.cut_off();
         drop(inner);
         self.shared.settled.notify_all();
+        drop(cut_off);
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

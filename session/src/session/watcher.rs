@@ -10,7 +10,6 @@ use super::Shared;
 use super::phase::Phase;
 use super::turn::Claim;
 use crate::activity::Activity;
-use crate::control;
 use crate::error::{Error, Repr, one_line};
 use crate::event::Event;
 use crate::limits::{AtEnd, Limit, Sample, Verdict};
@@ -84,9 +83,10 @@ impl Watcher {
                 return;
             };
             if gone.is_some() {
-                after_end(&shared);
+                self.after_end(&shared);
             }
             self.beat(&shared);
+            self.remove_the_rest(&shared);
             self.look_at_limits(&shared);
             self.look_for_room(&shared);
         }
@@ -102,7 +102,7 @@ impl Watcher {
         let inner = shared.lock();
         match &inner.phase {
             Phase::Running(live) => Some(Some(live.machine.watch())),
-            Phase::Busy(..) | Phase::Halted(_) => Some(None),
+            Phase::Busy(..) | Phase::Halted(_) | Phase::Removing(_) => Some(None),
             Phase::Stopped(_) | Phase::Removed => None,
         }
     }
@@ -124,8 +124,7 @@ impl Watcher {
     fn look_at_limits(&mut self, shared: &Arc<Shared>) {
         let (guest, is_over) = {
             let inner = shared.lock();
-            let is_over = matches!(inner.phase, Phase::Stopped(_) | Phase::Removed);
-            (inner.phase.watch(), is_over)
+            (inner.phase.watch(), has_ended(&inner.phase))
         };
         if is_over || self.is_quiet() {
             return;
@@ -139,7 +138,7 @@ impl Watcher {
                 Verdict::Near { limit, left } => warn(shared, limit, left, limits.tell_guest),
                 Verdict::Over { limit } => {
                     shared.events.tell(&Event::LimitReached { limit });
-                    self.end(shared, limits.at_end);
+                    self.end(shared, || is_due(shared, limit));
                 }
             }
         }
@@ -172,11 +171,20 @@ impl Watcher {
             return;
         };
         shared.events.tell(&event);
-        self.end(shared, AtEnd::Shutdown);
+        self.end(shared, || is_running(shared).then_some(AtEnd::Shutdown));
     }
 
-    fn end(&mut self, shared: &Arc<Shared>, at_end: AtEnd) {
-        let ended = end(shared, at_end);
+    /// Throws away what a termination could not.
+    fn remove_the_rest(&mut self, shared: &Arc<Shared>) {
+        let is_left = || matches!(shared.lock().phase, Phase::Removing(_));
+        if is_left() && !self.is_quiet() {
+            self.end(shared, || is_left().then_some(AtEnd::Terminate));
+        }
+    }
+
+    /// Ends the session if `is_due` says how, once no other operation changes that, and tells how it went.
+    fn end(&mut self, shared: &Arc<Shared>, is_due: impl FnOnce() -> Option<AtEnd>) {
+        let ended = end(shared, is_due);
         self.quiet_until = ended.is_err().then(|| Instant::now() + RETRY_PAUSE);
     }
 
@@ -192,7 +200,7 @@ fn warn(shared: &Arc<Shared>, limit: Limit, left: Duration, tell_guest: bool) {
         _ => return,
     };
     let text = notice(limit, left);
-    let told = control.ask(NOTICE_PATIENCE, |stream| control::notice(stream, text));
+    let told = control.ask(NOTICE_PATIENCE, |talk| talk.notice(text));
     if let Err(error) = told {
         let error = one_line(&error);
         tracing::debug!(error, "a guest did not show a warning");
@@ -208,69 +216,102 @@ fn notice(limit: Limit, left: Duration) -> String {
     }
 }
 
-/// Sees to a guest that has ended, unless somebody else has done so.
-fn after_end(shared: &Arc<Shared>) {
-    let turn = Claim::new(shared).wait();
-    let gone = match &shared.lock().phase {
-        Phase::Running(live) => live.machine.watch().exit_within(Duration::ZERO),
-        _ => None,
-    };
-    match gone {
-        None => {}
-        Some(
-            gone @ Gone {
-                kind: GoneKind::Crash,
-                ..
-            },
-        ) => {
-            let reason = gone.reason.clone();
-            turn.note_crash(gone);
-            shared.events.tell(&Event::GuestFailed { reason });
-        }
-        Some(Gone {
-            kind: GoneKind::Reboot,
-            ..
-        }) => {
-            if let Err(error) = turn.reboot() {
-                let error = one_line(&error);
-                tracing::warn!(error, "a guest that rebooted did not come up again");
+impl Watcher {
+    /// Sees to a guest that has ended, unless somebody else has done so.
+    fn after_end(&mut self, shared: &Arc<Shared>) {
+        let turn = Claim::new(shared).wait();
+        let Some(gone) = gone(shared) else {
+            return;
+        };
+        match gone.kind {
+            GoneKind::Crash => {
+                let reason = gone.reason.clone();
+                turn.note_crash(gone);
+                shared.events.tell(&Event::GuestFailed { reason });
             }
+            GoneKind::Reboot => {
+                if let Err(error) = turn.reboot() {
+                    let error = one_line(&error);
+                    tracing::warn!(error, "a guest that rebooted did not come up again");
+                }
+            }
+            GoneKind::PowerOff => {
+                drop(turn);
+                shared.events.tell(&Event::PoweredOff);
+                // Somebody may have started it again, or ended the session.
+                let is_off = || gone_by(shared, GoneKind::PowerOff);
+                self.end(shared, || is_off().then(|| shared.limits().at_power_off));
+            }
+            // Whoever stopped it sees to the rest.
+            GoneKind::Stopped => {}
         }
-        Some(Gone {
-            kind: GoneKind::PowerOff,
-            ..
-        }) => {
-            drop(turn);
-            let at_power_off = shared.limits().at_power_off;
-            shared.events.tell(&Event::PoweredOff);
-            let _told = end(shared, at_power_off);
-        }
-        // Whoever stopped it sees to the rest.
-        Some(Gone {
-            kind: GoneKind::Stopped,
-            ..
-        }) => {}
     }
 }
 
-/// Ends the session as its limits say, and tells how that went.
-fn end(shared: &Arc<Shared>, at_end: AtEnd) -> Result<(), Error> {
-    let turn = Claim::new(shared).wait();
-    let ended = match at_end {
-        AtEnd::Shutdown => turn.shut_down(&()).map(Some),
-        AtEnd::Terminate => turn.terminate().map(|()| None),
+/// How the guest ended, if it did and nobody has seen to that.
+fn gone(shared: &Shared) -> Option<Gone> {
+    match &shared.lock().phase {
+        Phase::Running(live) => live.machine.watch().exit_within(Duration::ZERO),
+        _ => None,
+    }
+}
+
+fn gone_by(shared: &Shared, kind: GoneKind) -> bool {
+    gone(shared).is_some_and(|gone| gone.kind == kind)
+}
+
+fn is_running(shared: &Shared) -> bool {
+    matches!(shared.lock().phase, Phase::Running(_))
+}
+
+/// Whether there is nothing to be ended any more.
+fn has_ended(phase: &Phase) -> bool {
+    matches!(
+        phase,
+        Phase::Stopped(_) | Phase::Removing(_) | Phase::Removed
+    )
+}
+
+/// How the session is to be ended, if its limits say at this moment that this one is over.
+fn is_due(shared: &Shared, limit: Limit) -> Option<AtEnd> {
+    let guest = {
+        let inner = shared.lock();
+        if has_ended(&inner.phase) {
+            return None;
+        }
+        inner.phase.watch()
     };
-    let (event, result) = match ended {
-        Ok(Some(snapshot)) => (Event::ShutDown { snapshot }, Ok(())),
-        Ok(None) => (Event::Terminated, Ok(())),
+    let sample = sample(&shared.activity, guest.as_ref());
+    let limits = shared.limits().clone();
+    let now = shared.store.clock().monotonic();
+    let is_over = shared.limit_watch().is_over(limit, now, sample, &limits);
+    is_over.then_some(limits.at_end)
+}
+
+/// Ends the session as `is_due` says under the turn, and tells how that went.
+fn end(shared: &Arc<Shared>, is_due: impl FnOnce() -> Option<AtEnd>) -> Result<(), Error> {
+    let turn = Claim::new(shared).wait();
+    let ended = match is_due() {
+        None => return Ok(()),
+        Some(AtEnd::Shutdown) => turn
+            .shut_down(&())
+            .map(|snapshot| Event::ShutDown { snapshot }),
+        Some(AtEnd::Terminate) => turn.terminate().map(|()| Event::Terminated),
+    };
+    match ended {
+        Ok(event) => {
+            shared.events.tell(&event);
+            Ok(())
+        }
+        // Who terminates it is told how that goes.
+        Err(_) if shared.is_doomed() => Ok(()),
         Err(error) => {
             let message = one_line(&error);
-            (Event::NotEnded { message }, Err(error))
+            shared.events.tell(&Event::NotEnded { message });
+            Err(error)
         }
-    };
-    // Somebody else may have ended it first, which is no news.
-    if !matches!(shared.lock().phase, Phase::Removed) || at_end == AtEnd::Terminate {
-        shared.events.tell(&event);
     }
-    result
 }
+
+#[cfg(test)]
+mod tests;

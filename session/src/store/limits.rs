@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rootfs_store::Progress;
 
-use super::{Chore, SessionInfo, Store, sessions};
-use crate::builder::{SessionBuilder, Source};
+use super::{Chore, SessionInfo, Store};
+use crate::builder::SessionBuilder;
 use crate::clock;
 use crate::error::Error;
 use crate::folder;
@@ -33,9 +33,9 @@ impl Store {
     /// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): there is no session of that id.
     /// - [`ErrorKind::Busy`](crate::ErrorKind::Busy): it was not shut down.
     pub fn fork(&self, id: &str) -> Result<SessionBuilder, Error> {
-        sessions::look(self.dir(), id)?.at_rest()?;
-        let (record, _) = folder::look(self.dir(), id)?;
-        Ok(SessionBuilder::new(self, Source::Like(Box::new(record))))
+        let (record, locked) = folder::look(self.dir(), id)?;
+        SessionInfo::new(record.clone(), locked).at_rest()?;
+        SessionBuilder::like(self, record)
     }
 
     /// Makes a snapshot of the disk of a session that was cut off, as a shutdown would have done, without starting it. Its
@@ -44,7 +44,7 @@ impl Store {
     pub fn settle(&self, id: impl Into<String>) -> Chore<SessionInfo> {
         let (store, id) = (self.clone(), id.into());
         Chore::new("settle", self.inner(), move |_, progress| {
-            settle(Holding::take(&store, &id)?, progress)?;
+            Holding::take(&store, &id)?.settle(progress)?;
             store.session(&id)
         })
     }
@@ -78,18 +78,10 @@ pub(super) fn enforce_all(store: &Store, progress: &dyn Progress) -> Result<Vec<
     Ok(enforced)
 }
 
-fn settle(mut holding: Holding, progress: &dyn Progress) -> Result<(), Error> {
-    if !holding.record().state.has_disk() {
-        return Ok(());
-    }
-    let clean = holding.open_disks()?.root().has_clean_root();
-    holding.commit(clean, progress).map(drop)
-}
-
-fn enforce(holding: Holding, progress: &dyn Progress) -> Result<AtEnd, Error> {
+fn enforce(mut holding: Holding, progress: &dyn Progress) -> Result<AtEnd, Error> {
     let at_end = holding.record().limits.at_end;
     match at_end {
-        AtEnd::Shutdown => settle(holding, progress)?,
+        AtEnd::Shutdown => holding.settle(progress)?,
         AtEnd::Terminate => holding.discard()?,
     }
     Ok(at_end)

@@ -10,7 +10,7 @@ use crate::about::About;
 use crate::disks;
 use crate::drive::DriveInfo;
 use crate::error::{Error, Repr};
-use crate::folder;
+use crate::folder::{self, LockedFolder};
 use crate::limits::Limits;
 use crate::record::{Record, RecordState};
 use crate::ssh;
@@ -68,7 +68,7 @@ pub struct SessionInfo {
 /// | `Running`, `Paused` | `ShuttingDown`, then `Stopped` | [`Session::shutdown`](crate::Session::shutdown), a limit, the guest's power button |
 /// | `Running` | `Failed` | the guest's kernel panicked, or its VM could not go on |
 /// | `Running`, `Paused`, `ShuttingDown` | `Interrupted` | its [`Session`](crate::Session) was dropped, or its process died |
-/// | `Interrupted`, `Failed` | `Stopped` | [`Store::settle`](crate::Store::settle), or a limit that has passed |
+/// | `Interrupted`, `Failed` | `ShuttingDown`, then `Stopped` | [`Store::settle`](crate::Store::settle), or a limit that has passed |
 /// | any | – | [`Session::terminate`](crate::Session::terminate), [`Store::remove_session`](crate::Store::remove_session) |
 ///
 /// A state is on the host's disk for good before anyone is told of it. A reboot is no change of state.
@@ -136,7 +136,7 @@ impl fmt::Display for SessionState {
 }
 
 impl SessionInfo {
-    fn new(record: Record, locked: bool) -> Self {
+    pub(super) fn new(record: Record, locked: bool) -> Self {
         Self {
             state: SessionState::of(&record, locked),
             snapshot: record.snapshot,
@@ -213,7 +213,15 @@ pub(super) fn connect_ssh(store: &Path, id: &str) -> Result<UnixStream, Error> {
 
 /// Removes a session that nobody holds, even one whose record is damaged.
 pub(crate) fn remove(store: &rootfs_store::Store, id: &str) -> Result<(), Error> {
-    let folder = folder::open(store.dir(), id)?;
+    remove_locked(store, id, &folder::open(store.dir(), id)?)
+}
+
+/// Removes a session whose folder the caller holds, and whose disks nobody has open. If this fails it may be tried again.
+pub(crate) fn remove_locked(
+    store: &rootfs_store::Store,
+    id: &str,
+    folder: &LockedFolder,
+) -> Result<(), Error> {
     folder.remove_record()?;
     disks::discard(store, id)?;
     folder.remove()

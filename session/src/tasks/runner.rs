@@ -1,6 +1,7 @@
 //! Running tasks: one thread that decides, and one for each task that runs.
 //!
-//! Invariant: when a [`Runner`] is dropped, every task has ended, and no thread of it is left.
+//! Invariant: when a [`Runner`] is dropped, every task has ended, and no thread of it is left, but for one that drops it
+//! itself as it tells of a task: that ends by itself.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -73,15 +74,17 @@ impl Runner {
 
 impl Drop for Runner {
     fn drop(&mut self) {
-        self.board.change(|state| {
+        let is_own = self.board.change(|state| {
             cancel(state);
             state
                 .entries
                 .iter()
                 .filter_map(|entry| entry.killer.as_ref())
                 .for_each(|k| k.kill());
+            state.telling.contains(&thread::current().id())
         });
-        if let Some(thread) = self.thread.take()
+        // A thread that waits for itself would do so for ever.
+        if let Some(thread) = self.thread.take().filter(|_| !is_own)
             && thread.join().is_err()
         {
             tracing::error!("the thread that runs tasks panicked");
@@ -146,7 +149,10 @@ impl Context {
     fn tell(&self, at: usize) {
         let status = self.board.lock().entries[at].status();
         tracing::debug!(task = status.name, state = %status.state, "a task ended");
+        let me = thread::current().id();
+        self.board.lock().telling.push(me);
         self.events.tell(&Event::TaskEnded { status });
+        self.board.lock().telling.retain(|thread| *thread != me);
     }
 
     /// Runs one task to its end.

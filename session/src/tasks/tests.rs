@@ -1,8 +1,8 @@
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use agent::protocol::{Exec, Failure, FailureKind, Frame, read_frame, write_frame};
 
@@ -329,6 +329,26 @@ fn the_end_of_a_session_ends_its_tasks() {
         states[0]
     );
     assert_eq!(states[1], TaskState::Cancelled);
+}
+
+#[test]
+fn whoever_is_told_of_a_task_may_end_the_session() {
+    let (ended, has_ended) = mpsc::channel();
+    let runner = Arc::new(Mutex::new(None::<Runner>));
+    let slot = Arc::clone(&runner);
+    let events = Events::to(move |_| {
+        let runner = slot.lock().unwrap().take();
+        drop(runner);
+        let _ = ended.send(());
+    });
+    let board = Arc::new(Board::new(vec![script("one", &[])]));
+    let guest = Arc::new(FakeGuest(Arc::new(|stream, _| exit(stream, 0))));
+    {
+        let mut slot = runner.lock().unwrap();
+        *slot = Some(Runner::start(&board, guest, Arc::new(events), "m"));
+    }
+    has_ended.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert_eq!(board.wait()[0].state, TaskState::Done);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a session goes through between its start and its shutdown.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use session::{
@@ -75,6 +75,18 @@ fn a_running_session_is_snapshotted_forked_paused_and_rebooted() {
     sh(&fork, "echo fork > /note");
     assert_eq!(sh(&session, "cat /note"), "two\n");
     fork.terminate().wait().unwrap();
+
+    // Whoever changes what is noted of a session may take its time, and others may ask the session meanwhile.
+    let (asked, is_asked) = mpsc::channel();
+    let described = session.describe(move |about| {
+        is_asked.recv_timeout(PATIENCE).unwrap();
+        about.title = Some("a lab".into());
+    });
+    assert_eq!(session.status(), Status::Running);
+    asked.send(()).unwrap();
+    described.wait().unwrap();
+    let about = bed.store.session("live").unwrap().about;
+    assert_eq!(about.title.as_deref(), Some("a lab"));
 
     session.pause().wait().unwrap();
     session.pause().wait().unwrap();

@@ -56,6 +56,14 @@ fn time_that_was_used_before_counts() {
 }
 
 #[test]
+fn time_that_was_used_before_counts_though_the_clock_began_after_it() {
+    let limits = limits(Some(60 * MINUTE), None);
+    let watch = LimitWatch::new(Duration::ZERO, 55 * MINUTE, Sample::default());
+    assert_eq!(watch.left(Duration::ZERO, &limits)[0], Some(5 * MINUTE));
+    assert_eq!(watch.left(5 * MINUTE, &limits)[0], Some(Duration::ZERO));
+}
+
+#[test]
 fn a_clock_that_jumps_past_the_end_ends_the_run_without_a_warning() {
     let limits = limits(Some(60 * MINUTE), None);
     let mut at = watch(Duration::ZERO);

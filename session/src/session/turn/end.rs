@@ -1,11 +1,13 @@
 //! Shutting a session down, and throwing it away.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use rootfs_store::Progress;
 
 use super::Turn;
 use crate::error::Error;
+use crate::folder;
 use crate::machine::{Gone, GoneKind};
 use crate::record::RecordState;
 use crate::session::not_running;
@@ -27,7 +29,7 @@ impl Turn {
     fn power_off_and_commit(mut self, progress: &dyn Progress) -> Result<Snapshot, Error> {
         match &self.shared.lock().phase {
             Phase::Stopped(snapshot) => return Ok(snapshot.clone()),
-            Phase::Removed => return Err(not_running("it was terminated")),
+            Phase::Removing(_) | Phase::Removed => return Err(not_running("it was terminated")),
             _ => {}
         }
         let phase = self.take_out(Doing::Ending);
@@ -90,23 +92,33 @@ impl Turn {
         }
     }
 
-    /// Ends the guest by force, and throws the session away.
+    /// Ends the guest by force, and throws the session away. If that fails it may be tried again.
     pub(in crate::session) fn terminate(mut self) -> Result<(), Error> {
         telemetry::of_session(&self.shared.id);
         self.take_out(Doing::Ending);
-        match self.taken.replace(Phase::Removed) {
-            Some(Phase::Running(live)) => live.end().discard(),
-            Some(Phase::Halted(halted)) => halted.holding.discard(),
+        let folder = match self.taken.replace(Phase::Removed) {
+            Some(Phase::Running(live)) => live.end().into_folder(),
+            Some(Phase::Halted(halted)) => halted.holding.into_folder(),
+            Some(Phase::Removing(folder)) => folder,
             Some(Phase::Stopped(snapshot)) => {
-                let (store, id) = (self.shared.store.inner(), &self.shared.id);
-                let removed = store::remove_session(store, id);
-                if removed.is_err() {
-                    // Another process may run it.
-                    self.taken = Some(Phase::Stopped(snapshot));
+                match folder::open(self.shared.store.dir(), &self.shared.id) {
+                    Ok(folder) => Arc::new(folder),
+                    // Somebody else has removed it.
+                    Err(error) if error.is_not_found() => return Ok(()),
+                    Err(error) => {
+                        // Another process may run it.
+                        self.taken = Some(Phase::Stopped(snapshot));
+                        return Err(error);
+                    }
                 }
-                removed
             }
-            Some(Phase::Busy(..) | Phase::Removed) | None => Ok(()),
+            Some(Phase::Busy(..) | Phase::Removed) | None => return Ok(()),
+        };
+        let store = self.shared.store.inner();
+        let removed = store::remove_locked(store, &self.shared.id, &folder);
+        if removed.is_err() {
+            self.taken = Some(Phase::Removing(folder));
         }
+        removed
     }
 }

@@ -42,6 +42,11 @@ impl Turn {
                 self.shared.events.tell(&Event::GuestFailed {
                     reason: reason.clone(),
                 });
+                let failure = Some(reason.clone());
+                let written = halted.holding.change(|record| record.failure = failure);
+                if let Err(error) = written {
+                    tracing::warn!(%error, "could not write down how a reboot failed");
+                }
                 halted.crash = Some(reason);
                 self.taken = Some(Phase::Halted(halted));
                 Err(error)
@@ -51,12 +56,12 @@ impl Turn {
 
     fn boot(&self, holding: &mut Holding) -> Result<(Machine, Background), Error> {
         let started = |watch: Watch| {
-            // Whoever terminates the session now must be able to end this guest, too.
-            let doomed = self.shared.is_doomed();
-            if doomed {
+            // Whoever terminates the session from now on ends this guest; whoever began to before is noted.
+            let published = Some(watch.clone());
+            self.shared.lock().phase = Phase::Busy(Doing::Rebooting, published);
+            if self.shared.is_doomed() {
                 watch.stop();
             }
-            self.shared.lock().phase = Phase::Busy(Doing::Rebooting, Some(watch));
         };
         let mut timings = *self.shared.timings();
         let plan = &self.shared.plan;

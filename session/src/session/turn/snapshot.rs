@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use rootfs_store::Progress;
 
 use super::Turn;
-use crate::control;
 use crate::error::{Error, one_line};
 use crate::machine::Control;
 use crate::snapshot::Snapshot;
@@ -36,6 +35,8 @@ impl Turn {
         let store = self.shared.store.inner();
         let prepared = disks.prepare(store)?;
         let quiet = Quiet::begin(control);
+        // A file system that is held still says the same of itself as one that was unmounted.
+        let is_clean = disks.root().has_clean_root();
         let frozen = prepared.freeze();
         let quiet = quiet.end();
         {
@@ -44,7 +45,8 @@ impl Turn {
             timings.stall = Some(quiet.stall);
         }
         let begun = Instant::now();
-        let snapshot = frozen.seal(store, &record, quiet.is_clean, progress)?;
+        let is_clean = is_clean && quiet.is_clean;
+        let snapshot = frozen.seal(store, &record, is_clean, progress)?;
         self.shared.timings().commit = Some(begun.elapsed());
         Ok(snapshot)
     }
@@ -70,14 +72,13 @@ impl Quiet {
     /// Asks the guest to hold its file systems still. One that does not gives a snapshot as after a power cut.
     fn begin(control: Option<Control>) -> Self {
         let asked = control.and_then(|control| {
-            let froze = control.ask(FREEZE_PATIENCE, |stream| {
-                control::freeze(stream, FREEZE_LIMIT_MS)
-            });
-            match froze {
+            match control.ask(FREEZE_PATIENCE, |talk| talk.freeze(FREEZE_LIMIT_MS)) {
                 Ok(took) => Some((control, took)),
                 Err(error) => {
                     let error = one_line(&error);
                     tracing::warn!(error, "a guest did not freeze its file systems");
+                    // It may do so when nobody waits for it any more.
+                    drop(control.ask(THAW_PATIENCE, |talk| talk.let_thaw()));
                     None
                 }
             }
@@ -96,7 +97,7 @@ impl Quiet {
                 is_clean: false,
             };
         };
-        let thawed = control.ask(THAW_PATIENCE, |stream| control::thaw(stream));
+        let thawed = control.ask(THAW_PATIENCE, |talk| talk.thaw());
         if let Err(error) = &thawed {
             let error = one_line(error);
             tracing::warn!(

@@ -1,3 +1,5 @@
+use std::fs;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Condvar, Mutex, mpsc};
 use std::thread;
@@ -24,14 +26,14 @@ use crate::timings::Timings;
 const ID: &str = "a";
 
 /// A session whose guest has ended and whose snapshot has yet to be made: no VM is needed for it.
-struct Bed {
+pub(in crate::session) struct Bed {
     _folder: TempDir,
-    store: Store,
-    session: Session,
+    pub(in crate::session) store: Store,
+    pub(in crate::session) session: Session,
 }
 
 impl Bed {
-    fn new() -> Self {
+    pub(in crate::session) fn new() -> Self {
         let (folder, store, snapshot) = store_with_image();
         let mut holding = Holding::create(&store, record(ID, snapshot)).unwrap();
         let disk = Arc::clone(holding.open_disks().unwrap().root());
@@ -56,6 +58,7 @@ impl Bed {
                 })),
                 is_busy: false,
                 claims: 0,
+                is_dropped: false,
             }),
             settled: Condvar::new(),
             dooms: AtomicUsize::new(0),
@@ -81,8 +84,15 @@ impl Bed {
         }
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(in crate::session) fn shared(&self) -> &Arc<Shared> {
         &self.session.shared
+    }
+
+    /// Puts something in the way of the session's removal.
+    pub(in crate::session) fn block_removal(&self) -> PathBuf {
+        let place = self.store.dir().join("sessions/.removed-a");
+        fs::write(&place, []).unwrap();
+        place
     }
 }
 
@@ -184,6 +194,74 @@ fn a_session_that_was_shut_down_can_be_forked() {
     let kernel = crate::Kernel::recorded("/dev/null".into(), None);
     let fork = bed.session.fork().wait().unwrap().kernel(kernel);
     assert_eq!(fork.create().wait().unwrap().snapshot, snapshot.digest);
+}
+
+#[test]
+fn a_session_that_is_stopped_here_and_runs_elsewhere_is_not_forked() {
+    let bed = Bed::new();
+    bed.session.shutdown().wait().unwrap();
+    let elsewhere = Holding::take(&bed.store, ID).unwrap();
+    assert_eq!(
+        bed.session.fork().wait().unwrap_err().kind(),
+        ErrorKind::Busy
+    );
+    drop(elsewhere);
+    drop(bed.session.fork().wait().unwrap());
+}
+
+#[test]
+fn a_fork_keeps_what_it_begins_with() {
+    let bed = Bed::new();
+    let snapshot = bed.session.shutdown().wait().unwrap();
+    let fork = bed.session.fork().wait().unwrap().id("b");
+    bed.session.terminate().wait().unwrap();
+    let inner = bed.store.inner();
+    inner.gc(Duration::ZERO, &()).unwrap();
+    let kernel = crate::Kernel::recorded("/dev/null".into(), None);
+    let made = fork.kernel(kernel).create().wait().unwrap();
+    assert_eq!(made.snapshot, snapshot.digest);
+    bed.store.remove_session("b").unwrap();
+    inner.gc(Duration::ZERO, &()).unwrap();
+    assert!(inner.snapshot(&snapshot.digest).is_err());
+}
+
+#[test]
+fn a_termination_that_failed_can_be_made_again() {
+    let bed = Bed::new();
+    let in_the_way = bed.block_removal();
+    for _ in 0..2 {
+        bed.session.terminate().wait().unwrap_err();
+        assert_eq!(bed.session.status(), Status::Unremoved);
+    }
+    assert!(bed.session.shutdown().wait().is_err());
+    fs::remove_file(in_the_way).unwrap();
+    bed.session.terminate().wait().unwrap();
+    assert_eq!(bed.session.status(), Status::Terminated);
+    assert!(!bed.store.dir().join("sessions/a").exists());
+}
+
+#[test]
+fn a_session_that_was_shut_down_and_removed_by_others_is_terminated() {
+    let bed = Bed::new();
+    bed.session.shutdown().wait().unwrap();
+    bed.store.remove_session(ID).unwrap();
+    bed.session.terminate().wait().unwrap();
+    assert_eq!(bed.session.status(), Status::Terminated);
+}
+
+#[test]
+fn a_dropped_session_is_let_go_of_by_its_last_operation_whoever_still_knows_it() {
+    let bed = Bed::new();
+    // As a thread of a task's has it for a moment, which the guest's end waits for.
+    let known = Arc::clone(bed.shared());
+    let turn = Claim::new(bed.shared()).wait();
+    drop(bed.session);
+    let busy = folder::open(bed.store.dir(), ID).unwrap_err();
+    assert_eq!(busy.kind(), ErrorKind::Busy);
+    drop(turn);
+    let state = bed.store.session(ID).unwrap().state;
+    assert_eq!(state, SessionState::Interrupted);
+    drop(known);
 }
 
 /// The last that it was told.

@@ -157,6 +157,48 @@ fn settling_keeps_what_was_flushed_and_is_done_once() {
     assert_eq!(again, first);
 }
 
+/// What others see of a session while its snapshot is made.
+struct Looking(Store, Mutex<Vec<SessionState>>);
+
+impl Progress for Looking {
+    fn advance(&self, _: rootfs_store::Stage, _: u64, _: u64) {
+        let state = self.0.session("a").unwrap().state;
+        self.1.lock().unwrap().push(state);
+    }
+}
+
+#[test]
+fn a_session_that_is_being_settled_does_not_seem_to_run() {
+    let bed = Bed::new();
+    bed.cut_off("a", Limits::none());
+    let looking = Looking(bed.store.clone(), Mutex::default());
+    let mut holding = Holding::take(&bed.store, "a").unwrap();
+    holding.settle(&looking).unwrap();
+    let seen = looking.1.into_inner().unwrap();
+    assert!(!seen.is_empty());
+    assert!(
+        seen.iter()
+            .all(|state| *state == SessionState::ShuttingDown),
+        "{seen:?}"
+    );
+}
+
+#[test]
+fn a_settling_that_fails_puts_no_limit_off() {
+    let bed = Bed::new();
+    bed.cut_off("a", idle(HOUR));
+    let before = bed.store.session("a").unwrap();
+    bed.store.inner().remove_disk("a").unwrap();
+    bed.clock.set(START + HOUR);
+    let enforced = bed.store.enforce_limits().start().wait().unwrap();
+    enforced[0].result.as_ref().unwrap_err();
+    let after = bed.store.session("a").unwrap();
+    assert_eq!(after.changed, before.changed);
+    assert_eq!(after.state, SessionState::Interrupted);
+    let again = bed.store.enforce_limits().start().wait().unwrap();
+    assert_eq!(again.len(), 1);
+}
+
 #[test]
 fn a_fork_of_a_stopped_session_has_its_disk_and_machine_and_another_id() {
     let bed = Bed::new();
