@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use session::{RegistryOptions, RepairSource};
 
+use crate::description::DescriptionArgs;
 use crate::duration;
 use crate::failure::Failure;
 use crate::size;
@@ -234,6 +235,8 @@ pub(crate) struct MachineArgs {
     /// The guest's hostname
     #[arg(long, value_name = "NAME")]
     pub(crate) hostname: Option<String>,
+    #[command(flatten)]
+    pub(crate) description: DescriptionArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     /// How long the guest may take to boot

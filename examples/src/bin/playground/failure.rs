@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -16,6 +17,8 @@ pub(crate) enum Failure {
         doing: &'static str,
         source: io::Error,
     },
+    #[error("could not read {path}")]
+    Read { path: PathBuf, source: io::Error },
     #[error("could not listen for Ctrl-C")]
     Signals(#[from] ctrlc::Error),
     /// The session was ended after its command failed; `kept` says where its disk is.

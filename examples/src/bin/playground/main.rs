@@ -4,6 +4,7 @@
 //! the guest's command ended with, 128 and the signal's number if it was killed.
 
 mod cli;
+mod description;
 mod disk;
 mod duration;
 mod failure;

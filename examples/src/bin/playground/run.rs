@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 use session::{
-    Error, IdleLimit, Kernel, Limits, Session, SessionBuilder, Snapshot, Store, Timings,
+    About, Error, IdleLimit, Kernel, Limits, Session, SessionBuilder, Snapshot, Store, Timings,
 };
 
 use crate::cli::{AtEnd, LimitArgs, MachineArgs, ResumeArgs, RunArgs};
+use crate::description::DescriptionArgs;
 use crate::failure::{Failure, say};
 use crate::guest::{self, Ran};
 use crate::interrupt::{self, Interrupt};
@@ -33,21 +34,32 @@ pub(crate) fn run(store: &Store, report: Report, args: RunArgs) -> Result<ExitCo
         builder = builder.id(id);
     }
     let builder = with_limits(builder, &args.machine.limits, Limits::default());
-    whole_run(
-        machine(builder, args.machine)?,
-        report,
-        &args.command,
-        args.rm,
-        args.tty,
-    )
+    let machine = args.machine;
+    let builder = machine
+        .description
+        .apply(builder, store, About::default())?;
+    let run = Run {
+        description: &machine.description,
+        command: &args.command,
+        rm: args.rm,
+        tty: args.tty,
+    };
+    run.whole(with_machine(builder, &machine)?, report)
 }
 
 pub(crate) fn resume(store: &Store, report: Report, args: ResumeArgs) -> Result<ExitCode, Failure> {
-    let limits = store.session(&args.session)?.limits;
+    let known = store.session(&args.session)?;
     let builder = Session::resume(store, args.session);
-    let builder = with_limits(builder, &args.machine.limits, limits);
-    let builder = machine(builder, args.machine)?;
-    whole_run(builder, report, &args.command, false, args.tty)
+    let builder = with_limits(builder, &args.machine.limits, known.limits);
+    let machine = args.machine;
+    let builder = machine.description.apply(builder, store, known.about)?;
+    let run = Run {
+        description: &machine.description,
+        command: &args.command,
+        rm: false,
+        tty: args.tty,
+    };
+    run.whole(with_machine(builder, &machine)?, report)
 }
 
 fn with_limits(builder: SessionBuilder, args: &LimitArgs, mut limits: Limits) -> SessionBuilder {
@@ -64,10 +76,13 @@ fn with_limits(builder: SessionBuilder, args: &LimitArgs, mut limits: Limits) ->
     builder.limits(limits)
 }
 
-fn machine(mut builder: SessionBuilder, args: MachineArgs) -> Result<SessionBuilder, Failure> {
-    if let Some(path) = args.kernel {
+fn with_machine(
+    mut builder: SessionBuilder,
+    args: &MachineArgs,
+) -> Result<SessionBuilder, Failure> {
+    if let Some(path) = &args.kernel {
         let kernel = Kernel::from_path(path)?;
-        builder = builder.kernel(match args.modules {
+        builder = builder.kernel(match &args.modules {
             Some(folder) => kernel.with_modules(folder),
             None => kernel,
         });
@@ -84,7 +99,7 @@ fn machine(mut builder: SessionBuilder, args: MachineArgs) -> Result<SessionBuil
     if let Some(bytes_per_second) = args.fill {
         builder = builder.fill_in_background(bytes_per_second);
     }
-    if let Some(name) = args.hostname {
+    if let Some(name) = &args.hostname {
         builder = builder.hostname(name);
     }
     if let Some(seconds) = args.boot_timeout {
@@ -96,51 +111,67 @@ fn machine(mut builder: SessionBuilder, args: MachineArgs) -> Result<SessionBuil
     Ok(builder)
 }
 
-/// From the start of a session to its end; `command` may be empty.
-fn whole_run(
-    builder: SessionBuilder,
-    report: Report,
-    command: &[String],
+/// What is done with a session.
+struct Run<'a> {
+    description: &'a DescriptionArgs,
+    /// It may be empty.
+    command: &'a [String],
     rm: bool,
     tty: bool,
-) -> Result<ExitCode, Failure> {
-    // Before there are threads, which then leave it to the one that asks for it.
-    let window = tty.then(Window::listen).transpose();
-    let window = window.map_err(Failure::io("listen for changes of the terminal's size"))?;
-    let interrupt = Interrupt::listen()?;
-    let begun = Instant::now();
-    let builder = builder.on_event(|event| say(&event.to_string()));
-    let session = builder.start().wait()?;
-    interrupt.session_started(session.id());
-    let ran = if command.is_empty() || interrupt.is_asked() {
-        Ok(None)
-    } else {
-        guest::run(&session, &interrupt, command, report.is_json(), window).map(Some)
-    };
-    let end = end(&session, rm);
-    let total = begun.elapsed();
-    let (ran, snapshot) = match (ran, end) {
-        (Ok(ran), Ok(snapshot)) => (ran, snapshot),
-        (Ok(_), Err(error)) => return Err(error.into()),
-        (Err(error), Ok(snapshot)) => {
-            return Err(Failure::Command {
-                error,
-                kept: kept(session.id(), snapshot.as_ref()),
-            });
+}
+
+impl Run<'_> {
+    /// From the start of a session to its end.
+    fn whole(&self, builder: SessionBuilder, report: Report) -> Result<ExitCode, Failure> {
+        // Before there are threads, which then leave it to the one that asks for it.
+        let window = self.tty.then(Window::listen).transpose();
+        let window = window.map_err(Failure::io("listen for changes of the terminal's size"))?;
+        let interrupt = Interrupt::listen()?;
+        let begun = Instant::now();
+        let builder = builder.on_event(|event| say(&event.to_string()));
+        let session = builder.start().wait()?;
+        interrupt.session_started(session.id());
+        let ran = self.command(&session, &interrupt, report.is_json(), window);
+        let end = end(&session, self.rm);
+        let total = begun.elapsed();
+        let (ran, snapshot) = match (ran, end) {
+            (Ok(ran), Ok(snapshot)) => (ran, snapshot),
+            (Ok(_), Err(error)) => return Err(error.into()),
+            (Err(error), Ok(snapshot)) => {
+                return Err(Failure::Command {
+                    error,
+                    kept: kept(session.id(), snapshot.as_ref()),
+                });
+            }
+            (Err(command), Err(error)) => return Err(Failure::Both { error, command }),
+        };
+        let exit = if interrupt.is_asked() {
+            i32::from(interrupt::STATUS)
+        } else {
+            ran.as_ref().map_or(0, |ran| ran.status.shell_code())
+        };
+        let value = describe(&session, snapshot.as_ref(), ran.as_ref(), exit, total);
+        report.print(&value, String::new)?;
+        if !report.is_json() {
+            say(&kept(session.id(), snapshot.as_ref()));
         }
-        (Err(command), Err(error)) => return Err(Failure::Both { error, command }),
-    };
-    let exit = if interrupt.is_asked() {
-        i32::from(interrupt::STATUS)
-    } else {
-        ran.as_ref().map_or(0, |ran| ran.status.shell_code())
-    };
-    let value = describe(&session, snapshot.as_ref(), ran.as_ref(), exit, total);
-    report.print(&value, String::new)?;
-    if !report.is_json() {
-        say(&kept(session.id(), snapshot.as_ref()));
+        Ok(ExitCode::from(u8::try_from(exit & 0xff).unwrap_or(1)))
     }
-    Ok(ExitCode::from(u8::try_from(exit & 0xff).unwrap_or(1)))
+
+    /// Runs the command, if there is one, with the forwards open.
+    fn command(
+        &self,
+        session: &Session,
+        interrupt: &Interrupt,
+        is_json: bool,
+        window: Option<Window>,
+    ) -> Result<Option<Ran>, Error> {
+        if self.command.is_empty() || interrupt.is_asked() {
+            return Ok(None);
+        }
+        let _until_it_ends = self.description.open_forwards(session)?;
+        guest::run(session, interrupt, self.command, is_json, window).map(Some)
+    }
 }
 
 fn end(session: &Session, rm: bool) -> Result<Option<Snapshot>, Error> {
