@@ -217,7 +217,7 @@ impl Disks {
         for ((drive, disk), committed) in record.drives.iter_mut().zip(&self.drives).zip(&drives) {
             drive.snapshot = committed.snapshot;
             let (name, disk_bytes) = (drive.name.clone(), disk.writable().size());
-            let drive = DriveSnapshot::new(name, committed, disk_bytes);
+            let drive = DriveSnapshot::new(name, committed, disk_bytes, disk.has_clean_root());
             snapshot.drives.push(drive);
         }
         telemetry::committed(begun.elapsed(), snapshot.all_stored_bytes());

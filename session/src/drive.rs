@@ -131,7 +131,9 @@ impl ExtraDrive {
         Self::new(name, Content::Image(reference.into()))
     }
 
-    /// Lets the guest read the drive only.
+    /// Lets the guest read the drive only. One that was left as after a power cut, by
+    /// [`DriveSnapshot::clean`](crate::DriveSnapshot::clean), is mounted without its journal: what was written to it last may be
+    /// missing.
     pub fn read_only(mut self) -> Self {
         self.read_only = true;
         self

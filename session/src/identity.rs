@@ -106,15 +106,19 @@ impl Identity {
         })
     }
 
-    /// That of a new session whose guest is described as this one's, and by `more`.
+    /// That of a new session whose guest is described as this one's, and by `more`, and whose disk is this one's.
     ///
     /// # Errors
     /// As [`create`](Self::create).
     pub(crate) fn of_another(&self, more: Description) -> Result<Self, Error> {
-        Self::create(self.description.clone().with(more))
+        let mut new = Self::create(self.description.clone().with(more))?;
+        if let Some(machine) = &mut new.machine {
+            machine.continues = true;
+        }
+        Ok(new)
     }
 
-    /// Adds to the description when a session is resumed. What does not change it is not carried out again.
+    /// Adds to the description when a session is resumed. What is as it was described before is not carried out again.
     ///
     /// # Errors
     /// As [`create`](Self::create); it is then as it was.

@@ -45,6 +45,9 @@ pub struct DriveSnapshot {
     pub new_bytes: u64,
     /// Bytes that the store grew by.
     pub stored_bytes: u64,
+    /// Whether there is an ext4 on it that was unmounted or read-only, by its own word, as [`Snapshot::clean`]. Of
+    /// anything else that a guest may have put there nobody can tell, and this is `false`.
+    pub clean: bool,
 }
 
 impl Snapshot {
@@ -70,7 +73,7 @@ impl Snapshot {
 }
 
 impl DriveSnapshot {
-    pub(crate) fn new(name: String, committed: &Committed, disk_bytes: u64) -> Self {
+    pub(crate) fn new(name: String, committed: &Committed, disk_bytes: u64, clean: bool) -> Self {
         Self {
             name,
             digest: committed.snapshot,
@@ -78,6 +81,7 @@ impl DriveSnapshot {
             new_chunks: committed.new_chunks,
             new_bytes: committed.new_bytes,
             stored_bytes: committed.stored_bytes,
+            clean,
         }
     }
 }

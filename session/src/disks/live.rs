@@ -16,8 +16,8 @@ use crate::telemetry;
 /// All disks of a session, ready to be frozen at one moment.
 pub(crate) struct PreparedDisks<'a>(Vec<(&'a Arc<RootDisk>, PreparedFreeze<'a>)>);
 
-/// What all disks of a session held at one moment.
-pub(crate) struct FrozenDisks<'a>(Vec<(&'a Arc<RootDisk>, Frozen<'a>)>);
+/// What all disks of a session held at one moment, and whether each said that it was clean.
+pub(crate) struct FrozenDisks<'a>(Vec<(&'a Arc<RootDisk>, bool, Frozen<'a>)>);
 
 impl Disks {
     /// Makes ready what takes time.
@@ -36,7 +36,9 @@ impl Disks {
 impl<'a> PreparedDisks<'a> {
     /// Takes what the disks hold at this moment; their writers must hold still meanwhile, if they depend on each other.
     pub(crate) fn freeze(self) -> FrozenDisks<'a> {
-        let freeze = |(disk, prepared): (_, PreparedFreeze<'a>)| (disk, prepared.freeze());
+        let freeze = |(disk, prepared): (&'a Arc<RootDisk>, PreparedFreeze<'a>)| {
+            (disk, disk.has_clean_root(), prepared.freeze())
+        };
         FrozenDisks(self.0.into_iter().map(freeze).collect())
     }
 }
@@ -51,24 +53,25 @@ impl FrozenDisks<'_> {
         progress: &dyn Progress,
     ) -> Result<Snapshot, Error> {
         let (_span, begun) = (telemetry::commit_span(&record.id).entered(), Instant::now());
-        let seal = |(disk, frozen): (&Arc<RootDisk>, Frozen<'_>)| -> Result<_, Error> {
+        let seal = |(disk, is_clean, frozen): (&Arc<RootDisk>, bool, Frozen<'_>)| {
             let committed = store.commit_frozen(frozen, progress)?;
-            Ok((disk.writable().size(), committed))
+            Ok::<_, Error>((disk.writable().size(), is_clean, committed))
         };
         let mut sealed = Vec::new();
         for one in self.0 {
             sealed.push(seal(one)?);
         }
         let mut sealed = sealed.into_iter();
-        let describe = |(bytes, root): (u64, Committed)| Snapshot::new(&root, bytes, clean);
+        let describe =
+            |(bytes, _, root): (u64, bool, Committed)| Snapshot::new(&root, bytes, clean);
         let mut snapshot = sealed
             .next()
             .map(describe)
             .ok_or(crate::error::Repr::NotRunning {
                 state: "it has no disk",
             })?;
-        for (drive, (bytes, committed)) in record.drives.iter().zip(sealed) {
-            let drive = DriveSnapshot::new(drive.name.clone(), &committed, bytes);
+        for (drive, (bytes, is_clean, committed)) in record.drives.iter().zip(sealed) {
+            let drive = DriveSnapshot::new(drive.name.clone(), &committed, bytes, is_clean);
             snapshot.drives.push(drive);
         }
         telemetry::committed(begun.elapsed(), snapshot.all_stored_bytes());

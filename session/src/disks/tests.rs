@@ -117,6 +117,32 @@ fn a_shutdown_keeps_all_disks_and_a_resume_opens_them() {
 }
 
 #[test]
+fn each_drive_is_clean_by_its_own_word() {
+    let bed = Bed::new();
+    let mut holding = bed.create("a");
+    let disks = holding.open_disks().unwrap().clone();
+    let words = |snapshot: &Snapshot| -> Vec<bool> {
+        snapshot.drives.iter().map(|drive| drive.clean).collect()
+    };
+    let live = |disks: &Disks, record: &Record| {
+        let frozen = disks.prepare(bed.inner()).unwrap().freeze();
+        words(&frozen.seal(bed.inner(), record, true, &()).unwrap())
+    };
+    assert_eq!(live(&disks, holding.record()), [true, true]);
+    // As the kernel does when it mounts it for writing: `s_feature_incompat` says that the journal is in use.
+    let mut sector = [0; 512];
+    let mut target = ReadTarget::from_slice(&mut sector);
+    let data = &disks.drives()[0];
+    data.read_at(&mut target, 1024).unwrap();
+    sector[0x60] |= 0x4;
+    data.write_at(&mut WriteSource::from_slice(&sector), 1024)
+        .unwrap();
+    assert_eq!(live(&disks, holding.record()), [false, true]);
+    drop(disks);
+    assert_eq!(words(&holding.commit(true, &()).unwrap()), [false, true]);
+}
+
+#[test]
 fn what_was_flushed_to_any_disk_is_there_after_a_holder_that_vanished() {
     let bed = Bed::new();
     let mut holding = bed.create("a");

@@ -50,13 +50,16 @@ impl User {
         self
     }
 
-    /// The home directory: an absolute path. It is made if it is not there.
+    /// The home directory: an absolute path. It is made if it is not there. A new drive that is mounted there becomes the
+    /// user's, if the user is new, too.
     pub fn home(mut self, path: impl Into<String>) -> Self {
         self.0.home = Some(path.into());
         self
     }
 
-    /// Lets the user become anybody by `sudo`, without a password, where the image has `sudo`.
+    /// Lets the user become anybody by `sudo`, without a password, where the image has `sudo`: by a file of its own in
+    /// `/etc/sudoers.d`, which is made if it is not there. An image whose `sudoers` file does not include that folder, as
+    /// those of most distributions do, has to be told to.
     pub fn sudo(mut self) -> Self {
         self.0.sudo = true;
         self
@@ -75,7 +78,7 @@ impl User {
     }
 
     /// Lets the password in that has this crypt(5) hash: `$6$…`, `$y$…`. It is set once; who changes it in the
-    /// guest keeps that.
+    /// guest keeps that, until another one is described.
     pub fn password_hash(mut self, hash: impl Into<String>) -> Self {
         self.0.password = Some(wire::Password::Hash(hash.into()));
         self

@@ -3,7 +3,8 @@
 use agent::protocol::identity as wire;
 use serde::{Deserialize, Serialize};
 
-/// A small file that is put into the guest before its init starts, once: the guest may change it, and keeps it so.
+/// A small file that is put into the guest before its init starts, once: the guest may change it, and keeps it so, in
+/// forks too, until this path is described differently.
 ///
 /// It replaces what has its name. Missing directories on the way to it are made. Symbolic links on the way are
 /// followed if they are root's, as those of the image are, and never out of the guest's root.

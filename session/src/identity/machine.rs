@@ -22,6 +22,7 @@ pub(super) fn create() -> Result<Machine, Error> {
     Ok(Machine {
         id,
         revision: revision()?,
+        continues: false,
         host_key: Secret(private.to_string()),
         host_key_public: key.public_key().to_openssh().map_err(failed)?,
     })

@@ -4,6 +4,28 @@ use crate::ErrorKind;
 const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPKSUTyz1HwHReFVvD5obVsALAgJRNarH4TRpNePnAS";
 
+/// A key of each type that sshd takes; the private halves are lost, and those of security keys never were.
+const KEYS: [&str; 7] = [
+    KEY,
+    "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBO5Y8SzVM8y5R8+/mUEfeRYJ55Kf\
+     So/d5tBuLh6OmaOiIZw5t4LiHOE0xGT4X95betlWNZhf0kgFpJ5Dwsir/vE=",
+    "ecdsa-sha2-nistp384 AAAAE2VjZHNhLXNoYTItbmlzdHAzODQAAAAIbmlzdHAzODQAAABhBHs83nQ/a5mhEg3McGmKOzeMCXgM\
+     cNNhI8V4Gi7cFJxs8+ApKatFKlQ+b2MMh/8s7QnhEilUCGqyJBqLiuzja/Wpdbs5M7WijlStYEj3E8Ri1TwTQsuOTjG1aCnziUar\
+     ww==",
+    "ecdsa-sha2-nistp521 AAAAE2VjZHNhLXNoYTItbmlzdHA1MjEAAAAIbmlzdHA1MjEAAACFBABNl5tU7P1qaj97pd20I9YGfBMU\
+     YF0wy85QVp4056x2n10XgilI2hu+G1F6VnWS57OWf0cAxvpVkGJXz8ZoYVFH6gCixbDeKzR3sZZvv95/tZnmJuYo+kBeUqqaaCc2\
+     Mo2n8L607J2j2GQz0LhAAaQJyKQ+xwO8gO5li0euW40GmGPLfQ==",
+    "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQCxCozwiso8GZkhl+zlYu1fltDig3xpIXegFwWVa15kv5OMfYnYdMU3yLLQd1hl\
+     zgQPtOgBl99kZby0n/X4T4SblbPwBTUfmODZzzJFmZC7Xr4wT9KeCkC9QTZfGxsXpTi9Mx+cKmmhuQVwiB7F/TT6ZM58jCol+FzU\
+     uy/kMzziueVlZqr+fwSJmf27b7x6Cl7KnOTubRCXNFghJeIvDetH8ZZuvpQfM0IZs5TVpZJ8BlcGMpoVxm4Y78P+6VjHrSwrdpQh\
+     V4DllvMVrb2ml0cO7Jw/qSZj2Ldi2de3otXxvHcCDFcs1e3fhU+j58H6fZs9xqnYgYqCZ7FNHmCApLKR",
+    "sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIMit3bKVN2bmu38UPhYE9Dcwi9FLu\
+     NsfDKyQZbh00yRKAAAABHNzaDo=",
+    "sk-ecdsa-sha2-nistp256@openssh.com AAAAInNrLWVjZHNhLXNoYTItbmlzdHAyNTZAb3BlbnNzaC5jb20AAAAIbmlzdHAyN\
+     TYAAABBBO5Y8SzVM8y5R8+/mUEfeRYJ55KfSo/d5tBuLh6OmaOiIZw5t4LiHOE0xGT4X95betlWNZhf0kgFpJ5Dwsir/vEAAAAEc\
+     3NoOg==",
+];
+
 fn with_user(user: User) -> Description {
     Description {
         users: vec![user],
@@ -132,6 +154,34 @@ fn keys_are_parsed_with_their_options() {
 }
 
 #[test]
+fn every_type_of_key_that_sshd_takes_is_taken_behind_options_too() {
+    let check = |line: String| {
+        let checked = with_user(User::new("ann").authorized_key(&line)).check();
+        checked.unwrap_or_else(|error| panic!("{line}: {error}"));
+    };
+    for key in KEYS {
+        check(key.to_owned());
+        check(format!("{key} ann@desk"));
+        check(format!("cert-authority,principals=\"ann,bob\" {key}"));
+        check(format!(
+            "restrict,pty,command=\"ssh-rsa \\\"x y\\\"\" {key} ann@desk"
+        ));
+        check(format!("from=\"10.0.0.0/8,*.lab\",no-touch-required {key}"));
+        // The type is that of the blob, and the blob is whole.
+        let (kind, blob) = key.split_once(' ').unwrap();
+        for line in [
+            format!("ssh-dss {blob}"),
+            format!("{kind} {}", &blob[..blob.len() - 8]),
+            format!("{kind} AAAA{blob}"),
+            kind.to_owned(),
+        ] {
+            let text = refusal(&with_user(User::new("ann").authorized_key(&line)));
+            assert!(text.contains("ann"), "{text}");
+        }
+    }
+}
+
+#[test]
 fn files_have_absolute_paths_and_bounds() {
     for path in ["/run/x", "//./dev/x", "/proc/x", "/sys/x"] {
         assert!(refusal(&with_file(GuestFile::new(path, ""))).contains("next start"));
@@ -216,6 +266,11 @@ fn every_session_is_a_machine_of_its_own_and_stays_it() {
     assert_eq!(resumed.machine_id(), a.machine_id());
     assert_eq!(resumed.ssh_host_key(), a.ssh_host_key());
     assert_ne!(resumed.to_wire().machine.unwrap().revision, wire.revision);
+    // A fork is another machine, which goes on with what the first was described as.
+    let fork = resumed.of_another(Description::default()).unwrap();
+    assert_ne!(fork.machine_id(), resumed.machine_id());
+    assert_eq!(fork.description(), resumed.description());
+    assert!(fork.to_wire().machine.unwrap().continues && !wire.continues);
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use session::{ErrorKind, Kernel, Session, SessionState, Snapshot, Status};
+use session::{ErrorKind, ExtraDrive, Kernel, Session, SessionState, Snapshot, Status};
 
-use super::bed::{Bed, env, patient, sh};
+use super::bed::{Bed, env, kernel, patient, sh};
 
 /// Waits until the guest has ended by itself, and the session with it.
 fn wait_for_end(session: &Session) -> Snapshot {
@@ -200,4 +200,36 @@ fn a_termination_overtakes_a_shutdown() {
     assert!(error.to_string().contains("terminated"), "{error}");
     assert_eq!(session.status(), Status::Terminated);
     assert!(bed.store.sessions().unwrap().is_empty());
+}
+
+#[test]
+fn processes_get_the_time_that_a_shutdown_has_and_drives_say_how_they_were_left() {
+    let bed = Bed::busybox();
+    let data = ExtraDrive::empty("data", 64 << 20).mount("/data");
+    let builder = Session::from_snapshot(&bed.store, bed.image).id("late");
+    let builder = patient(builder.kernel(kernel())).drive(data);
+    let session = builder.start().wait().unwrap();
+    let slow = "(trap 'sleep 4; echo late > /data/late; exit' TERM; while :; do sleep 0.1; done) \
+                </dev/null >/dev/null 2>&1 & echo note > /data/note; sleep 1";
+    sh(&session, slow);
+    let snapshot = session.shutdown().wait().unwrap();
+    assert!(snapshot.clean && snapshot.drives[0].clean);
+    drop(session);
+    let session = bed.resume("late");
+    let found = sh(&session, "cat /data/late /data/note; echo lost > /data/lost; sync");
+    assert_eq!(found, "late\nnote\n");
+    let off = session.command("poweroff").args(["-n", "-f"]);
+    drop(off.output().wait());
+    let snapshot = wait_for_end(&session);
+    assert!(!snapshot.clean && !snapshot.drives[0].clean);
+    // What has a journal to replay, and can't be written to, is mounted without it.
+    let data = ExtraDrive::from_snapshot("data", &snapshot.drives[0])
+        .read_only()
+        .mount("/data");
+    let builder = Session::from_snapshot(&bed.store, bed.image).id("reader");
+    let builder = patient(builder.kernel(kernel())).drive(data);
+    let reader = builder.start().wait().unwrap();
+    assert_eq!(sh(&reader, "cat /data/note"), "note\n");
+    let last = reader.shutdown().wait().unwrap();
+    assert_eq!(last.drives[0].digest, snapshot.drives[0].digest);
 }

@@ -154,6 +154,12 @@ fn a_small_image_becomes_a_machine_with_people() {
     );
     assert!(facts.ends_with("bob\nann\ndone\n"), "{facts}");
     bed.shut_down(&fork);
+    // A description that says more leaves alone what people changed.
+    let more = patient(Session::resume(&bed.store, "small")).user(User::new("cid"));
+    let session = more.start().wait().unwrap();
+    assert_eq!(root(&session, "id -un cid; cat /srv/lab/task"), "cid\ndone\n");
+    assert!(root(&session, "cat /etc/shadow").contains("ann:$1$changed"));
+    bed.shut_down(&session);
 }
 
 #[test]

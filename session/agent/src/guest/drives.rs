@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use agent::protocol::DriveMount;
+use nix::errno::Errno;
 use nix::mount::{MsFlags, mount as mount_device};
 
 use super::error::StartError;
@@ -41,9 +42,20 @@ fn mount_one(drive: &DriveMount) -> Result<(), StartError> {
     let device = disk::wait_for(serial)?;
     fs::create_dir_all(path).map_err(StartError::step("make the directory", path))?;
     let (flags, rest) = flags(*read_only, options);
-    let fs_options = (!rest.is_empty()).then_some(rest.as_str());
-    let fs = Some(fstype.as_str());
-    mount_device(Some(&device), path.as_str(), fs, flags, fs_options).map_err(StartError::step(
+    let mount = |fs_options: &str| {
+        let (fs, fs_options) = (Some(fstype.as_str()), Some(fs_options));
+        mount_device(Some(&device), path.as_str(), fs, flags, fs_options)
+    };
+    let mut mounted = mount(&rest);
+    if let Err(error) = mounted
+        && let Some(options) = without_journal(drive, error, &rest)
+    {
+        console::say(&format!(
+            "the drive {serial} can't be written to, so its journal is not replayed"
+        ));
+        mounted = mount(&options);
+    }
+    mounted.map_err(StartError::step(
         "mount",
         format!("drive {serial} on {path}"),
     ))?;
@@ -57,6 +69,16 @@ fn mount_one(drive: &DriveMount) -> Result<(), StartError> {
         ));
     }
     Ok(())
+}
+
+/// The options for a drive whose journal would have to be replayed first, as after a power cut, which the drive does not
+/// take: it is then mounted as it was at that moment.
+fn without_journal(drive: &DriveMount, error: Errno, options: &str) -> Option<String> {
+    let is_it = drive.read_only && drive.fstype == "ext4" && error == Errno::EROFS;
+    is_it.then(|| match options {
+        "" => "noload".to_owned(),
+        options => format!("{options},noload"),
+    })
 }
 
 /// Flags of mount(2), and what is left for the file system.

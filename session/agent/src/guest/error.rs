@@ -26,6 +26,8 @@ pub(crate) enum StartError {
     UnexpectedFrame,
     #[error("could not set up the guest's users")]
     Accounts(#[from] AccountError),
+    #[error("the file {path} can't be placed: the guest has a directory there")]
+    Directory { path: String },
     #[error("nobody can own a file as {spec:?}: {reason}")]
     Owner { spec: String, reason: String },
 }

@@ -3,16 +3,17 @@
 //! | when | what |
 //! |---|---|
 //! | once for a machine | its id, its SSH host key |
-//! | once for a description | files, passwords of users that are there |
+//! | once, until it is described differently | each file, each password of a user that is there |
 //! | at every start | hostname, name servers, users, groups, keys, sudo |
 //!
-//! A marker on the disk says for which machine and description the first two are done. What is done at every
-//! start is only written where it is not so already, so that a start changes nothing on the disk of a guest
-//! that is as described.
+//! A marker on the disk says what of the first two is done. What is done at every start is only written where it is
+//! not so already, so that a start changes nothing on the disk of a guest that is as described.
 //!
-//! Invariant: the marker is written last, so what a power cut interrupts is done again.
+//! Invariant: what a power cut interrupts is done again: a user's home is in order before the user's row in
+//! `/etc/passwd` is, and the marker is written last.
 
 mod accounts;
+mod done;
 mod files;
 mod homes;
 mod machine;
@@ -26,13 +27,13 @@ mod tests;
 use std::path::Path;
 
 use agent::protocol::Config;
-use agent::protocol::identity::Identity;
+use agent::protocol::identity::{Identity, PlacedFile};
 
 use super::console;
 use super::error::StartError;
 pub(super) use accounts::AccountError;
 use accounts::{Account, Tables, Wishes};
-use machine::Done;
+use done::{Done, Stage};
 use root::Kind;
 pub(super) use root::{Attributes, Root};
 use table::Table;
@@ -57,12 +58,9 @@ pub(super) fn carry_out(root: &Root, config: &Config) -> Result<Vec<String>, Sta
         return Ok(Vec::new());
     }
     let identity = &config.identity;
-    let done = match &identity.machine {
-        Some(machine) => machine::done(root, machine),
-        None => Done::Nothing,
-    };
+    let done = Done::read(root, identity.machine.as_ref());
     let mut steps = Steps {
-        may_fail: done == Done::Description,
+        may_fail: done.stage == Stage::Description,
         complaints: Vec::new(),
     };
     if let Some(hostname) = &config.hostname {
@@ -73,21 +71,15 @@ pub(super) fn carry_out(root: &Root, config: &Config) -> Result<Vec<String>, Sta
         .iter()
         .flat_map(|interface| interface.dns.iter().copied());
     steps.take(resolver::settle(root, &servers.collect::<Vec<_>>()))?;
-    if let (Some(machine), Done::Nothing) = (&identity.machine, done) {
+    if let (Some(machine), Stage::Nothing) = (&identity.machine, done.stage) {
         machine::settle(root, machine)?;
     }
-    match settle_accounts(root, identity, done) {
-        Ok(accounts) => {
-            for (user, account) in identity.users.iter().zip(&accounts) {
-                steps.take(homes::settle(root, user, account))?;
-            }
-        }
-        Err(error) => steps.take(Err(error))?,
-    }
-    if done != Done::Description {
-        files::place(root, &identity.files)?;
+    settle_people(root, identity, &done, &mut steps)?;
+    if done.stage != Stage::Description {
+        let is_new = |file: &&PlacedFile| done.needs_file(file);
+        files::place(root, identity.files.iter().filter(is_new))?;
         if let Some(machine) = &identity.machine {
-            machine::mark(root, machine)?;
+            done::mark(root, machine, identity)?;
         }
     }
     Ok(steps.complaints)
@@ -114,12 +106,38 @@ impl Steps {
     }
 }
 
-/// Enters users and groups into the image's tables.
-fn settle_accounts(
+/// Sees to users and groups: their rows in tables, and what they have besides.
+fn settle_people(
     root: &Root,
     identity: &Identity,
-    done: Done,
-) -> Result<Vec<Account>, StartError> {
+    done: &Done,
+    steps: &mut Steps,
+) -> Result<(), StartError> {
+    if identity.users.is_empty() && identity.groups.is_empty() {
+        return Ok(());
+    }
+    let (old, new, accounts) = match described_tables(root, identity, done) {
+        Ok(all) => all,
+        Err(error) => return steps.take(Err(error)),
+    };
+    for account in &accounts {
+        steps.take(homes::prepare(root, account))?;
+    }
+    if let Err(error) = write_tables(root, &old, &new) {
+        return steps.take(Err(error));
+    }
+    for (user, account) in identity.users.iter().zip(&accounts) {
+        steps.take(homes::settle(root, user, account))?;
+    }
+    Ok(())
+}
+
+/// The image's tables as they are, as they shall be, and what becomes of each user.
+fn described_tables(
+    root: &Root,
+    identity: &Identity,
+    done: &Done,
+) -> Result<(Tables, Tables, Vec<Account>), StartError> {
     let old = Tables {
         passwd: read_table(root, "/etc/passwd")?,
         group: read_table(root, "/etc/group")?,
@@ -131,8 +149,12 @@ fn settle_accounts(
         groups: &identity.groups,
         users: &identity.users,
         best_shell: best_shell(root),
-        sets_passwords: done != Done::Description,
+        sets_password: &|user| done.needs_password(user),
     })?;
+    Ok((old, new, accounts))
+}
+
+fn write_tables(root: &Root, old: &Tables, new: &Tables) -> Result<(), StartError> {
     let open = Attributes::of_root(0o644);
     let hidden = match new.group.find("shadow").and_then(|row| row.number(2)) {
         Some(gid) => Attributes {
@@ -153,7 +175,7 @@ fn settle_accounts(
             written.map_err(StartError::step("write", path))?;
         }
     }
-    Ok(accounts)
+    Ok(())
 }
 
 fn read_table(root: &Root, path: &str) -> Result<Table, StartError> {

@@ -12,11 +12,11 @@ use nix::sys::reboot::set_cad_enabled;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
+use super::console;
 use super::power::{self, Ending};
-use super::signal::{Target, send};
-use super::{console, mounts};
+use super::signal::{self, Received, Target, send};
 
-/// How long processes have to end after SIGTERM.
+/// How long processes have to end after SIGTERM, unless whoever asked for the end says otherwise.
 const TERM_GRACE: Duration = Duration::from_secs(2);
 /// How long killed processes have to be gone.
 const KILL_GRACE: Duration = Duration::from_secs(2);
@@ -56,9 +56,13 @@ pub(super) fn serve(server: Child) -> ! {
     let _ = set_cad_enabled(false);
     loop {
         // A halted machine could only be thrown away, so halt powers off as well.
-        let ending = match signals.wait() {
-            Ok(Signal::SIGUSR1 | Signal::SIGUSR2) => Ending::PowerOff,
-            Ok(Signal::SIGTERM | Signal::SIGINT) => Ending::Restart,
+        let (signal, time) = match signal::wait(&signals) {
+            Ok(Received { signal, time }) => (Signal::try_from(signal).ok(), time),
+            Err(_) => (None, None),
+        };
+        let ending = match signal {
+            Some(Signal::SIGUSR1 | Signal::SIGUSR2) => Ending::PowerOff,
+            Some(Signal::SIGTERM | Signal::SIGINT) => Ending::Restart,
             _ => match reap(server) {
                 Reaped::Others => continue,
                 Reaped::Server => {
@@ -67,7 +71,7 @@ pub(super) fn serve(server: Child) -> ! {
                 }
             },
         };
-        shut_down(server, ending);
+        shut_down(server, ending, time.unwrap_or(TERM_GRACE));
     }
 }
 
@@ -92,11 +96,16 @@ fn reap(server: u32) -> Reaped {
 }
 
 /// Ends every process, leaves the root clean, and ends the guest.
-fn shut_down(server: u32, ending: Ending) -> ! {
+fn shut_down(server: u32, ending: Ending, grace: Duration) -> ! {
     console::say("shutting down");
     // The server survives SIGTERM, to tell the host how the commands ended.
     drop(send(Target::Everyone, libc::SIGTERM));
-    wait_until(TERM_GRACE, || {
+    // A process that stands still hears nothing, and a shell at a terminal only that this hangs up.
+    drop(send(Target::Everyone, libc::SIGCONT));
+    for pid in processes().filter(|pid| has_terminal(*pid)) {
+        drop(send(Target::Process(pid), libc::SIGHUP));
+    }
+    wait_until(grace, || {
         reap(server);
         !any_process_but(server)
     });
@@ -105,7 +114,6 @@ fn shut_down(server: u32, ending: Ending) -> ! {
         reap(server);
         !any_process_but(1)
     });
-    mounts::unmount_all();
     power::stop(ending)
 }
 
@@ -118,16 +126,40 @@ fn wait_until(patience: Duration, done: impl Fn() -> bool) {
 
 /// Whether a process of the guest's user space runs, besides init and `spared`.
 fn any_process_but(spared: u32) -> bool {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return false;
-    };
-    let pids = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter(|pid| *pid != 1 && *pid != spared).any(is_alive)
+    processes()
+        .filter(|pid| *pid != 1 && *pid != spared)
+        .any(is_alive)
+}
+
+fn processes() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+fn has_terminal(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    terminal_of(&stat).is_some_and(|device| device != 0)
+}
+
+/// The terminal of a process, by a line of proc_pid_stat(5): its name is in parentheses and may hold any.
+fn terminal_of(stat: &str) -> Option<i32> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(4)?.parse().ok()
 }
 
 /// Kernel threads have no executable, zombies neither, and a process that just ended has no entry.
 fn is_alive(pid: u32) -> bool {
     fs::read_link(Path::new("/proc").join(pid.to_string()).join("exe")).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_read_behind_any_name() {
+        assert_eq!(terminal_of("7 (sh) S 1 7 7 34816 7 4194304 1"), Some(34816));
+        assert_eq!(terminal_of("7 (a) b) 1 2) S 1 7 7 0 -1 0"), Some(0));
+        assert_eq!(terminal_of(""), None);
+    }
 }

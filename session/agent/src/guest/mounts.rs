@@ -4,8 +4,9 @@
 mod tests;
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -189,12 +190,57 @@ pub(super) fn unmount_all() {
     }
 }
 
-/// The mount points of file systems that lie on disks, in the order in which they were mounted.
-pub(super) fn on_disks() -> io::Result<Vec<PathBuf>> {
-    let table = fs::read("/proc/self/mounts")?;
-    let is_disk = |(source, _): &(PathBuf, PathBuf)| source.starts_with("/dev");
-    let on_disks = entries(&table).filter(is_disk);
-    Ok(on_disks.map(|(_, target)| target).collect())
+/// A place where a file system is mounted that lies on a disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct DiskMount {
+    /// What the kernel numbers it by.
+    id: u64,
+    pub(super) target: PathBuf,
+    /// The kernel's number of the file system, which may be mounted elsewhere, too.
+    pub(super) device: String,
+    /// Whether the file system is written to, be it by way of another mount.
+    pub(super) is_writable: bool,
+}
+
+impl DiskMount {
+    /// Its top; `None` if something else is mounted over it, or on the way to it.
+    pub(super) fn open(&self) -> Option<File> {
+        let top = File::open(&self.target).ok()?;
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", top.as_raw_fd())).ok()?;
+        let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?;
+        (id.trim().parse() == Ok(self.id)).then_some(top)
+    }
+}
+
+/// The mounts of file systems that lie on disks, in the order in which they were mounted.
+pub(super) fn on_disks() -> io::Result<Vec<DiskMount>> {
+    let table = fs::read("/proc/self/mountinfo")?;
+    Ok(table
+        .split(|byte| *byte == b'\n')
+        .filter_map(disk_mount)
+        .collect())
+}
+
+/// A line of `/proc/self/mountinfo` (proc_pid_mountinfo(5)), if it is of a disk.
+fn disk_mount(line: &[u8]) -> Option<DiskMount> {
+    let text = |field: &[u8]| String::from_utf8(field.to_vec()).ok();
+    let mut fields = line.split(|byte| *byte == b' ');
+    let id = text(fields.next()?)?.parse().ok()?;
+    let device = text(fields.nth(1)?)?;
+    let target = unescape(fields.nth(1)?);
+    // What follows are options of the mount and any number of tags, before a dash and words of the file system's own.
+    let mut own = fields.skip_while(|field| *field != b"-");
+    let source = unescape(own.nth(2)?);
+    let is_writable = own
+        .next()?
+        .split(|byte| *byte == b',')
+        .any(|option| option == b"rw");
+    source.starts_with("/dev").then_some(DiskMount {
+        id,
+        target,
+        device,
+        is_writable,
+    })
 }
 
 /// What is mounted, and where, by a table in the format of `/proc/self/mounts`.

@@ -1,18 +1,18 @@
 //! How a guest ends.
 
 use std::fs;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
-use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::sync;
 
-use super::console;
 use super::signal::{Target, send};
+use super::{console, mounts};
 
-/// How often, and with which pauses, the root is asked to become read-only before it is made to.
+/// How often, and with which pauses, file systems are asked to become read-only before they are made to.
 const REMOUNT_TRIES: usize = 20;
 const REMOUNT_PAUSE: Duration = Duration::from_millis(25);
 /// How long the kernel may take for its emergency remount, which it does in the background.
@@ -27,11 +27,12 @@ pub(super) enum Ending {
     Restart,
 }
 
-/// Makes the root read-only, so that its file system is clean, and ends the guest.
+/// Lets go of all disks, so that their file systems are clean, and ends the guest.
 pub(super) fn stop(ending: Ending) -> ! {
     sync();
+    mounts::unmount_all();
     if !remount_read_only() && !emergency_remount() {
-        console::say("the root stays writable; its journal will be replayed");
+        console::say("a file system stays writable; its journal will be replayed");
     }
     sync();
     let mode = match ending {
@@ -53,18 +54,33 @@ pub(super) fn force_off() -> ! {
     stop(Ending::PowerOff)
 }
 
-fn is_read_only() -> bool {
-    statvfs("/").is_ok_and(|stat| stat.flags().contains(FsFlags::ST_RDONLY))
+/// Where file systems are mounted that could still be written to: the root at least, if nobody can tell.
+fn writable() -> Vec<PathBuf> {
+    match mounts::on_disks() {
+        Ok(mounts) => {
+            let writable = mounts.into_iter().filter(|mount| mount.is_writable);
+            writable.map(|mount| mount.target).collect()
+        }
+        Err(_) => vec![PathBuf::from("/")],
+    }
 }
 
-/// Asks for a read-only root, which is refused as long as a file is open for writing.
+/// Asks for file systems that are read-only, which is refused as long as a file is open for writing.
 fn remount_read_only() -> bool {
     for _ in 0..REMOUNT_TRIES {
-        let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
-        if is_read_only() || mount(None::<&str>, "/", None::<&str>, flags, None::<&str>).is_ok() {
+        let targets = writable();
+        if targets.is_empty() {
             return true;
         }
-        thread::sleep(REMOUNT_PAUSE);
+        let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+        let mut is_refused = false;
+        for target in targets.iter().rev() {
+            let asked = mount(None::<&str>, target, None::<&str>, flags, None::<&str>);
+            is_refused |= asked.is_err();
+        }
+        if is_refused {
+            thread::sleep(REMOUNT_PAUSE);
+        }
     }
     false
 }
@@ -75,8 +91,8 @@ fn emergency_remount() -> bool {
         return false;
     }
     let deadline = Instant::now() + EMERGENCY_PATIENCE;
-    while !is_read_only() && Instant::now() < deadline {
+    while !writable().is_empty() && Instant::now() < deadline {
         thread::sleep(REMOUNT_PAUSE);
     }
-    is_read_only()
+    writable().is_empty()
 }

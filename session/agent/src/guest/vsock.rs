@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use agent::protocol::{COMMAND_PORT, CONTROL_PORT, HOST_CID};
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, VsockAddr, accept4, bind, connect, listen, socket,
+    AddressFamily, Backlog, SockFlag, SockType, VsockAddr, accept4, bind, connect, getpeername,
+    listen, socket,
 };
 
 use super::error::StartError;
@@ -72,10 +73,36 @@ impl Listener {
         Ok(Self(socket))
     }
 
+    /// Waits for a connection of the host's. A guest's own users, who come by way of the loopback, are hung up on.
     pub(super) fn accept(&self) -> io::Result<File> {
-        let socket = accept4(self.0.as_raw_fd(), SockFlag::SOCK_CLOEXEC)?;
-        // SAFETY: accept4 has just made this descriptor, and nobody else knows it.
-        let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-        Ok(File::from(socket))
+        loop {
+            let socket = accept4(self.0.as_raw_fd(), SockFlag::SOCK_CLOEXEC)?;
+            // SAFETY: accept4 has just made this descriptor, and nobody else knows it.
+            let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+            // One that can't say who it is has hung up already.
+            if getpeername::<VsockAddr>(socket.as_raw_fd()).is_ok_and(|peer| is_host(&peer)) {
+                return Ok(File::from(socket));
+            }
+        }
+    }
+}
+
+fn is_host(peer: &VsockAddr) -> bool {
+    peer.cid() == HOST_CID
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::libc::{VMADDR_CID_ANY, VMADDR_CID_HYPERVISOR, VMADDR_CID_LOCAL};
+
+    use super::*;
+
+    #[test]
+    fn only_the_host_gives_commands() {
+        let is_heard = |cid| is_host(&VsockAddr::new(cid, 1023));
+        assert!(is_heard(HOST_CID));
+        // The guest by its own number, and by that of the loopback.
+        let others = [3, VMADDR_CID_LOCAL, VMADDR_CID_HYPERVISOR, VMADDR_CID_ANY];
+        assert!(!others.into_iter().any(is_heard));
     }
 }

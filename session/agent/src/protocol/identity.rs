@@ -36,9 +36,13 @@ pub struct Identity {
 pub struct Machine {
     /// As in `/etc/machine-id`: 32 lower-case hexadecimal digits.
     pub id: String,
-    /// Names this description of the machine. What shall be done once is done again if the disk was made by
-    /// another one.
+    /// Names this description of the machine. If the disk was made by another one, files and passwords that this one
+    /// describes differently are carried out anew.
     pub revision: String,
+    /// Whether it goes on with what another machine was described as, on that one's disk: what was carried out for that
+    /// one counts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub continues: bool,
     /// The SSH host key as a file in OpenSSH's format.
     pub host_key: Secret,
     /// Its public half as one line.

@@ -17,3 +17,27 @@ fn a_word_is_a_flag_as_a_whole_only() {
     let (found, rest) = flags(false, &options("noatimes no"));
     assert_eq!((found, rest.as_str()), (MsFlags::empty(), "noatimes,no"));
 }
+
+#[test]
+fn only_a_drive_that_takes_no_journal_is_mounted_without_it() {
+    let drive = |fstype: &str, read_only| DriveMount {
+        serial: String::new(),
+        path: String::new(),
+        fstype: fstype.to_owned(),
+        read_only,
+        options: Vec::new(),
+    };
+    let read_only = drive("ext4", true);
+    assert_eq!(
+        without_journal(&read_only, Errno::EROFS, "").unwrap(),
+        "noload"
+    );
+    let both = without_journal(&read_only, Errno::EROFS, "discard").unwrap();
+    assert_eq!(both, "discard,noload");
+    assert_eq!(without_journal(&read_only, Errno::EINVAL, ""), None);
+    assert_eq!(
+        without_journal(&drive("ext4", false), Errno::EROFS, ""),
+        None
+    );
+    assert_eq!(without_journal(&drive("xfs", true), Errno::EROFS, ""), None);
+}

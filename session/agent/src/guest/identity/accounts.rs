@@ -63,19 +63,21 @@ pub(super) struct Account {
     pub(super) uid: u32,
     pub(super) gid: u32,
     pub(super) home: String,
+    /// Whether the user was just added.
+    pub(super) is_new: bool,
     /// What the number was before.
     pub(super) old_uid: Option<u32>,
 }
 
 /// What the tables are changed by.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) struct Wishes<'a> {
     pub(super) groups: &'a [Group],
     pub(super) users: &'a [User],
     /// The shell of new users.
     pub(super) best_shell: &'a str,
-    /// Whether passwords are set of users that are there. They may have been changed since the first time.
-    pub(super) sets_passwords: bool,
+    /// Whether the password is set of a user that is there. It may have been changed since the first time.
+    pub(super) sets_password: &'a dyn Fn(&User) -> bool,
 }
 
 impl Tables {
@@ -198,12 +200,12 @@ impl Tables {
         self.passwd.entry(name, || fields.to_vec());
         let password = user.password.as_ref().unwrap_or(&Password::Locked);
         self.set_password(name, password);
-        let old_uid = None;
         Ok(Account {
             uid,
             gid,
             home,
-            old_uid,
+            is_new: true,
+            old_uid: None,
         })
     }
 
@@ -235,13 +237,18 @@ impl Tables {
         if let Some(entry) = self.passwd.find_mut(&user.name) {
             *entry = changed;
         }
-        if let Some(password) = user.password.as_ref().filter(|_| wishes.sets_passwords) {
+        if let Some(password) = user
+            .password
+            .as_ref()
+            .filter(|_| (wishes.sets_password)(user))
+        {
             self.set_password(&user.name, password);
         }
         Ok(Account {
             uid,
             gid,
             home,
+            is_new: false,
             old_uid: Some(has).filter(|old| *old != uid),
         })
     }

@@ -1,5 +1,7 @@
 //! Files that the host puts into the guest.
 
+use std::io;
+
 use agent::protocol::identity::PlacedFile;
 
 use super::root::{Attributes, Root};
@@ -8,7 +10,10 @@ use crate::guest::error::StartError;
 use crate::guest::server::users::{Identity, resolve_in};
 
 /// Puts each file in its place. Directories on the way that are missing are root's.
-pub(super) fn place(root: &Root, files: &[PlacedFile]) -> Result<(), StartError> {
+pub(super) fn place<'a>(
+    root: &Root,
+    files: impl IntoIterator<Item = &'a PlacedFile>,
+) -> Result<(), StartError> {
     for file in files {
         let owner = owner(root, file.owner.as_deref().unwrap_or_default())?;
         let attributes = Attributes {
@@ -25,7 +30,12 @@ pub(super) fn place(root: &Root, files: &[PlacedFile]) -> Result<(), StartError>
             false => Attributes::of_root(0o755),
         };
         let written = root.write(&file.path, &file.bytes, attributes, parents);
-        written.map_err(StartError::step("place", file.path.as_str()))?;
+        written.map_err(|error| match error.kind() {
+            io::ErrorKind::IsADirectory => StartError::Directory {
+                path: file.path.clone(),
+            },
+            _ => StartError::step("place", file.path.as_str())(error),
+        })?;
     }
     Ok(())
 }

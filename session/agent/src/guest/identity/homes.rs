@@ -13,6 +13,8 @@ use super::root::{Attributes, Kind, Root};
 use crate::guest::error::StartError;
 
 const SKELETON: &str = "/etc/skel";
+/// What is at the top of a new ext4.
+const LOST_AND_FOUND: &str = "lost+found";
 /// Homes that are none: what distributions give users that have none.
 const NO_HOMES: [&str; 4] = ["/", "", "/nonexistent", "/dev/null"];
 
@@ -39,32 +41,63 @@ pub(super) fn is_below(path: &str, home: &str) -> bool {
             .is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// Gives a user what is described.
-pub(super) fn settle(root: &Root, user: &User, account: &Account) -> Result<(), StartError> {
-    settle_sudo(root, user)?;
-    if NO_HOMES.contains(&account.home.as_str()) {
+/// Makes a user's home and gives the user all that is the user's in it, before the tables say who that is: what a power
+/// cut interrupts then is begun again.
+pub(super) fn prepare(root: &Root, account: &Account) -> Result<(), StartError> {
+    let home = account.home.as_str();
+    if NO_HOMES.contains(&home) {
         return Ok(());
     }
-    let home = &account.home;
     if let Some(old_uid) = account.old_uid {
         hand_over(root, home, old_uid, account, MAX_OWNED_DEPTH)
-            .map_err(StartError::step("change the owner of", home.as_str()))?;
+            .map_err(StartError::step("change the owner of", home))?;
     }
-    let (uid, gid) = (account.uid, account.gid);
-    let attributes = Attributes {
-        mode: 0o700,
-        uid,
-        gid,
-    };
-    let is_new = root
-        .make_directory(home, attributes, Attributes::of_root(0o755))
-        .map_err(StartError::step("make the home", home.as_str()))?;
-    if is_new {
+    let is_made = root
+        .make_directory(home, of_home(account), Attributes::of_root(0o755))
+        .map_err(StartError::step("make the home", home))?;
+    let is_taken_over = !is_made
+        && account.is_new
+        && take_over(root, account).map_err(StartError::step("give away", home))?;
+    if is_made || is_taken_over {
         copy(root, SKELETON, home, account, MAX_DEPTH)
-            .map_err(StartError::step("copy /etc/skel to", home.as_str()))?;
+            .map_err(StartError::step("copy /etc/skel to", home))?;
     }
-    settle_keys(root, user, attributes, home)
-        .map_err(StartError::step("write the SSH keys in", home.as_str()))
+    Ok(())
+}
+
+/// Gives a new user the directory that is in the home's place, if that is as a new drive is that is mounted there: root's,
+/// with nothing in it.
+fn take_over(root: &Root, account: &Account) -> io::Result<bool> {
+    let home = account.home.as_str();
+    let is_roots = root
+        .find(home)?
+        .is_some_and(|(_, attributes)| attributes.uid == 0);
+    // One name more than that is something.
+    let is_empty = match root.list(home, 1) {
+        Ok(entries) => entries.iter().all(|entry| entry.name == LOST_AND_FOUND),
+        Err(_) => false,
+    };
+    if !is_roots || !is_empty || account.uid == 0 {
+        return Ok(false);
+    }
+    root.set_directory(home, of_home(account))?;
+    Ok(true)
+}
+
+fn of_home(account: &Account) -> Attributes {
+    let (mode, uid, gid) = (0o700, account.uid, account.gid);
+    Attributes { mode, uid, gid }
+}
+
+/// Gives a user that the tables have what is described besides.
+pub(super) fn settle(root: &Root, user: &User, account: &Account) -> Result<(), StartError> {
+    settle_sudo(root, user)?;
+    let home = account.home.as_str();
+    if NO_HOMES.contains(&home) {
+        return Ok(());
+    }
+    settle_keys(root, user, of_home(account), home)
+        .map_err(StartError::step("write the SSH keys in", home))
 }
 
 fn settle_sudo(root: &Root, user: &User) -> Result<(), StartError> {

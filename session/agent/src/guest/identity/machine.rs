@@ -7,55 +7,14 @@ use agent::protocol::identity::Machine;
 use super::root::{Attributes, Kind, Root};
 use crate::guest::error::StartError;
 
-/// Says for which machine and description everything is done.
-const MARKER: &str = "/var/lib/vm-session/identity";
-
 const ETC_SSH: &str = "/etc/ssh";
 const HOST_KEY: &str = "ssh_host_ed25519_key";
 const DBUS_ID: &str = "/var/lib/dbus/machine-id";
 
 /// No image has more files than that in `/etc/ssh`.
 const MAX_ENTRIES: usize = 10_000;
-const MAX_MARKER: u64 = 4096;
 
-const READABLE: Attributes = Attributes::of_root(0o644);
 const FOLDER: Attributes = Attributes::of_root(0o755);
-
-/// What was done on this disk already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Done {
-    /// Nothing that is this machine's.
-    Nothing,
-    /// What is done once for a machine.
-    Machine,
-    /// What is done once for a description, too.
-    Description,
-}
-
-fn marker(machine: &Machine) -> String {
-    format!("{} {}\n", machine.id, machine.revision)
-}
-
-pub(super) fn done(root: &Root, machine: &Machine) -> Done {
-    // A marker that can't be read says nothing.
-    let found = root
-        .read(MARKER, MAX_MARKER)
-        .ok()
-        .flatten()
-        .unwrap_or_default();
-    if found == marker(machine).as_bytes() {
-        Done::Description
-    } else if found.starts_with(format!("{} ", machine.id).as_bytes()) {
-        Done::Machine
-    } else {
-        Done::Nothing
-    }
-}
-
-pub(super) fn mark(root: &Root, machine: &Machine) -> Result<(), StartError> {
-    let written = root.write(MARKER, marker(machine).as_bytes(), READABLE, FOLDER);
-    written.map(drop).map_err(StartError::step("write", MARKER))
-}
 
 /// Gives the guest its id and its host key, and takes those away that the image brings.
 pub(super) fn settle(root: &Root, machine: &Machine) -> Result<(), StartError> {

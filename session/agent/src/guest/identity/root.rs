@@ -24,7 +24,7 @@ use nix::sys::stat::{FileStat, Mode, fstatat};
 use nix::unistd::{Uid, UnlinkatFlags, geteuid, symlinkat, unlinkat};
 
 pub(in crate::guest) use attributes::{Attributes, Kind};
-use place::{Place, chown_link, make_directory, read_at, replace};
+use place::{Place, chown_link, make_directory, read_at, replace, set_attributes};
 
 /// How many symbolic links a path may lead through, as in the kernel.
 const MAX_LINKS: usize = 40;
@@ -198,6 +198,13 @@ impl Root {
             Some(_) => Err(Errno::ENOTDIR.into()),
             None => make_directory(&place, attributes).map(|_| true),
         }
+    }
+
+    /// Gives a directory that is there other attributes.
+    pub(super) fn set_directory(&self, path: &str, attributes: Attributes) -> io::Result<()> {
+        let place = self.walk(path, Missing::Fail, Last::Follow)?;
+        let directory = place.open(OFlag::O_DIRECTORY, Mode::empty())?;
+        Ok(set_attributes(&directory, attributes)?)
     }
 
     /// Makes a symbolic link where nothing is.

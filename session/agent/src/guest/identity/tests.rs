@@ -104,6 +104,7 @@ fn machine(id: char, revision: &str) -> Option<Machine> {
     Some(Machine {
         id: id.to_string().repeat(32),
         revision: revision.to_owned(),
+        continues: false,
         host_key: Secret(format!("private {id}\n")),
         host_key_public: format!("public {id}"),
     })
@@ -225,8 +226,7 @@ fn keys_that_the_image_brought_go_once_and_later_ones_stay() {
     };
     guest.start(&described_anew).unwrap();
     assert_eq!(guest.text("/etc/ssh/ssh_host_ed25519_key"), "the admin's");
-    assert_eq!(guest.text("/home/ann/notes/today"), "hello");
-    // A fork of it is another machine.
+    // Another machine on the same disk.
     let forked = Identity {
         machine: machine('b', "2"),
         ..identity()
@@ -238,6 +238,137 @@ fn keys_that_the_image_brought_go_once_and_later_ones_stay() {
         guest.text("/etc/machine-id"),
         format!("{}\n", "b".repeat(32))
     );
+}
+
+/// What the people of a guest make of what was described.
+fn change(guest: &Guest) {
+    fs::write(guest.path("/home/ann/notes/today"), "changed").unwrap();
+    let passwd = guest.text("/etc/shadow").replace("$6$x", "$6$changed");
+    fs::write(guest.path("/etc/shadow"), passwd).unwrap();
+}
+
+#[test]
+fn a_description_that_says_more_leaves_alone_what_it_said_before() {
+    let guest = Guest::empty();
+    guest.start(&identity()).unwrap();
+    change(&guest);
+    let mut more = identity();
+    more.machine = machine('a', "2");
+    more.users[0].shell = Some("/bin/zsh".to_owned());
+    more.files.push(PlacedFile {
+        path: "/etc/motd".to_owned(),
+        ..more.files[0].clone()
+    });
+    guest.start(&more).unwrap();
+    assert_eq!(guest.text("/etc/motd"), "hello");
+    assert!(guest.text("/etc/passwd").contains("/bin/zsh"));
+    assert_eq!(guest.text("/home/ann/notes/today"), "changed");
+    assert!(guest.text("/etc/shadow").contains("$6$changed"));
+    // What it says differently is carried out.
+    more.machine = machine('a', "3");
+    more.users[0].password = Some(Password::Hash("$6$y".to_owned()));
+    more.files[0].bytes = b"tomorrow".to_vec();
+    fs::write(guest.path("/etc/motd"), "changed").unwrap();
+    guest.start(&more).unwrap();
+    assert_eq!(guest.text("/home/ann/notes/today"), "tomorrow");
+    assert!(guest.text("/etc/shadow").contains("$6$y"));
+    assert_eq!(guest.text("/etc/motd"), "changed");
+    assert_eq!(guest.mode("/var/lib/vm-session/identity"), 0o600);
+}
+
+#[test]
+fn a_fork_keeps_what_was_changed_and_another_machine_on_the_disk_does_not() {
+    for continues in [true, false] {
+        let guest = Guest::empty();
+        guest.start(&identity()).unwrap();
+        change(&guest);
+        let mut other = identity();
+        other.machine = machine('b', "1");
+        other.machine.as_mut().unwrap().continues = continues;
+        guest.start(&other).unwrap();
+        let expected = if continues { "changed" } else { "hello" };
+        assert_eq!(guest.text("/home/ann/notes/today"), expected);
+        let is_kept = guest.text("/etc/shadow").contains("$6$changed");
+        assert_eq!(is_kept, continues);
+        assert!(guest.text("/etc/machine-id").starts_with('b'));
+    }
+}
+
+#[test]
+fn a_directory_in_a_files_place_stops_only_what_is_to_change_it_and_is_named() {
+    let guest = Guest::empty();
+    guest.start(&identity()).unwrap();
+    fs::remove_file(guest.path("/home/ann/notes/today")).unwrap();
+    fs::create_dir(guest.path("/home/ann/notes/today")).unwrap();
+    let mut more = identity();
+    more.machine = machine('a', "2");
+    more.files.push(PlacedFile {
+        path: "/etc/motd".to_owned(),
+        ..more.files[0].clone()
+    });
+    guest.start(&more).unwrap();
+    more.machine = machine('a', "3");
+    more.files[0].mode = 0o600;
+    let error = console::one_line(&guest.start(&more).unwrap_err());
+    assert!(
+        error.contains("/notes/today") && error.contains("directory"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_number_that_changed_is_not_in_the_tables_before_the_home_is_handed_over() {
+    let guest = Guest::empty();
+    guest.start(&identity()).unwrap();
+    let mut moved = identity();
+    moved.machine = machine('a', "2");
+    moved.users[0].uid = Some(4000);
+    // The tables can't be written, as if power went away just before.
+    let passwd = guest.text("/etc/passwd");
+    fs::create_dir(guest.path("/etc/.passwd.vm-agent")).unwrap();
+    guest.start(&moved).unwrap_err();
+    assert_eq!(guest.text("/etc/passwd"), passwd);
+    assert_eq!(guest.owner("/home/ann/notes/today").0, 4000);
+    fs::remove_dir(guest.path("/etc/.passwd.vm-agent")).unwrap();
+    guest.start(&moved).unwrap();
+    assert!(guest.text("/etc/passwd").contains("ann:x:4000:"));
+    assert_eq!(guest.owner("/home/ann").0, 4000);
+}
+
+#[test]
+fn a_new_drive_at_a_new_users_home_becomes_the_users() {
+    let guest = Guest::with(&[("/etc/skel/.profile", "umask 022\n")]);
+    fs::create_dir_all(guest.path("/home/ann/lost+found")).unwrap();
+    guest.start(&identity()).unwrap();
+    assert_eq!(guest.owner("/home/ann"), (1000, 1000));
+    assert_eq!(guest.mode("/home/ann"), 0o700);
+    assert_eq!(guest.text("/home/ann/.profile"), "umask 022\n");
+    assert_eq!(guest.owner("/home/ann/lost+found"), (0, 0));
+}
+
+#[test]
+fn a_home_that_holds_something_or_is_of_a_user_of_the_image_stays_as_it_is() {
+    let guest = Guest::with(&[("/home/ann/data", ""), ("/home/ann/lost+found/x", "")]);
+    guest.start(&identity()).unwrap();
+    assert_eq!(guest.owner("/home/ann"), (0, 0));
+    let guest = Guest::with(&[("/etc/passwd", "ann:x:1000:1000::/home/ann:/bin/sh\n")]);
+    fs::create_dir_all(guest.path("/home/ann")).unwrap();
+    guest.start(&identity()).unwrap();
+    assert_eq!(guest.owner("/home/ann"), (0, 0));
+}
+
+#[test]
+fn an_odd_table_is_nobodys_trouble_if_nobody_is_described() {
+    let guest = Guest::empty();
+    fs::create_dir_all(guest.path("/etc/passwd")).unwrap();
+    let nobody = Identity {
+        machine: machine('a', "1"),
+        ..Identity::default()
+    };
+    assert!(guest.start(&nobody).unwrap().is_empty());
+    let mut somebody = identity();
+    somebody.machine = machine('a', "2");
+    guest.start(&somebody).unwrap_err();
 }
 
 #[test]

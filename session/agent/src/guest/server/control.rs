@@ -13,7 +13,7 @@ use nix::unistd::{sync, syncfs};
 use super::freeze::Freezer;
 use super::notice;
 use super::process::unblock_signals;
-use crate::guest::signal::{Target, send};
+use crate::guest::signal::{Target, send, send_with_time};
 use crate::guest::{DEFAULT_PATH, console, power};
 
 /// How often systemd is asked to power off: in its first moments it still drops signals.
@@ -89,7 +89,7 @@ fn start_power_off(init: Option<&str>, grace: Duration) -> Frame {
 /// Whom a request to shut down goes to, and how.
 #[derive(Debug, Clone, Copy)]
 enum InitKind {
-    /// PID 1 is this program: SIGUSR2.
+    /// PID 1 is this program: SIGUSR2 with the grace.
     Agent,
     /// SIGRTMIN+4 starts poweroff.target (systemd(1), SIGNALS).
     Systemd,
@@ -119,7 +119,7 @@ fn power_off(kind: InitKind, grace: Duration) {
     match kind {
         // It bounds its own shutdown, and ends this process on the way.
         InitKind::Agent => {
-            if send(Target::Init, libc::SIGUSR2).is_ok() {
+            if send_with_time(libc::SIGUSR2, grace).is_ok() {
                 return;
             }
         }

@@ -9,14 +9,14 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use crate::guest::{console, mounts};
+use crate::guest::console;
+use crate::guest::mounts::{self, DiskMount};
 
 // From linux/fs.h: FIFREEZE and FITHAW. The kernel does not read their argument.
 nix::ioctl_readwrite!(freeze, b'X', 119, nix::libc::c_int);
@@ -124,18 +124,28 @@ impl State {
     }
 }
 
-/// The mount points of file systems on disks, each file system once: the last mounted first, as it may lie on another.
+/// File systems on disks, each once: the last mounted first, as it may lie on another.
+///
+/// # Errors
+/// If there is one that is written to and that no path leads to.
 fn open_mounts() -> io::Result<Vec<File>> {
+    let mounts = mounts::on_disks()?;
     let mut seen = BTreeSet::new();
     let mut open = Vec::new();
-    for target in mounts::on_disks()?.iter().rev() {
-        // One that is hidden by a later one can't be opened; that one is the same or has its own turn.
-        let Ok(target) = File::open(target) else {
-            continue;
-        };
-        if seen.insert(target.metadata()?.dev()) {
-            open.push(target);
+    for mount in mounts.iter().rev() {
+        if let Some(top) = mount.open()
+            && seen.insert(&mount.device)
+        {
+            open.push(top);
         }
     }
-    Ok(open)
+    let is_missed = |mount: &&DiskMount| mount.is_writable && !seen.contains(&mount.device);
+    match mounts.iter().find(is_missed) {
+        None => Ok(open),
+        Some(mount) => {
+            let target = mount.target.display();
+            let message = format!("what is mounted on {target} is hidden by another mount");
+            Err(io::Error::other(message))
+        }
+    }
 }

@@ -390,6 +390,7 @@ fn an_identity_round_trips_and_hides_its_secrets() {
         machine: Some(Machine {
             id: "0".repeat(32),
             revision: "r".to_owned(),
+            continues: true,
             host_key: Secret("PRIVATE".to_owned()),
             host_key_public: "ssh-ed25519 A".to_owned(),
         }),

@@ -26,7 +26,7 @@ fn settle(tables: &mut Tables, users: &[User]) -> Result<Vec<Account>, AccountEr
         groups: &[],
         users,
         best_shell: "/bin/bash",
-        sets_passwords: true,
+        sets_password: &|_| true,
     })
 }
 
@@ -70,7 +70,12 @@ fn a_second_time_changes_nothing() {
     ];
     let accounts = settle(&mut tables, &users).unwrap();
     let once = tables.clone();
-    assert_eq!(settle(&mut tables, &users).unwrap(), accounts);
+    let again = settle(&mut tables, &users).unwrap();
+    assert_eq!(
+        again.iter().map(|account| account.uid).collect::<Vec<_>>(),
+        [1001, 1000]
+    );
+    assert_eq!((accounts[0].is_new, again[0].is_new), (true, false));
     assert_eq!(tables, once);
 }
 
@@ -89,6 +94,7 @@ fn a_user_of_the_image_is_changed_and_not_doubled() {
         uid: 2000,
         gid: 100,
         home: "/home/ann".into(),
+        is_new: false,
         old_uid: Some(1000),
     };
     assert_eq!(accounts, [expected]);
@@ -112,7 +118,7 @@ fn a_password_is_set_at_the_first_time_alone() {
         groups: &[],
         users: std::slice::from_ref(&ann),
         best_shell: "/bin/sh",
-        sets_passwords: false,
+        sets_password: &|_| false,
     };
     tables.settle(later).unwrap();
     assert_eq!(tables, image());
@@ -144,7 +150,7 @@ fn numbers_that_are_taken_are_refused_or_passed_over() {
             groups: &groups,
             users: &[],
             best_shell: "",
-            sets_passwords: true,
+            sets_password: &|_| true,
         })
     };
     settle_group(Some(100)).unwrap();
@@ -179,4 +185,61 @@ fn bytes_that_are_no_text_are_kept() {
         table.to_bytes(),
         b"\xff\xfe:x:5:5:\x80::\n\n+::::::\nlast\nn:x\n"
     );
+}
+
+#[test]
+fn odd_lines_are_nobody_and_keep_their_place() {
+    let odd = "\n# ann:x:5:5\n+@admins\n+::::::\n:x:0:0::/:/bin/sh\nann\ncut:x\nbig:x:99999999999:0:::\n \nlast:x:1000:1000::/:";
+    let mut tables = image();
+    tables.passwd = Table::parse(odd.as_bytes());
+    tables.group = Table::parse(b"\n-x\nann:x\nlab:x:7\n");
+    let ann = User {
+        groups: vec!["lab".into()],
+        group: Some("lab".into()),
+        ..user("ann")
+    };
+    let accounts = settle(&mut tables, &[ann]).unwrap();
+    assert_eq!((accounts[0].uid, accounts[0].gid), (1001, 7));
+    let expected = format!("{odd}\nann:x:1001:7:ann:/home/ann:/bin/bash\n");
+    assert_eq!(lines(&tables.passwd), expected);
+    assert_eq!(lines(&tables.group), "\n-x\nann:x\nlab:x:7:ann\n");
+    // A row that is somebody's and says nothing of use is an error that names it.
+    for (name, table) in [("cut", "/etc/passwd"), ("big", "/etc/passwd")] {
+        let error = settle(&mut tables, &[user(name)]).unwrap_err();
+        let name = name.to_owned();
+        assert_eq!(error, AccountError::Damaged { name, table });
+    }
+    let of_ann = User {
+        group: Some("ann".into()),
+        ..user("bob")
+    };
+    let error = settle(&mut tables, &[of_ann]).unwrap_err();
+    assert!(error.to_string().contains("/etc/group"), "{error}");
+}
+
+#[test]
+fn a_number_in_use_by_another_name_is_refused_to_new_users_and_old_ones() {
+    let wants = |name: &str, uid| User {
+        uid: Some(uid),
+        ..user(name)
+    };
+    for name in ["bob", "ann"] {
+        let before = image();
+        let mut tables = before.clone();
+        let error = settle(&mut tables, &[wants(name, 33)]).unwrap_err();
+        let expected = AccountError::UidTaken {
+            user: name.into(),
+            uid: 33,
+            owner: "www-data".into(),
+        };
+        assert_eq!(error, expected);
+        assert_eq!(lines(&tables.passwd), lines(&before.passwd));
+    }
+    // Its own number is nobody else's, and one that two names have already stays with both.
+    settle(&mut image(), &[wants("ann", 1000)]).unwrap();
+    let mut tables = image();
+    let toor = "toor:x:0:0::/root:/bin/sh\n";
+    tables.passwd = Table::parse(format!("{PASSWD}{toor}").as_bytes());
+    let accounts = settle(&mut tables, &[user("toor")]).unwrap();
+    assert_eq!((accounts[0].uid, accounts[0].old_uid), (0, None));
 }

@@ -49,7 +49,7 @@ pub(super) fn chown_link(parent: &OwnedFd, name: &OsStr, uid: u32, gid: u32) -> 
     fchownat(parent, name, Some(uid), Some(gid), flags)
 }
 
-fn set_attributes(fd: &OwnedFd, attributes: Attributes) -> nix::Result<()> {
+pub(super) fn set_attributes(fd: &OwnedFd, attributes: Attributes) -> nix::Result<()> {
     let (uid, gid) = (Uid::from_raw(attributes.uid), Gid::from_raw(attributes.gid));
     fchown(fd, Some(uid), Some(gid))?;
     // After the owner: a change of that takes set-user-ID bits away.

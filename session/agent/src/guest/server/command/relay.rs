@@ -46,6 +46,8 @@ pub(super) struct Relay<'a> {
     /// Input that the command has not taken yet, and how much of it has been written.
     input: Vec<u8>,
     written: usize,
+    /// What the command gets last of it so far.
+    last_byte: Option<u8>,
     /// The host has sent all the input.
     input_ended: bool,
     stdout: Output<File>,
@@ -68,6 +70,7 @@ impl<'a> Relay<'a> {
             stdin: pipes.stdin,
             input: Vec::new(),
             written: 0,
+            last_byte: None,
             input_ended: false,
             stdout: Output::new(pipes.stdout, Frame::Stdout),
             stderr: Output::new(pipes.stderr, Frame::Stderr),
@@ -205,6 +208,7 @@ impl<'a> Relay<'a> {
                 Ok(Some(Frame::Stdin(data))) => {
                     if self.stdin.is_some() && !self.input_ended {
                         self.input.extend_from_slice(&data);
+                        self.last_byte = data.last().copied().or(self.last_byte);
                     }
                 }
                 Ok(Some(Frame::StdinEnd)) => self.end_input(),
@@ -224,8 +228,11 @@ impl<'a> Relay<'a> {
 
     fn end_input(&mut self) {
         if self.process.has_terminal() && self.stdin.is_some() && !self.input_ended {
-            // Closing a terminal would hang up on the command.
-            self.input.push(END_OF_FILE);
+            // Closing a terminal would hang up on the command. In the middle of a line the first only hands on what there
+            // is of it.
+            let ends_line = self.last_byte.is_none_or(|byte| byte == b'\n');
+            let count = if ends_line { 1 } else { 2 };
+            self.input.extend(std::iter::repeat_n(END_OF_FILE, count));
         }
         self.input_ended = true;
     }

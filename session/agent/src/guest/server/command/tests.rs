@@ -456,6 +456,25 @@ fn a_terminal_without_input_is_at_its_end_and_one_with_some_comes_to_it() {
 }
 
 #[test]
+fn input_of_a_terminal_ends_in_the_middle_of_a_line_too() {
+    let mut host = Host::run(Exec {
+        stdin: true,
+        ..terminal(2, 80, shell("stty -echo; echo ready; cat; echo; echo over"))
+    });
+    assert_eq!(
+        host.read().unwrap(),
+        Some(Frame::Stdout(b"ready\r\n".to_vec()))
+    );
+    host.send(Frame::Stdin(b"a line\nhalf of".to_vec()));
+    host.send(Frame::Stdin(b" one".to_vec()));
+    host.send(Frame::Stdin(Vec::new()));
+    host.send(Frame::StdinEnd);
+    let output = host.output();
+    assert_eq!(output.last, exit(0));
+    assert_eq!(output.stdout, b"a line\r\nhalf of one\r\nover\r\n");
+}
+
+#[test]
 fn a_terminal_is_resized_and_its_keys_are_signals() {
     let script = "trap 'stty size' WINCH; echo ready; while :; do sleep 0.05; done";
     let mut host = Host::run(Exec {
