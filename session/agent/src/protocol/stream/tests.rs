@@ -55,6 +55,9 @@ fn a_stream_that_ends_early_says_why() {
     let mut stray = wire.clone();
     write_frame(&mut stray, &Frame::Synced).unwrap();
     assert!(matches!(error_of(&stray), StreamError::Stray));
+    let mut empty = wire.clone();
+    write_frame(&mut empty, &Frame::Data(Vec::new())).unwrap();
+    assert!(matches!(error_of(&empty), StreamError::Stray));
     let failure = Failure {
         kind: FailureKind::System,
         message: "no".to_owned(),
