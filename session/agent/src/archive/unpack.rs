@@ -5,6 +5,7 @@
 
 mod entry;
 mod holes;
+mod limits;
 mod place;
 
 use std::ffi::OsString;
@@ -22,43 +23,11 @@ use super::{BUFFER_BYTES, REPORT_BYTES};
 use crate::protocol::Copied;
 use entry::{Entry, Extensions, Kind};
 use holes::Content;
+pub use limits::Limits;
 use place::Place;
 
 /// How many bytes may follow behind the end of an archive: tools fill up their last block.
 const MAX_TRAILER: u64 = 1 << 20;
-
-/// How much of a stream may be headers, names and padding, for each entry that it may have.
-const ENTRY_ROOM: u64 = 16 << 10;
-
-/// How much is taken of a stream that nobody vouches for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Files, folders and links; what is skipped counts. About 60 bytes are remembered of each.
-    pub entries: u64,
-    /// Bytes of files, holes included.
-    pub bytes: u64,
-    /// How many bytes stay free on the disk that is unpacked to.
-    pub reserve: u64,
-}
-
-impl Default for Limits {
-    /// Two million entries, of any size, to the last byte of the disk.
-    fn default() -> Self {
-        Self {
-            entries: 2 << 20,
-            bytes: u64::MAX,
-            reserve: 0,
-        }
-    }
-}
-
-impl Limits {
-    /// The position in a stream that no entry begins behind.
-    fn stream(&self) -> u64 {
-        self.bytes
-            .saturating_add(self.entries.saturating_mul(ENTRY_ROOM))
-    }
-}
 
 /// Who owns what is made, and which permissions it gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -238,13 +207,8 @@ impl Run<'_> {
         }
         let stat =
             fstatvfs(self.place.top()).map_err(ArchiveError::entry("look for room for", name))?;
-        // They are numbers of 32 bits on some machines.
-        #[allow(clippy::useless_conversion, reason = "their width is the machine's")]
-        let (blocks, size) = (
-            u64::from(stat.blocks_available()),
-            u64::from(stat.fragment_size()),
-        );
-        match blocks.saturating_mul(size) < reserve {
+        let free = stat.blocks_available().saturating_mul(stat.fragment_size());
+        match free < reserve {
             true => Err(ArchiveError::NoRoom {
                 entry: text(name),
                 reserve,
