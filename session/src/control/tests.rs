@@ -113,8 +113,8 @@ fn answers_that_make_no_sense_are_errors() {
         message: "out of threads".into(),
     };
     for (first, answer) in [
-        (Frame::Synced, None),
-        (Frame::Hello(Hello::ours()), Some(Frame::Synced)),
+        (Frame::Thawed, None),
+        (Frame::Hello(Hello::ours()), Some(Frame::Thawed)),
         (Frame::Hello(Hello::ours()), None),
         (Frame::Hello(Hello::ours()), Some(Frame::Failed(refused))),
     ] {
@@ -131,7 +131,7 @@ fn a_refused_power_off_says_why() {
         kind: FailureKind::System,
         message: "out of threads".into(),
     };
-    let (mut host, agent) = agent(Frame::Synced, move |_| Some(Frame::Failed(refused.clone())));
+    let (mut host, agent) = agent(Frame::Thawed, move |_| Some(Frame::Failed(refused.clone())));
     read_frame(&mut host).unwrap();
     let error = power_off(&mut host, 1).unwrap_err();
     assert!(error.to_string().contains("out of threads"), "{error}");

@@ -115,5 +115,5 @@ fn a_side_that_breaks_ends_the_other() {
     while host.write_all(&[0; 4096]).is_ok() {}
     let mut rest = Vec::new();
     drop(host.read_to_end(&mut rest));
-    assert!(write_frame(&mut host, &Frame::Sync).is_err());
+    assert!(write_frame(&mut host, &Frame::Thaw).is_err());
 }
