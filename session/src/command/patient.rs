@@ -79,23 +79,22 @@ impl Patient {
         mut step: impl FnMut(&mut dyn Connection) -> io::Result<usize>,
     ) -> io::Result<usize> {
         loop {
+            // Here, as bytes that drip in time would else never pass the limit.
+            if self.waited >= self.limit {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
             let begun = Instant::now();
             let result = step(&mut *self.connection);
+            if self.is_renewed && result.is_ok() {
+                self.waited = Duration::ZERO;
+                return result;
+            }
             if self.counts() && !self.guest.stands_still() {
                 self.waited += begun.elapsed();
             }
             match result {
-                Ok(count) => {
-                    if self.is_renewed {
-                        self.waited = Duration::ZERO;
-                    }
-                    return Ok(count);
-                }
-                Err(error) if !is_timeout(&error) => return Err(error),
-                Err(_) if self.waited >= self.limit => {
-                    return Err(io::ErrorKind::TimedOut.into());
-                }
-                Err(_) => {}
+                Err(error) if is_timeout(&error) => {}
+                result => return result,
             }
         }
     }

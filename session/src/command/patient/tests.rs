@@ -59,12 +59,12 @@ fn drips_make_an_answer_no_longer_but_keep_a_copy_going() {
             false => Patient::while_it_goes_on(&guest(), Box::new(host)),
         };
         let drip = thread::spawn(move || {
-            for _ in 0..12 {
+            for _ in 0..100 {
                 drop(other.write_all(b"x"));
-                thread::sleep(SHORT / 5);
+                thread::sleep(SHORT / 25);
             }
         });
-        let came = (0..12).all(|_| patient.read(&mut [0]).is_ok());
+        let came = (0..100).all(|_| patient.read(&mut [0]).is_ok());
         assert_eq!(came, expected);
         drop(patient);
         drip.join().unwrap();
