@@ -19,6 +19,7 @@ use tar_headers::fix_checksums;
 const LIMITS: Limits = Limits {
     entries: 50,
     bytes: 1 << 20,
+    reserve: 0,
 };
 
 /// A folder with a way out of it, and what is at its end.

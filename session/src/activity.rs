@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::command::{Connection, Incoming};
 
@@ -100,6 +101,14 @@ impl Connection for Counted<Box<dyn Connection>> {
 
     fn shutdown_write(&self) -> io::Result<()> {
         self.connection.shutdown_write()
+    }
+
+    fn limit_reads(&self, limit: Option<Duration>) -> io::Result<()> {
+        self.connection.limit_reads(limit)
+    }
+
+    fn limit_writes(&self, limit: Option<Duration>) -> io::Result<()> {
+        self.connection.limit_writes(limit)
     }
 
     fn hang_up(&self) {

@@ -7,6 +7,7 @@
 
 mod connection;
 mod output;
+mod patient;
 mod process;
 mod queue;
 mod running;
@@ -23,12 +24,14 @@ use agent::protocol::{Exec, Once};
 
 pub(crate) use connection::{Close, Connection, Guest, Incoming};
 pub use output::{ExitStatus, Output};
+pub(crate) use patient::{Patient, stall_of, unless_silent};
 pub use process::{Process, ProcessControl, ProcessStdin};
 pub use queue::ProcessOutput;
 use running::{Event, Running};
 use stdin::Stdin;
 
 use crate::error::{Error, Repr};
+use crate::identity::check::check_variable;
 use crate::op::Op;
 
 /// The most that [`Command::output`] keeps, unless it is told otherwise.
@@ -42,6 +45,8 @@ const OUTPUT_LIMIT: usize = 64 << 20;
 pub struct Command {
     guest: Arc<dyn Guest>,
     exec: Exec,
+    /// What is wrong with the first variable that is none.
+    bad_variable: Option<Error>,
     stdin: Stdin,
     output_limit: usize,
 }
@@ -55,6 +60,7 @@ impl Command {
         Self {
             guest,
             exec,
+            bad_variable: None,
             stdin: Stdin::Nothing,
             output_limit: OUTPUT_LIMIT,
         }
@@ -72,11 +78,14 @@ impl Command {
         self
     }
 
-    /// Sets a variable of its environment.
+    /// Sets a variable of its environment. A name that is empty, or has a `=` or a zero byte, is none: then the command
+    /// fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput).
     pub fn env(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
-        self.exec
-            .env
-            .push(format!("{}={}", name.as_ref(), value.as_ref()));
+        let (name, value) = (name.as_ref(), value.as_ref());
+        if let Err(error) = check_variable(name, value) {
+            self.bad_variable.get_or_insert(error);
+        }
+        self.exec.env.push(format!("{name}={value}"));
         self
     }
 
@@ -180,6 +189,9 @@ impl Command {
     }
 
     fn start(self) -> Result<Running, Error> {
+        if let Some(error) = self.bad_variable {
+            return Err(error);
+        }
         if let Some(TerminalSize { rows, columns }) = self.exec.terminal
             && (rows == 0 || columns == 0)
         {

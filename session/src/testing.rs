@@ -4,6 +4,7 @@ use std::fmt;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, Weak};
 use std::thread;
+use std::time::Duration;
 
 use agent::protocol::{Frame, read_frame};
 use rootfs_store::{ImageReference, ImportOptions, SnapshotDigest};
@@ -64,6 +65,7 @@ type Script = Box<dyn FnMut(&mut UnixStream, Frame) + Send>;
 pub(crate) struct FakeGuest {
     script: Arc<Mutex<Script>>,
     incoming: Mutex<Option<Arc<dyn Incoming>>>,
+    patience: Duration,
     pub(crate) open: Mutex<Vec<Weak<dyn Close>>>,
 }
 
@@ -79,8 +81,14 @@ impl FakeGuest {
         Self {
             script: Arc::new(Mutex::new(Box::new(script))),
             incoming: Mutex::default(),
+            patience: Duration::from_secs(60),
             open: Mutex::default(),
         }
+    }
+
+    /// How long its agent may take for a first answer; five times as long may a copy stand still.
+    pub(crate) fn patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// What comes from the guest to the port that is listened at next.
@@ -117,7 +125,14 @@ impl Guest for FakeGuest {
         Ok(())
     }
 
-    fn explain(&self, _: Error) -> Error {
+    fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    fn explain(&self, error: Error) -> Error {
+        if error.is_timeout() {
+            return error;
+        }
         Repr::GuestGone {
             exit: "it powered itself off".into(),
         }

@@ -6,7 +6,6 @@
 //! agent -> host  Hello        version and name; the host checks it with Hello::check
 //! host -> agent  Configure    what to mount and which defaults commands get
 //! agent -> host  Ready        the command port is open   (or Fatal, and the guest powers off)
-//! host -> agent  Sync         agent -> host  Synced, or Failed
 //! host -> agent  Freeze       agent -> host  Frozen, or Failed; writes to disks wait until Thaw, or the limit
 //! host -> agent  Thaw         agent -> host  Thawed, or Failed: the limit had passed
 //! host -> agent  Notice       agent -> host  Noticed

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use vmm_core::{VsockListener, VsockStream};
 
+use super::patient::PATIENCE;
 use crate::activity::Occupied;
 use crate::error::Error;
 
@@ -27,6 +29,16 @@ pub(crate) trait Guest: fmt::Debug + Send + Sync {
     /// Is told when a command has ended.
     fn has_answered(&self) {}
 
+    /// How long its agent may take for a first answer.
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+
+    /// Whether it can do nothing, as its session is paused.
+    fn stands_still(&self) -> bool {
+        false
+    }
+
     /// The better error for a connection that failed with `error`: that the guest is gone, if it is.
     fn explain(&self, error: Error) -> Error;
 }
@@ -38,6 +50,12 @@ pub(crate) trait Connection: Read + Write + fmt::Debug + Send + Sync {
 
     /// Tells the guest that no more will come.
     fn shutdown_write(&self) -> io::Result<()>;
+
+    /// Limits how long a read waits, for all handles: it then fails with `TimedOut` or `WouldBlock`, and nothing is lost.
+    fn limit_reads(&self, limit: Option<Duration>) -> io::Result<()>;
+
+    /// Limits how long a write waits, for all handles, likewise.
+    fn limit_writes(&self, limit: Option<Duration>) -> io::Result<()>;
 
     /// Ends it for all handles, without waiting for what was written to be taken; a command that still runs is then killed by the agent.
     fn hang_up(&self);
@@ -82,6 +100,14 @@ impl Connection for VsockStream {
 
     fn shutdown_write(&self) -> io::Result<()> {
         VsockStream::shutdown_write(self)
+    }
+
+    fn limit_reads(&self, limit: Option<Duration>) -> io::Result<()> {
+        self.set_read_timeout(limit)
+    }
+
+    fn limit_writes(&self, limit: Option<Duration>) -> io::Result<()> {
+        self.set_write_timeout(limit)
     }
 
     fn hang_up(&self) {

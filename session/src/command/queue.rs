@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// How many pieces of output, of 64 KiB or less, wait for each reader.
+/// How many pieces of output, of 64 KiB or less as [`Running::next`](super::Running::next) sees to, wait for each reader.
 const QUEUED: usize = 16;
 
 #[derive(Debug, Default)]

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use agent::protocol::{Exec, Failure, Frame, read_frame, write_frame};
+use agent::protocol::{Exec, Failure, Frame, MAX_DATA, read_frame, write_frame};
 
 use super::output::ExitStatus;
 use super::stdin::{self, Stdin};
-use super::{Connection, Guest};
+use super::{Connection, Guest, Patient, unless_silent};
 use crate::activity::Occupied;
 use crate::error::{Error, Repr};
 
@@ -46,7 +46,7 @@ impl Running {
         stdin: Stdin,
     ) -> Result<Self, Error> {
         exec.stdin = !matches!(stdin, Stdin::Nothing);
-        let mut running = Self {
+        let running = Self {
             connection: guest.connect()?,
             _occupied: guest.occupy(),
             guest,
@@ -55,7 +55,9 @@ impl Running {
             is_killed: Arc::default(),
             input_error: Arc::default(),
         };
-        match write_frame(&mut running.connection, &Frame::Exec(exec)) {
+        let mut patient = Patient::for_answer(&running.guest, running.writer()?);
+        let sent = write_frame(&mut patient, &Frame::Exec(exec));
+        match sent.and_then(|()| patient.end()) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 let program = running.program.clone();
@@ -110,6 +112,12 @@ impl Running {
     /// Waits for what comes next.
     pub(super) fn next(&mut self) -> Result<Event, Error> {
         match read_frame(&mut self.connection) {
+            Ok(Some(Frame::Stdout(bytes) | Frame::Stderr(bytes))) if bytes.len() > MAX_DATA => {
+                Err(Repr::AgentConfused {
+                    what: "it sent more output at once than a frame of it has",
+                }
+                .into())
+            }
             Ok(Some(Frame::Stdout(bytes))) => Ok(Event::Stdout(bytes)),
             Ok(Some(Frame::Stderr(bytes))) => Ok(Event::Stderr(bytes)),
             Ok(Some(Frame::Exit(status))) => {
@@ -164,8 +172,9 @@ impl Running {
     }
 
     fn failed(&self, doing: &'static str, source: io::Error) -> Error {
-        self.guest
-            .explain(Repr::Connection { doing, source }.into())
+        let error = Repr::Connection { doing, source }.into();
+        let limit = self.guest.patience();
+        self.guest.explain(unless_silent(error, doing, limit))
     }
 }
 

@@ -18,6 +18,14 @@ impl Connection for UnixStream {
         self.shutdown(std::net::Shutdown::Write)
     }
 
+    fn limit_reads(&self, limit: Option<Duration>) -> io::Result<()> {
+        self.set_read_timeout(limit)
+    }
+
+    fn limit_writes(&self, limit: Option<Duration>) -> io::Result<()> {
+        self.set_write_timeout(limit)
+    }
+
     fn hang_up(&self) {
         drop(self.shutdown(std::net::Shutdown::Both));
     }
@@ -219,7 +227,7 @@ fn a_guest_that_goes_away_is_said_to_be_gone() {
 
 #[test]
 fn an_agent_that_talks_nonsense_is_an_error() {
-    let error = command(|stream, _| say(stream, [Frame::Synced]))
+    let error = command(|stream, _| say(stream, [Frame::Thawed]))
         .output()
         .wait()
         .unwrap_err();
@@ -383,5 +391,23 @@ fn a_terminal_has_a_size_from_the_start_and_gets_another() {
     for (rows, columns) in [(0, 1), (1, 0)] {
         let none = command(|_, _| ()).terminal(size(rows, columns)).status();
         assert!(none.wait().unwrap_err().is_invalid_input());
+    }
+}
+
+#[test]
+fn a_variable_that_is_none_is_refused_before_the_guest_hears_of_it() {
+    for (name, value) in [("", "x"), ("A=B", "c"), ("A\0", "c"), ("A", "c\0")] {
+        let command = command(|_, _| panic!("the guest was asked")).env(name, value);
+        let error = command.env("OTHER", "1").output().wait().unwrap_err();
+        assert!(error.is_invalid_input(), "{error}");
+    }
+}
+
+#[test]
+fn more_output_at_once_than_a_frame_has_is_no_output() {
+    for frame in [Frame::Stdout, Frame::Stderr] {
+        let flood = frame(vec![0; agent::protocol::MAX_DATA + 1]);
+        let error = command(|stream, _| say(stream, [flood])).status().wait();
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::Guest);
     }
 }

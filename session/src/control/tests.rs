@@ -108,8 +108,8 @@ fn answers_that_make_no_sense_are_errors() {
         message: "out of threads".into(),
     };
     for (first, answer) in [
-        (Frame::Synced, None),
-        (Frame::Hello(Hello::ours()), Some(Frame::Synced)),
+        (Frame::Thawed, None),
+        (Frame::Hello(Hello::ours()), Some(Frame::Thawed)),
         (Frame::Hello(Hello::ours()), None),
         (Frame::Hello(Hello::ours()), Some(Frame::Failed(refused))),
     ] {

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use agent::archive::{self, ArchiveError};
@@ -13,17 +14,19 @@ use agent::protocol::{Copied, DataWriter, Frame, Owner, Unpack};
 
 use super::job::Job;
 use super::{Report, unheard};
-use crate::command::Guest;
+use crate::command::{Connection, Guest, Patient};
 use crate::error::{Error, Repr};
 use crate::op::Op;
+
+const TOO_EARLY: &str = "it had copied everything before it was sent";
 
 /// What is read of a caller's stream at once.
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// A copy into the guest that is being described; nothing happens before [`start`](Self::start).
 ///
-/// Files that are there are replaced, folders that are there are filled. Symbolic links are copied as such, further
-/// names of a file as such, holes as zeros; permissions and times are kept. Device nodes, pipes and sockets are
+/// Files that are there are replaced, each once its successor is complete, and folders that are there are filled. Symbolic
+/// links are copied as such, further names of a file as such, zeros as holes; permissions and times are kept. Device nodes, pipes and sockets are
 /// skipped. The guest needs no programs for it.
 #[must_use = "nothing is copied before `start`"]
 pub struct CopyIn {
@@ -90,6 +93,7 @@ impl CopyIn {
     /// - [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput): the path in the guest is not absolute, or has no
     ///   name;
     /// - [`ErrorKind::Copy`](crate::ErrorKind::Copy): a file could not be read or made; the error names it;
+    /// - [`ErrorKind::Timeout`](crate::ErrorKind::Timeout): the guest did nothing for five minutes, a pause not counted;
     /// - [`ErrorKind::Guest`](crate::ErrorKind::Guest): the guest is gone.
     pub fn start(self) -> Op<Copied> {
         Op::start("copy in", move || self.run())
@@ -120,13 +124,21 @@ impl CopyIn {
             owner: self.owner.clone(),
         });
         let job = Job::start(Arc::clone(&self.guest), &first, what)?;
-        let mut answers = job.share()?;
+        let is_sent = Arc::new(AtomicBool::new(false));
+        let mut answers = Patient::after(&self.guest, job.share()?, &is_sent);
         let closer = job.share()?;
         thread::scope(|scope| {
+            // A panic of the caller's own code must not leave the listener waiting.
+            let _hangs_up = HangUp(&*job.connection);
             // The agent says at once what it can't do, and takes no more then.
             let listener = thread::Builder::new().name("copy-answer".to_owned());
             let listener = listener.spawn_scoped(scope, || {
-                let end = job.end(&mut *answers);
+                let end =
+                    job.end(&mut answers)
+                        .and_then(|made| match is_sent.load(Ordering::SeqCst) {
+                            true => Ok(made),
+                            false => Err(Repr::AgentConfused { what: TOO_EARLY }.into()),
+                        });
                 if end.is_err() {
                     closer.hang_up();
                 }
@@ -136,8 +148,10 @@ impl CopyIn {
                 name: "copy-answer",
                 source,
             })?;
-            let sent = self.send(&job, &name);
-            if sent.as_ref().is_err_and(|failure| !failure.is_connection()) {
+            let sent = self.send(&job, &name, &is_sent);
+            // No more comes, for whatever reason, so the answer is due.
+            is_sent.store(true, Ordering::SeqCst);
+            if sent.as_ref().is_err_and(|failure| !failure.is_agents()) {
                 job.connection.hang_up();
             }
             let end = listener.join().unwrap_or_else(|_| {
@@ -150,6 +164,9 @@ impl CopyIn {
                 (Ok(Some(sent)), Ok(_)) => Ok(sent),
                 (Ok(None), Ok(made)) => Ok(made),
                 (Err(Unsent::Source(error)), _) => Err(error),
+                (Err(Unsent::Connection(source)), _) if is_timeout(&source) => {
+                    Err(job.broken(source))
+                }
                 // Whoever breaks a connection off has said why.
                 (_, Err(error)) => Err(error),
                 (Err(Unsent::Connection(source)), Ok(_)) => Err(job.broken(source)),
@@ -158,8 +175,13 @@ impl CopyIn {
     }
 
     /// Sends all of it; what that was, if it is known.
-    fn send(&mut self, job: &Job, name: &str) -> Result<Option<Copied>, Unsent> {
-        let connection = job.share().map_err(Unsent::Source)?;
+    fn send(
+        &mut self,
+        job: &Job,
+        name: &str,
+        is_sent: &AtomicBool,
+    ) -> Result<Option<Copied>, Unsent> {
+        let connection = job.patient().map_err(Unsent::Source)?;
         let mut stream = DataWriter::new(connection);
         let copied = match &mut self.source {
             Source::Path(from) => {
@@ -174,8 +196,19 @@ impl CopyIn {
                 None
             }
         };
+        // The agent may answer before the last write returns.
+        is_sent.store(true, Ordering::SeqCst);
         stream.finish().map_err(Unsent::Connection)?;
         Ok(copied)
+    }
+}
+
+/// Hangs up when it is dropped.
+struct HangUp<'a>(&'a dyn Connection);
+
+impl Drop for HangUp<'_> {
+    fn drop(&mut self) {
+        self.0.hang_up();
     }
 }
 
@@ -187,9 +220,14 @@ enum Unsent {
 }
 
 impl Unsent {
-    fn is_connection(&self) -> bool {
-        matches!(self, Self::Connection(_))
+    /// Whether the agent has ended it, and may have said why.
+    fn is_agents(&self) -> bool {
+        matches!(self, Self::Connection(source) if !is_timeout(source))
     }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::TimedOut
 }
 
 /// Sends a caller's stream as it is.

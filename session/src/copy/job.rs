@@ -8,8 +8,11 @@ use std::sync::Arc;
 use agent::archive::ArchiveError;
 use agent::protocol::{Copied, Failure, Frame, StreamError, read_frame, write_frame};
 
-use crate::command::{Connection, Guest};
+use crate::command::{Connection, Guest, Patient, stall_of, unless_silent};
 use crate::error::{Error, Repr};
+
+/// What is done meanwhile, for messages.
+const DOING: &str = "copying files";
 
 #[derive(Debug)]
 pub(super) struct Job {
@@ -22,12 +25,13 @@ pub(super) struct Job {
 impl Job {
     /// Tells the agent what is to be done.
     pub(super) fn start(guest: Arc<dyn Guest>, first: &Frame, what: String) -> Result<Self, Error> {
-        let mut job = Self {
+        let job = Self {
             connection: guest.connect()?,
             guest,
             what,
         };
-        match write_frame(&mut job.connection, first) {
+        let mut patient = job.patient()?;
+        match write_frame(&mut patient, first) {
             Ok(()) => Ok(job),
             Err(source) => Err(job.broken(source)),
         }
@@ -40,10 +44,14 @@ impl Job {
         Ok(shared.map_err(|source| Repr::Connection { doing, source })?)
     }
 
+    /// Another handle, whose reads and writes fail when the guest stands still for too long.
+    pub(super) fn patient(&self) -> Result<Patient, Error> {
+        Ok(Patient::while_it_goes_on(&self.guest, self.share()?))
+    }
+
     /// Waits for the agent's last word.
-    pub(super) fn end(&self, connection: &mut dyn Connection) -> Result<Copied, Error> {
-        let mut connection = connection;
-        match read_frame(&mut connection) {
+    pub(super) fn end(&self, connection: &mut Patient) -> Result<Copied, Error> {
+        match read_frame(connection) {
             Ok(Some(Frame::Copied(copied))) => {
                 self.guest.has_answered();
                 Ok(copied)
@@ -59,7 +67,7 @@ impl Job {
                 }
                 .into(),
             )),
-            Err(error) => Err(self.guest.explain(error.into())),
+            Err(error) => Err(self.explain(error.into())),
         }
     }
 
@@ -94,7 +102,7 @@ impl Job {
     pub(super) fn of_stream(&self, error: io::Error) -> Result<Error, io::Error> {
         match error.downcast::<StreamError>() {
             Ok(StreamError::Failed(failure)) => Ok(self.refused(failure)),
-            Ok(StreamError::Protocol(error)) => Ok(self.guest.explain(error.into())),
+            Ok(StreamError::Protocol(error)) => Ok(self.explain(error.into())),
             Ok(_) => Ok(Repr::AgentConfused {
                 what: "it interrupted a tar stream with a frame of another kind",
             }
@@ -104,9 +112,18 @@ impl Job {
     }
 
     pub(super) fn broken(&self, source: io::Error) -> Error {
-        let doing = "copying files";
-        self.guest
-            .explain(Repr::Connection { doing, source }.into())
+        self.explain(
+            Repr::Connection {
+                doing: DOING,
+                source,
+            }
+            .into(),
+        )
+    }
+
+    fn explain(&self, error: Error) -> Error {
+        let limit = stall_of(&*self.guest);
+        self.guest.explain(unless_silent(error, DOING, limit))
     }
 }
 

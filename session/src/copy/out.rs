@@ -11,40 +11,48 @@ use agent::protocol::{Copied, DataReader, Frame, Pack};
 
 use super::job::Job;
 use super::{Report, unheard};
-use crate::command::{Connection, Guest};
+use crate::command::{Guest, Patient};
 use crate::error::{Error, Repr};
 use crate::op::Op;
 
 /// What the agent calls the copy in its stream. The host doesn't rely on it.
 const NAME: &str = "copy";
+/// The most bytes of files, unless it is said otherwise.
+const MAX_BYTES: u64 = 16 << 30;
 
 /// A copy out of the guest that is being described; nothing happens before [`start`](Self::start).
 ///
 /// The guest is not trusted: whatever it sends, nothing appears but the file or folder that the caller named, and what
 /// is in it. No symbolic link is followed, neither one that is there nor one that comes. The files belong to this
 /// process, without set-user-id, set-group-id and sticky bits; device nodes, pipes and sockets are skipped. Files that
-/// are there are replaced, folders that are there are filled.
+/// are there are replaced, each once its successor is complete, and folders that are there are filled. Zeros become holes.
+/// As much of the disk as [`Quotas::host_reserve`](crate::Quotas::host_reserve) says stays free.
 #[must_use = "nothing is copied before `start`"]
 pub struct CopyOut {
     guest: Arc<dyn Guest>,
     from: String,
     to: PathBuf,
-    limits: Limits,
+    pub(super) limits: Limits,
     report: Report,
 }
 
 impl CopyOut {
-    pub(crate) fn new(guest: Arc<dyn Guest>, from: String, to: PathBuf) -> Self {
+    /// `reserve` bytes of the host's disk stay free.
+    pub(crate) fn new(guest: Arc<dyn Guest>, from: String, to: PathBuf, reserve: u64) -> Self {
         Self {
             guest,
             from,
             to,
-            limits: Limits::default(),
+            limits: Limits {
+                bytes: MAX_BYTES,
+                reserve,
+                ..Limits::default()
+            },
             report: unheard(),
         }
     }
 
-    /// The most bytes of files that are taken; any number if it is not called.
+    /// The most bytes of files that are taken, holes included; 16 GiB if it is not called.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.limits.bytes = bytes;
         self
@@ -70,6 +78,7 @@ impl CopyOut {
     /// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): the guest has no such file;
     /// - [`ErrorKind::Copy`](crate::ErrorKind::Copy): a file could not be read or made, or a limit was passed; the error
     ///   names the file;
+    /// - [`ErrorKind::Timeout`](crate::ErrorKind::Timeout): the guest did nothing for five minutes, a pause not counted;
     /// - [`ErrorKind::Guest`](crate::ErrorKind::Guest): the guest is gone, or its agent makes no sense.
     pub fn start(self) -> Op<Copied> {
         Op::start("copy out", move || self.run())
@@ -95,7 +104,7 @@ impl CopyOut {
             name: Some(NAME.to_owned()),
         });
         let job = Job::start(self.guest, &first, what)?;
-        let mut stream = DataReader::new(job.share()?);
+        let mut stream = DataReader::new(job.patient()?);
         let unpacker = Unpacker::strict(folder.into())
             .rename(name)
             .limits(self.limits)
@@ -103,7 +112,7 @@ impl CopyOut {
         let copied = unpacker.run(&mut stream);
         let mut copied = copied.map_err(|error| job.failed(error))?;
         // What the guest left out did not come.
-        copied.skipped += job.end(&mut *stream.into_inner())?.skipped;
+        copied.skipped += job.end(&mut stream.into_inner())?.skipped;
         Ok(copied)
     }
 }
@@ -124,7 +133,7 @@ impl fmt::Debug for CopyOut {
 #[derive(Debug)]
 pub struct GuestTar {
     job: Job,
-    stream: DataReader<Box<dyn Connection>>,
+    stream: DataReader<Patient>,
     copied: Option<Copied>,
 }
 
@@ -137,7 +146,7 @@ impl GuestTar {
         });
         let job = Job::start(guest, &first, what)?;
         Ok(Self {
-            stream: DataReader::new(job.share()?),
+            stream: DataReader::new(job.patient()?),
             job,
             copied: None,
         })
@@ -158,8 +167,8 @@ impl Read for GuestTar {
         };
         let count = self.stream.read(buf).map_err(failed)?;
         if count == 0 && !buf.is_empty() && self.copied.is_none() {
-            let mut connection = self.job.share().map_err(io::Error::other)?;
-            let end = self.job.end(&mut *connection).map_err(io::Error::other)?;
+            let mut connection = self.job.patient().map_err(io::Error::other)?;
+            let end = self.job.end(&mut connection).map_err(io::Error::other)?;
             self.copied = Some(end);
         }
         Ok(count)

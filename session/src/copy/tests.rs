@@ -69,7 +69,7 @@ fn copy_out(folder: &Path, stream: Vec<u8>, last: Frame) -> CopyOut {
             drop(write_frame(connection, &last));
         }
     });
-    CopyOut::new(guest, "/from".into(), folder.join("to"))
+    CopyOut::new(guest, "/from".into(), folder.join("to"), 0)
 }
 
 fn bed() -> (TempDir, std::path::PathBuf) {
@@ -147,7 +147,7 @@ fn limits_end_a_copy_that_has_no_end() {
         }
         ended.send(()).unwrap();
     });
-    let copy = CopyOut::new(Arc::clone(&flood), "/x".into(), folder.join("to"));
+    let copy = CopyOut::new(Arc::clone(&flood), "/x".into(), folder.join("to"), 0);
     let error = copy.max_bytes(100_000).start().wait().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Copy);
     assert!(
@@ -164,7 +164,7 @@ fn a_guest_that_fails_vanishes_or_talks_nonsense_is_told_apart() {
     let half = || entry(EntryType::Regular, "copy", "", &[7; 5000])[..2000].to_vec();
     let kind = |script: Box<dyn FnOnce(&mut UnixStream) + Send>| {
         let guest = guest(move |stream, _| script(stream));
-        let copy = CopyOut::new(guest, "/x".into(), folder.join("to"));
+        let copy = CopyOut::new(guest, "/x".into(), folder.join("to"), 0);
         let error = copy.start().wait().unwrap_err();
         assert!(!folder.join("to").exists(), "a part of a file is left");
         (error.kind(), crate::error::one_line(&error))
@@ -177,7 +177,7 @@ fn a_guest_that_fails_vanishes_or_talks_nonsense_is_told_apart() {
     assert!(text.contains("on fire"), "{text}");
     let (found, text) = kind(Box::new(move |stream| say(stream, Frame::Data(half()))));
     assert_eq!(found, ErrorKind::Guest, "{text}");
-    for stray in [Frame::Synced, Frame::StdinEnd] {
+    for stray in [Frame::Thawed, Frame::StdinEnd] {
         let (found, text) = kind(Box::new(move |stream| {
             say(stream, Frame::Data(half()));
             say(stream, stray);
@@ -207,7 +207,7 @@ fn a_copy_without_its_last_word_is_no_copy() {
             .unwrap();
         writer.finish().unwrap();
     });
-    let copy = CopyOut::new(guest, "/x".into(), folder.join("to"));
+    let copy = CopyOut::new(guest, "/x".into(), folder.join("to"), 0);
     assert_eq!(copy.start().wait().unwrap_err().kind(), ErrorKind::Guest);
 }
 
@@ -293,11 +293,11 @@ fn paths_that_can_be_none_are_refused_before_the_guest_hears_of_them() {
     let unpack = CopyIn::stream(never(), Cursor::new(vec![]), "relative".into());
     assert!(unpack.start().wait().unwrap_err().is_invalid_input());
     for path in ["/", "..", "a/.."] {
-        let copy = CopyOut::new(never(), "/x".into(), path.into());
+        let copy = CopyOut::new(never(), "/x".into(), path.into(), 0);
         let error = copy.start().wait().unwrap_err();
         assert!(error.is_invalid_input(), "{path:?}: {error}");
     }
-    let nowhere = CopyOut::new(never(), "/x".into(), "/no/such/folder/x".into());
+    let nowhere = CopyOut::new(never(), "/x".into(), "/no/such/folder/x".into(), 0);
     assert_eq!(
         nowhere.start().wait().unwrap_err().kind(),
         ErrorKind::Storage
@@ -330,4 +330,105 @@ fn a_raw_stream_ends_with_an_account_or_an_error() {
     let error = stream.read_to_end(&mut Vec::new()).unwrap_err();
     assert!(error.to_string().contains("gone bad"), "{error}");
     assert_eq!(stream.copied(), None);
+}
+
+const SHORT: Duration = Duration::from_millis(40);
+
+/// A guest whose patience is short, and what its agent did to the end of the connection.
+fn impatient(
+    script: impl FnOnce(&mut UnixStream) + Send + 'static,
+) -> (Arc<dyn Guest>, std::sync::mpsc::Receiver<()>) {
+    let (hung_up, is_hung_up) = channel();
+    let guest = FakeGuest::new(move |stream, _| {
+        script(stream);
+        // It takes nothing, and holds the connection to its end.
+        while stream.peek_end() {}
+        hung_up.send(()).unwrap();
+    });
+    (Arc::new(guest.patience(SHORT)), is_hung_up)
+}
+
+trait PeekEnd {
+    fn peek_end(&self) -> bool;
+}
+
+impl PeekEnd for UnixStream {
+    /// Whether the other side is still there, whatever it has sent.
+    fn peek_end(&self) -> bool {
+        thread::sleep(Duration::from_millis(5));
+        let mut fds = [rustix::event::PollFd::new(
+            self,
+            rustix::event::PollFlags::RDHUP,
+        )];
+        let now = rustix::event::Timespec::default();
+        rustix::event::poll(&mut fds, Some(&now)).unwrap() == 0
+    }
+}
+
+#[test]
+fn a_guest_that_stands_still_ends_a_copy() {
+    let (_outer, folder) = bed();
+    let (guest, is_hung_up) = impatient(|stream| {
+        say(
+            stream,
+            Frame::Data(entry(EntryType::Regular, "copy", "", &[7; 600])[..700].to_vec()),
+        );
+    });
+    let copy = CopyOut::new(guest, "/x".into(), folder.join("to"), 0);
+    assert_eq!(copy.start().wait().unwrap_err().kind(), ErrorKind::Timeout);
+    is_hung_up.recv_timeout(Duration::from_secs(10)).unwrap();
+    // One that takes nothing, and one that takes all and gives no account.
+    let (guest, is_hung_up) = impatient(|_| ());
+    let copy = CopyIn::stream(guest, io::repeat(7), "/x".into());
+    assert_eq!(copy.start().wait().unwrap_err().kind(), ErrorKind::Timeout);
+    is_hung_up.recv_timeout(Duration::from_secs(10)).unwrap();
+    let (guest, is_hung_up) = impatient(|stream| {
+        drop(DataReader::new(&mut *stream).read_to_end(&mut Vec::new()));
+    });
+    let copy = CopyIn::stream(guest, Cursor::new(vec![0; 100]), "/x".into());
+    assert_eq!(copy.start().wait().unwrap_err().kind(), ErrorKind::Timeout);
+    is_hung_up.recv_timeout(Duration::from_secs(10)).unwrap();
+}
+
+#[test]
+fn an_account_of_what_was_not_sent_yet_ends_a_copy() {
+    let guest = guest(|stream, _| {
+        say(stream, Frame::Copied(Copied::default()));
+        while stream.peek_end() {}
+    });
+    let error = CopyIn::stream(guest, io::repeat(7), "/x".into())
+        .start()
+        .wait();
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Guest, "{error}");
+}
+
+#[test]
+fn a_panic_of_the_callers_own_code_ends_a_copy() {
+    struct Panics;
+    impl Read for Panics {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            panic!("a defect of the caller's")
+        }
+    }
+    let (waits, is_hung_up) = impatient(|_| ());
+    let error = CopyIn::stream(waits, Panics, "/x".into()).start().wait();
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Internal);
+    is_hung_up.recv_timeout(Duration::from_secs(10)).unwrap();
+    let (_outer, folder) = bed();
+    let (waits, is_hung_up) = impatient(|_| ());
+    let copy = CopyIn::path(waits, folder, "/x/y".into());
+    let copy = copy.on_progress(|_| panic!("a defect of the caller's"));
+    assert_eq!(copy.start().wait().unwrap_err().kind(), ErrorKind::Internal);
+    is_hung_up.recv_timeout(Duration::from_secs(10)).unwrap();
+}
+
+#[test]
+fn a_copy_out_leaves_the_reserve_free() {
+    let (_outer, folder) = bed();
+    let file = entry(EntryType::Regular, "copy", "", b"x");
+    let mut copy = copy_out(&folder, file, Frame::Copied(Copied::default()));
+    copy.limits.reserve = u64::MAX;
+    assert_eq!(copy.start().wait().unwrap_err().kind(), ErrorKind::Copy);
+    assert!(!folder.join("to").exists());
 }

@@ -207,6 +207,8 @@ pub(crate) enum Repr {
     Agent { message: String },
     #[error("the guest's agent broke the protocol: {what}")]
     AgentConfused { what: &'static str },
+    #[error("the guest's agent did nothing for {seconds} s while {doing}")]
+    AgentSilent { doing: &'static str, seconds: u64 },
     #[error("the guest's agent could not be understood")]
     Protocol(#[from] ProtocolError),
     #[error("the connection to the guest's agent failed while {doing}")]
@@ -362,7 +364,7 @@ impl Repr {
             | Self::Protocol(_)
             | Self::Connection { .. } => ErrorKind::Guest,
             Self::OverQuota { .. } | Self::HostFull { .. } => ErrorKind::Quota,
-            Self::BootTimeout { .. } => ErrorKind::Timeout,
+            Self::BootTimeout { .. } | Self::AgentSilent { .. } => ErrorKind::Timeout,
             Self::Command { .. }
             | Self::CommandInput { .. }
             | Self::OutputTooLong { .. }

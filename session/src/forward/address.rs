@@ -1,7 +1,7 @@
 //! Addresses of streams.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use agent::protocol::Address;
@@ -105,13 +105,22 @@ impl GuestAddress {
         .into()
     }
 
-    /// What the agent says that it listens at.
-    pub(super) fn from_agent(address: Address) -> Option<Self> {
-        match address {
-            Address::Port(port) => Some(Self::Tcp(port)),
-            Address::Tcp(address) => Some(Self::TcpAt(address)),
-            Address::Unix(path) => Some(Self::Unix(path)),
-            Address::Ssh => None,
+    /// Where the agent listens, as it says, if that is this address: of a port of 0 it chose the number.
+    pub(super) fn listening(&self, answer: Address) -> Option<Self> {
+        let asked = match self {
+            Self::Tcp(port) => SocketAddr::from((Ipv4Addr::LOCALHOST, *port)),
+            Self::TcpAt(address) => *address,
+            Self::Unix(path) => {
+                let is_there = matches!(answer, Address::Unix(at) if at == *path);
+                return is_there.then(|| self.clone());
+            }
+        };
+        match answer {
+            Address::Tcp(at) if at.ip() == asked.ip() && at.port() != 0 => {
+                let is_it = asked.port() == 0 || asked.port() == at.port();
+                is_it.then_some(Self::TcpAt(at))
+            }
+            _ => None,
         }
     }
 }

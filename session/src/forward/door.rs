@@ -18,7 +18,7 @@ use rustix::net::{
 };
 
 use super::HostAddress;
-use super::socket::Socket;
+use super::socket::{Socket, connect_unix_now};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -201,7 +201,7 @@ pub(crate) fn below(folder: &File, name: &str) -> PathBuf {
 fn remove_stale(path: &Path) -> io::Result<()> {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     let is_stale = is_socket
-        && UnixStream::connect(path)
+        && connect_unix_now(path)
             .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
     if is_stale {
         fs::remove_file(path)?;

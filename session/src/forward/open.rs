@@ -28,7 +28,7 @@ struct State {
 /// Handles to end a connection by.
 #[derive(Debug, Default)]
 struct Ends {
-    socket: Option<Socket>,
+    socket: Option<Arc<Socket>>,
     guest: Option<GuestStream>,
 }
 
@@ -88,7 +88,7 @@ pub(super) struct Place {
 
 impl Place {
     /// The host's end of the connection; it is broken off at once if that is too late.
-    pub(super) fn has_socket(&self, socket: Socket) {
+    pub(super) fn has_socket(&self, socket: Arc<Socket>) {
         self.add(|ends| ends.socket = Some(socket));
     }
 

@@ -3,12 +3,19 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use super::HostAddress;
 
-/// How long a TCP connection may take to be accepted.
+/// How long a connection may take to be accepted.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait for room where too many wait already.
+const RETRY: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
 pub(super) enum Socket {
@@ -25,15 +32,8 @@ impl Socket {
                 socket.set_nodelay(true)?;
                 Ok(Self::Tcp(socket))
             }
-            HostAddress::Unix(path) => Ok(Self::Unix(UnixStream::connect(path)?)),
+            HostAddress::Unix(path) => Ok(Self::Unix(connect_unix(path, PATIENCE)?)),
         }
-    }
-
-    pub(super) fn try_clone(&self) -> io::Result<Self> {
-        Ok(match self {
-            Self::Tcp(socket) => Self::Tcp(socket.try_clone()?),
-            Self::Unix(socket) => Self::Unix(socket.try_clone()?),
-        })
     }
 
     /// Ends one direction, or both. A socket that is over is left as it is.
@@ -46,20 +46,45 @@ impl Socket {
     }
 }
 
-impl Read for Socket {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(socket) => socket.read(buf),
-            Self::Unix(socket) => socket.read(buf),
+/// Connects without waiting: fails with [`WouldBlock`](io::ErrorKind::WouldBlock) where too many wait to be accepted.
+pub(super) fn connect_unix_now(path: &Path) -> io::Result<UnixStream> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    let socket = UnixStream::from(socket);
+    socket.set_nonblocking(false)?;
+    Ok(socket)
+}
+
+fn connect_unix(path: &Path, patience: Duration) -> io::Result<UnixStream> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match connect_unix_now(path) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if Instant::now() >= deadline {
+                    return Err(Errno::TIMEDOUT.into());
+                }
+                thread::sleep(RETRY);
+            }
+            connected => return connected,
         }
     }
 }
 
-impl Write for Socket {
+impl Read for &Socket {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(socket) => (&*socket).read(buf),
+            Socket::Unix(socket) => (&*socket).read(buf),
+        }
+    }
+}
+
+impl Write for &Socket {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(socket) => socket.write(buf),
-            Self::Unix(socket) => socket.write(buf),
+            Socket::Tcp(socket) => (&*socket).write(buf),
+            Socket::Unix(socket) => (&*socket).write(buf),
         }
     }
 
@@ -67,3 +92,6 @@ impl Write for Socket {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

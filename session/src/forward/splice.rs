@@ -12,15 +12,16 @@ const BUFFER_BYTES: usize = 64 << 10;
 
 /// Moves bytes to the end of both directions. An end of one is passed on; when one breaks, all does.
 pub(super) fn splice(socket: &Socket, guest: &GuestStream) -> io::Result<()> {
-    let (mut from_host, mut to_host) = (socket.try_clone()?, socket.try_clone()?);
+    // The guest's handles are of one connection, without descriptors of their own.
     let (mut from_guest, mut to_guest) = (guest.try_clone()?, guest.try_clone()?);
+    let mut from_host = socket;
     let break_off = || {
         socket.shutdown(Shutdown::Both);
         guest.abort();
     };
     thread::scope(|scope| {
-        let back = move || match copy(&mut from_guest, &mut to_host) {
-            Ok(()) => to_host.shutdown(Shutdown::Write),
+        let back = move || match copy(&mut from_guest, &mut &*socket) {
+            Ok(()) => socket.shutdown(Shutdown::Write),
             Err(_) => break_off(),
         };
         let back = thread::Builder::new()

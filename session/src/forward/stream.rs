@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use agent::protocol::{Address, Frame, read_frame, write_frame};
 
-use crate::command::{Connection, Guest};
+use crate::command::{Connection, Guest, Patient, unless_silent};
 use crate::error::{Error, Repr};
 
 /// A stream of bytes to and from a program that listens in the guest.
@@ -89,17 +89,23 @@ impl Unconnected {
         let gone = || Repr::AgentConfused {
             what: "it closed a connection without an answer",
         };
-        let connection = self.0.as_mut().ok_or_else(gone)?;
-        write_frame(connection, first)
-            .map_err(|source| guest.explain(Repr::Connection { doing, source }.into()))?;
-        match read_frame(connection) {
+        let connection = self.0.as_ref().ok_or_else(gone)?;
+        let failed = |source| guest.explain(Repr::Connection { doing, source }.into());
+        let mut patient = Patient::for_answer(guest, connection.try_clone().map_err(failed)?);
+        let explain = |error: Error| guest.explain(unless_silent(error, doing, guest.patience()));
+        write_frame(&mut patient, first)
+            .map_err(|source| explain(Repr::Connection { doing, source }.into()))?;
+        match read_frame(&mut patient) {
             Ok(Some(Frame::Failed(failure))) => Err(Repr::Refused {
                 message: failure.message,
             }
             .into()),
-            Ok(Some(frame)) => Ok(frame),
+            Ok(Some(frame)) => {
+                patient.end().map_err(failed)?;
+                Ok(frame)
+            }
             Ok(None) => Err(guest.explain(gone().into())),
-            Err(error) => Err(guest.explain(error.into())),
+            Err(error) => Err(explain(error.into())),
         }
     }
 

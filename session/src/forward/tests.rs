@@ -98,7 +98,7 @@ fn a_refusal_and_an_answer_that_makes_no_sense_are_errors() {
             }),
             ErrorKind::Refused,
         ),
-        (Frame::Synced, ErrorKind::Guest),
+        (Frame::Thawed, ErrorKind::Guest),
         (Frame::Data(vec![0; 100]), ErrorKind::Guest),
     ];
     for (answer, expected) in answers {
@@ -118,9 +118,49 @@ fn a_refusal_and_an_answer_that_makes_no_sense_are_errors() {
 }
 
 #[test]
+fn an_agent_that_gives_no_answer_is_given_up() {
+    let (hung_up, is_hung_up) = channel();
+    let guest = FakeGuest::repeated(move |stream, _| {
+        drop(stream.read(&mut [0]));
+        hung_up.send(()).unwrap();
+    });
+    let guest = guest.patience(Duration::from_millis(100));
+    let guest: Arc<dyn Guest> = Arc::new(guest.incoming(Calls::new()));
+    let error = connect(&guest, &Address::Port(80)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    is_hung_up.recv_timeout(PATIENCE).unwrap();
+    let error = forward_to_host(&guest, &GuestAddress::Tcp(0), any_port()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    is_hung_up.recv_timeout(PATIENCE).unwrap();
+}
+
+#[test]
+fn an_agent_listens_where_it_was_asked_to() {
+    let at = |text: &str| Address::Tcp(text.parse().unwrap());
+    let path = |text: &str| Address::Unix(text.to_owned());
+    let (any, one) = (GuestAddress::Tcp(0), GuestAddress::Tcp(80));
+    let unix = GuestAddress::Unix("/run/x".into());
+    assert!(any.listening(at("127.0.0.1:99")).is_some());
+    assert!(one.listening(at("127.0.0.1:80")).is_some());
+    assert_eq!(unix.listening(path("/run/x")), Some(unix.clone()));
+    let lies = [
+        (&any, at("127.0.0.1:0")),
+        (&any, at("10.0.0.1:99")),
+        (&any, path("/run/x")),
+        (&any, Address::Ssh),
+        (&one, at("127.0.0.1:81")),
+        (&one, Address::Port(80)),
+        (&unix, path("/run/\x1b[2Jx")),
+    ];
+    for (asked, answer) in lies {
+        assert_eq!(asked.listening(answer), None);
+    }
+}
+
+#[test]
 fn a_client_whose_guest_refuses_hears_an_end() {
     let guest: Arc<dyn Guest> = Arc::new(FakeGuest::repeated(|stream, _| {
-        say(stream, Frame::Synced);
+        say(stream, Frame::Thawed);
     }));
     let forward = forward(guest, &any_port(), &GuestAddress::Tcp(1)).unwrap();
     for _ in 0..2 {

@@ -85,7 +85,8 @@ impl ToGuest {
             && let Some(accepted) = door.accept()
         {
             let started = accepted.and_then(|socket| {
-                place.has_socket(socket.try_clone()?);
+                let socket = Arc::new(socket);
+                place.has_socket(Arc::clone(&socket));
                 let shared = Arc::clone(&self);
                 thread::Builder::new()
                     .name("forward-there".to_owned())

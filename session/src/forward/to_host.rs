@@ -47,11 +47,11 @@ pub(crate) fn forward_to_host(
     let port = incoming.port();
     let mut control = Unconnected(Some(guest.connect()?));
     let listening = match control.ask(guest, &Frame::Listen(Listen { address, port }))? {
-        Frame::Listening(address) => GuestAddress::from_agent(address),
+        Frame::Listening(address) => from.listening(address),
         _ => None,
     };
     let listening = listening.ok_or(Repr::AgentConfused {
-        what: "it answered Listen with something else than Listening",
+        what: "it answered Listen with something else than Listening at that address",
     })?;
     guest.has_answered();
     let shared = Arc::new(ToHost {
@@ -97,8 +97,8 @@ impl ToHost {
     /// A connection that nobody takes on the host is broken off.
     fn pass_on(&self, guest: &GuestStream, place: &Place) {
         let passed = || -> io::Result<()> {
-            let socket = Socket::connect(&self.to)?;
-            place.has_socket(socket.try_clone()?);
+            let socket = Arc::new(Socket::connect(&self.to)?);
+            place.has_socket(Arc::clone(&socket));
             splice(&socket, guest)
         };
         if let Err(error) = passed() {

@@ -169,6 +169,18 @@ impl Guest for GuestLink {
         }
     }
 
+    fn stands_still(&self) -> bool {
+        let Some(shared) = self.0.upgrade() else {
+            return false;
+        };
+        // What an operation does to it is that operation's to limit.
+        match &shared.lock().phase {
+            Phase::Running(live) => live.is_paused,
+            Phase::Busy(..) => true,
+            _ => false,
+        }
+    }
+
     fn explain(&self, error: Error) -> Error {
         telemetry::guest_failed(&error);
         self.gone(GONE_PATIENCE).unwrap_or(error)

@@ -37,7 +37,8 @@ impl Session {
     /// A copy of a file or folder of the guest's, which shall be called `to` on the host. The folder that it is in must
     /// be there.
     pub fn copy_out(&self, from: impl Into<String>, to: impl AsRef<Path>) -> CopyOut {
-        CopyOut::new(self.link(), from.into(), to.as_ref().to_owned())
+        let reserve = self.shared.store.quotas().host_reserve;
+        CopyOut::new(self.link(), from.into(), to.as_ref().to_owned(), reserve)
     }
 
     /// Unpacks a tar stream in `directory` of the guest, which is made if it is missing. Names in the stream lead
@@ -62,6 +63,7 @@ impl Session {
     /// The operation fails with
     /// - [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput): nothing can listen at such an address;
     /// - [`ErrorKind::Refused`](crate::ErrorKind::Refused): nothing listens there;
+    /// - [`ErrorKind::Timeout`](crate::ErrorKind::Timeout): the agent gave no answer within a minute;
     /// - [`ErrorKind::Guest`](crate::ErrorKind::Guest): the guest is gone.
     pub fn connect(&self, address: GuestAddress) -> Op<GuestStream> {
         let guest = self.link();

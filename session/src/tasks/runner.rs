@@ -158,19 +158,18 @@ impl Context {
     /// Runs one task to its end.
     fn perform(&self, at: usize) {
         let task = self.board.lock().entries[at].task.clone();
+        // Reaching the guest is a part of it.
+        self.board.change(|state| {
+            state.entries[at].deadline = Instant::now().checked_add(task.timeout);
+        });
         let ended = self.command(&task).follow(
             |killer| {
                 let mut state = self.board.lock();
-                // Whoever ends the session has gone through the killers that were there.
-                if state.is_over {
+                // Whoever ends the session, or late tasks, has gone through the killers that were there.
+                if state.is_over || state.entries[at].is_late {
                     killer.kill();
                 }
-                let entry = &mut state.entries[at];
-                entry.deadline = Instant::now().checked_add(task.timeout);
-                entry.killer = Some(killer);
-                drop(state);
-                // The deadline counts from now on.
-                self.board.change(|_| ());
+                state.entries[at].killer = Some(killer);
             },
             |bytes| self.board.print(at, bytes),
         );

@@ -13,7 +13,8 @@ use crate::error::{Error, Repr};
 use crate::event::{Event, Events};
 
 /// A guest whose agent serves each command on a thread, as `serve` says.
-struct FakeGuest(Arc<Serve>);
+/// Reaching it takes a while.
+struct FakeGuest(Arc<Serve>, Duration);
 
 type Serve = dyn Fn(&mut UnixStream, Exec) + Send + Sync;
 
@@ -25,6 +26,7 @@ impl fmt::Debug for FakeGuest {
 
 impl Guest for FakeGuest {
     fn connect(&self) -> Result<Box<dyn Connection>, Error> {
+        thread::sleep(self.1);
         let (host, mut guest) = UnixStream::pair().unwrap();
         let serve = Arc::clone(&self.0);
         thread::spawn(move || {
@@ -66,6 +68,14 @@ impl Bed {
         tasks: impl IntoIterator<Item = Task>,
         serve: impl Fn(&mut UnixStream, Exec) + Send + Sync + 'static,
     ) -> Self {
+        Self::reach(tasks, Duration::ZERO, serve)
+    }
+
+    fn reach(
+        tasks: impl IntoIterator<Item = Task>,
+        takes: Duration,
+        serve: impl Fn(&mut UnixStream, Exec) + Send + Sync + 'static,
+    ) -> Self {
         let tasks: Vec<Task> = tasks.into_iter().collect();
         check(&tasks).unwrap();
         let board = Arc::new(Board::new(tasks));
@@ -76,7 +86,7 @@ impl Bed {
                 telling.lock().unwrap().push(status.name.clone());
             }
         });
-        let guest = Arc::new(FakeGuest(Arc::new(serve)));
+        let guest = Arc::new(FakeGuest(Arc::new(serve), takes));
         let runner = Some(Runner::start(&board, guest, Arc::new(events), "m"));
         Self {
             board,
@@ -278,6 +288,17 @@ fn what_was_done_before_is_a_success_and_every_start_asks_for_nothing() {
 }
 
 #[test]
+fn the_time_of_a_task_begins_before_its_guest_is_reached() {
+    let step = Duration::from_millis(200);
+    let task = script("slow", &[]).timeout(step + step / 4);
+    let bed = Bed::reach([task], step, move |stream, _| {
+        thread::sleep(step);
+        exit(stream, 0);
+    });
+    assert_eq!(bed.states(), [TaskState::TimedOut]);
+}
+
+#[test]
 fn a_flood_leaves_its_end_and_an_agent_that_hangs_up_is_told() {
     let tasks = [
         script("flood", &[]),
@@ -292,7 +313,7 @@ fn a_flood_leaves_its_end_and_an_agent_that_hangs_up_is_told() {
             drop(write_frame(stream, &Frame::Stderr(b"the end".to_vec())));
             exit(stream, 0);
         }
-        "liar" => drop(write_frame(stream, &Frame::Synced)),
+        "liar" => drop(write_frame(stream, &Frame::Thawed)),
         _ => {}
     });
     let states = bed.states();
@@ -342,7 +363,8 @@ fn whoever_is_told_of_a_task_may_end_the_session() {
         let _ = ended.send(());
     });
     let board = Arc::new(Board::new(vec![script("one", &[])]));
-    let guest = Arc::new(FakeGuest(Arc::new(|stream, _| exit(stream, 0))));
+    let serve: Arc<Serve> = Arc::new(|stream, _| exit(stream, 0));
+    let guest = Arc::new(FakeGuest(serve, Duration::ZERO));
     {
         let mut slot = runner.lock().unwrap();
         *slot = Some(Runner::start(&board, guest, Arc::new(events), "m"));

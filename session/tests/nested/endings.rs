@@ -216,7 +216,10 @@ fn processes_get_the_time_that_a_shutdown_has_and_drives_say_how_they_were_left(
     assert!(snapshot.clean && snapshot.drives[0].clean);
     drop(session);
     let session = bed.resume("late");
-    let found = sh(&session, "cat /data/late /data/note; echo lost > /data/lost; sync");
+    let found = sh(
+        &session,
+        "cat /data/late /data/note; echo lost > /data/lost; sync",
+    );
     assert_eq!(found, "late\nnote\n");
     let off = session.command("poweroff").args(["-n", "-f"]);
     drop(off.output().wait());

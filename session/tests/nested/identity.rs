@@ -157,7 +157,10 @@ fn a_small_image_becomes_a_machine_with_people() {
     // A description that says more leaves alone what people changed.
     let more = patient(Session::resume(&bed.store, "small")).user(User::new("cid"));
     let session = more.start().wait().unwrap();
-    assert_eq!(root(&session, "id -un cid; cat /srv/lab/task"), "cid\ndone\n");
+    assert_eq!(
+        root(&session, "id -un cid; cat /srv/lab/task"),
+        "cid\ndone\n"
+    );
     assert!(root(&session, "cat /etc/shadow").contains("ann:$1$changed"));
     bed.shut_down(&session);
 }

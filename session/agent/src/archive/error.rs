@@ -42,6 +42,14 @@ pub enum ArchiveError {
         /// What it counts.
         what: &'static str,
     },
+    /// The disk that is unpacked to is nearly full.
+    #[error("{entry:?} is not taken, as {reserve} bytes of the disk shall stay free")]
+    NoRoom {
+        /// The first entry for which there is no room.
+        entry: String,
+        /// What shall stay free.
+        reserve: u64,
+    },
 }
 
 impl ArchiveError {

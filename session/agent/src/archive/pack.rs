@@ -20,6 +20,9 @@ use crate::protocol::Copied;
 /// How many files with several names are remembered; others are sent again under each.
 const MAX_LINKED: usize = 1 << 16;
 
+/// The most bytes of a file whose size is said to be zero.
+const MAX_MADE_UP: u64 = 4 << 20;
+
 /// What a header has room for.
 const SHORT_NAME: usize = 100;
 
@@ -200,9 +203,36 @@ impl<W: Write> Packer<'_, W> {
             ));
         }
         let mut header = header_of(&data, EntryType::Regular);
+        if data.len() == 0 {
+            return self.without_size(&mut header, name, shown, &file);
+        }
         header.set_size(data.len());
         self.content(&mut header, name, shown, file, data.len())?;
         self.copied.files += 1;
+        (self.report)(&self.copied);
+        Ok(())
+    }
+
+    /// Writes a file that is empty, or is made up by the kernel as it is read.
+    fn without_size(
+        &mut self,
+        header: &mut Header,
+        name: &[u8],
+        shown: &[u8],
+        file: &File,
+    ) -> Result<(), ArchiveError> {
+        let mut bytes = Vec::new();
+        file.take(MAX_MADE_UP + 1)
+            .read_to_end(&mut bytes)
+            .map_err(ArchiveError::entry("read", shown))?;
+        if bytes.len() as u64 > MAX_MADE_UP {
+            let problem = "says that it is empty, and goes on and on";
+            return Err(ArchiveError::refused(shown, problem));
+        }
+        header.set_size(bytes.len() as u64);
+        self.put(header, name, None, bytes.as_slice())?;
+        self.copied.files += 1;
+        self.copied.bytes += bytes.len() as u64;
         (self.report)(&self.copied);
         Ok(())
     }

@@ -187,6 +187,16 @@ fn a_single_file_gets_the_name_that_was_asked_for() {
 }
 
 #[test]
+fn a_file_that_the_kernel_makes_up_is_read_to_its_end() {
+    let (stream, sent) = packed(Path::new("/proc/version"), "x");
+    let bed = Bed::new();
+    let made = bed.strict().run(stream.as_slice()).unwrap();
+    let found = fs::read(bed.inner().join("x")).unwrap();
+    assert_eq!(found, fs::read("/proc/version").unwrap());
+    assert_eq!((sent, made.bytes), (made, found.len() as u64));
+}
+
+#[test]
 fn what_is_there_is_replaced_and_never_followed() {
     let bed = Bed::new();
     let inner = bed.inner();
@@ -289,6 +299,7 @@ fn limits_hold_before_anything_is_made() {
     let limits = Limits {
         entries: 2,
         bytes: 10,
+        reserve: 0,
     };
     let run = |entries: &[Vec<u8>]| {
         let result = bed.strict().limits(limits).run(ended(entries).as_slice());
@@ -309,6 +320,103 @@ fn limits_hold_before_anything_is_made() {
     let empty = raw(EntryType::XGlobalHeader, b"pax", b"", 0, b"");
     let error = run(&[empty.clone(), empty.clone(), empty]);
     assert!(error.contains("2 entries"), "{error}");
+}
+
+#[test]
+fn what_is_no_content_of_a_file_can_not_come_for_ever() {
+    let bed = Bed::new();
+    for kind in *b"123456" {
+        let entry = raw(EntryType::new(kind), b"x", b"y", 0o644, b"bytes");
+        let error = error_of(&bed, &[entry]);
+        assert!(error.contains("is no file, and has bytes"), "{error}");
+    }
+    let mut comment =
+        Header::from_byte_slice(&raw(EntryType::XGlobalHeader, b"x", b"", 0, b"")).clone();
+    comment.set_size(1 << 40);
+    comment.set_cksum();
+    let error = error_of(&bed, &[comment.as_bytes().to_vec()]);
+    assert!(error.contains("too great a length"), "{error}");
+    let attribute = format!("60000 comment={}\n", "x".repeat(60_000 - 15));
+    let described = [
+        raw(EntryType::XHeader, b"pax", b"", 0, attribute.as_bytes()),
+        file("x", "1"),
+    ];
+    let limits = Limits {
+        entries: 100,
+        ..Limits::default()
+    };
+    let limits = Limits {
+        bytes: 100,
+        ..limits
+    };
+    let stream = ended(&[described.concat().repeat(30)]);
+    let error = bed.strict().limits(limits).run(stream.as_slice());
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("bytes of the stream"), "{error}");
+}
+
+#[test]
+fn a_reserve_of_the_disk_stays_free() {
+    let bed = Bed::new();
+    let limits = Limits {
+        reserve: u64::MAX,
+        ..Limits::default()
+    };
+    let stream = ended(&[file("a", "1")]);
+    let error = bed.strict().limits(limits).run(stream.as_slice());
+    assert!(
+        matches!(error, Err(ArchiveError::NoRoom { .. })),
+        "{error:?}"
+    );
+    assert_eq!(fs::read_dir(bed.inner()).unwrap().count(), 0);
+}
+
+#[test]
+fn zeros_that_come_make_holes() {
+    let bed = Bed::new();
+    let sparse = bed.outer.path().join("inner/sparse");
+    File::create(&sparse).unwrap().set_len(8 << 20).unwrap();
+    let (stream, _) = packed(&sparse, "copy");
+    let made = bed.strict().run(stream.as_slice()).unwrap();
+    assert_eq!(made.bytes, 8 << 20);
+    let copy = fs::metadata(bed.inner().join("copy")).unwrap();
+    assert_eq!(copy.len(), 8 << 20);
+    assert!(copy.blocks() * 512 < 1 << 20, "{}", copy.blocks());
+}
+
+#[test]
+fn a_file_is_replaced_once_its_successor_is_complete() {
+    let bed = Bed::new();
+    fs::write(bed.inner().join("a"), "old").unwrap();
+    symlink("old", bed.inner().join("l")).unwrap();
+    let names = || {
+        let entries = fs::read_dir(bed.inner()).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let stream = ended(&[file("a", &"2".repeat(5000))]);
+    let error = bed.strict().run(&stream[..3000]);
+    assert!(
+        matches!(error, Err(ArchiveError::Stream { .. })),
+        "{error:?}"
+    );
+    assert_eq!(fs::read(bed.inner().join("a")).unwrap(), b"old");
+    assert_eq!(names(), ["a", "l"]);
+    // A name that the stream's own file has already is left as it is.
+    let stream = ended(&[
+        file("a", "new"),
+        hard("l", "a"),
+        hard("l", "a"),
+        link("a", "new"),
+    ]);
+    bed.strict().run(stream.as_slice()).unwrap();
+    assert_eq!(fs::read(bed.inner().join("l")).unwrap(), b"new");
+    assert_eq!(
+        fs::read_link(bed.inner().join("a")).unwrap().as_os_str(),
+        "new"
+    );
+    assert_eq!(names(), ["a", "l"]);
 }
 
 #[test]
@@ -523,7 +631,7 @@ proptest::proptest! {
                 raw(EntryType::new(*kind), name.as_bytes(), link.as_bytes(), 0o7777, data)
             })
             .collect();
-        let unpacker = bed.strict().limits(Limits { entries: 20, bytes: 1000 });
+        let unpacker = bed.strict().limits(Limits { entries: 20, bytes: 1000, reserve: 0 });
         let unpacker = match is_renamed {
             true => unpacker.rename("name".into()),
             false => unpacker,

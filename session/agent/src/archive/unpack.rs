@@ -4,13 +4,17 @@
 //! no more memory is used than its limits say.
 
 mod entry;
+mod holes;
+mod limits;
 mod place;
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
 use nix::fcntl::ResolveFlag;
+use nix::sys::statvfs::fstatvfs;
 use tar::Archive;
 
 use super::error::{ArchiveError, text};
@@ -18,29 +22,12 @@ use super::name::Name;
 use super::{BUFFER_BYTES, REPORT_BYTES};
 use crate::protocol::Copied;
 use entry::{Entry, Extensions, Kind};
+use holes::Content;
+pub use limits::Limits;
 use place::Place;
 
 /// How many bytes may follow behind the end of an archive: tools fill up their last block.
 const MAX_TRAILER: u64 = 1 << 20;
-
-/// How much is taken of a stream that nobody vouches for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Files, folders and links; what is skipped counts. About 60 bytes are remembered of each.
-    pub entries: u64,
-    /// Bytes of files.
-    pub bytes: u64,
-}
-
-impl Default for Limits {
-    /// Two million entries, of any size.
-    fn default() -> Self {
-        Self {
-            entries: 2 << 20,
-            bytes: u64::MAX,
-        }
-    }
-}
 
 /// Who owns what is made, and which permissions it gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +47,7 @@ pub enum Ownership {
 
 /// Makes the files of a tar stream in a folder.
 ///
-/// Files that are there are replaced, folders that are there are filled and stay as they are otherwise. Device nodes
+/// Files that are there are replaced once what replaces them is complete, folders that are there are filled and stay as they are otherwise. Device nodes
 /// and pipes are skipped. A hard link can only be to a file that the same stream made.
 pub struct Unpacker<'a> {
     place: Place,
@@ -169,6 +156,13 @@ impl Run<'_> {
         // Raw, because long names are else taken whatever their length.
         for entry in entries.raw(true) {
             let mut entry = entry.map_err(|source| self.broken(source))?;
+            if entry.raw_header_position() > self.limits.stream() {
+                return Err(self.too_much(
+                    &entry.path_bytes(),
+                    self.limits.stream(),
+                    "bytes of the stream",
+                ));
+            }
             if extensions.take(&mut entry)? {
                 continue;
             }
@@ -197,15 +191,35 @@ impl Run<'_> {
         if self.entries <= self.limits.entries {
             return Ok(());
         }
-        Err(ArchiveError::TooMuch {
-            entry: text(name),
-            limit: self.limits.entries,
-            what: "entries",
-        })
+        Err(self.too_much(name, self.limits.entries, "entries"))
+    }
+
+    fn too_much(&self, name: &[u8], limit: u64, what: &'static str) -> ArchiveError {
+        let entry = text(name);
+        ArchiveError::TooMuch { entry, limit, what }
+    }
+
+    /// Sees that there is room for more.
+    fn check_room(&self, name: &[u8]) -> Result<(), ArchiveError> {
+        let reserve = self.limits.reserve;
+        if reserve == 0 {
+            return Ok(());
+        }
+        let stat =
+            fstatvfs(self.place.top()).map_err(ArchiveError::entry("look for room for", name))?;
+        let free = stat.blocks_available().saturating_mul(stat.fragment_size());
+        match free < reserve {
+            true => Err(ArchiveError::NoRoom {
+                entry: text(name),
+                reserve,
+            }),
+            false => Ok(()),
+        }
     }
 
     fn make(&mut self, entry: &Entry, data: &mut impl Read) -> Result<(), ArchiveError> {
         let name = self.name(&entry.name)?;
+        self.check_room(&entry.name)?;
         match &entry.kind {
             Kind::Folder => {
                 if self.place.folder(&name, entry)? {
@@ -244,30 +258,22 @@ impl Run<'_> {
         data: &mut impl Read,
     ) -> Result<(), ArchiveError> {
         if entry.size > self.limits.bytes.saturating_sub(self.copied.bytes) {
-            return Err(ArchiveError::TooMuch {
-                entry: text(&entry.name),
-                limit: self.limits.bytes,
-                what: "bytes",
-            });
+            return Err(self.too_much(&entry.name, self.limits.bytes, "bytes"));
         }
-        let file = self.place.new_file(name, entry)?;
-        match self.content(&file, entry, data) {
-            Ok(()) => self.place.finish_file(file, entry)?,
-            Err(error) => {
-                self.place.remove(name);
-                return Err(error);
-            }
-        }
+        let new = self.place.new_file(name, entry)?;
+        self.content(new.file(), entry, data)?;
+        self.place.finish_file(new, entry)?;
         self.copied.files += 1;
         Ok(())
     }
 
     fn content(
         &mut self,
-        mut file: &std::fs::File,
+        file: &File,
         entry: &Entry,
         data: &mut impl Read,
     ) -> Result<(), ArchiveError> {
+        let mut content = Content::new(file);
         let mut left = entry.size;
         let mut unreported = 0;
         while left > 0 {
@@ -278,17 +284,20 @@ impl Run<'_> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(self.broken(error)),
             };
-            let written = io::Write::write_all(&mut file, &self.buffer[..count]);
+            let written = content.put(&self.buffer[..count]);
             written.map_err(ArchiveError::entry("write", &entry.name))?;
             left -= count as u64;
             self.copied.bytes += count as u64;
             unreported += count as u64;
             if unreported >= REPORT_BYTES {
                 unreported = 0;
+                self.check_room(&entry.name)?;
                 (self.report)(&self.copied);
             }
         }
-        Ok(())
+        content
+            .finish()
+            .map_err(ArchiveError::entry("write", &entry.name))
     }
 
     /// Reads what follows behind the end of the archive, so that whoever sends it comes to its end.

@@ -7,6 +7,7 @@ mod command;
 mod connect;
 mod control;
 mod copy;
+mod dial;
 mod environment;
 mod freeze;
 mod job;

@@ -38,10 +38,6 @@ pub enum Frame {
     Ready(Ready),
     /// Agent: it gave up, and the guest powers off. Type 4.
     Fatal(Fatal),
-    /// Host: write everything to the disk. Type 5.
-    Sync,
-    /// Agent: everything that was written before [`Frame::Sync`] is on the disk. Type 6.
-    Synced,
     /// Host: shut down. Type 7.
     PowerOff(PowerOff),
     /// Agent: the shutdown has begun. Type 8.
@@ -103,8 +99,6 @@ impl Frame {
             Self::Configure(_) => 2,
             Self::Ready(_) => 3,
             Self::Fatal(_) => 4,
-            Self::Sync => 5,
-            Self::Synced => 6,
             Self::PowerOff(_) => 7,
             Self::PoweringOff => 8,
             Self::Exec(_) => 16,
@@ -140,8 +134,6 @@ impl Frame {
             2 => Self::Configure(json(kind, &payload)?),
             3 => Self::Ready(json(kind, &payload)?),
             4 => Self::Fatal(json(kind, &payload)?),
-            5 => nothing(kind, &payload, Self::Sync)?,
-            6 => nothing(kind, &payload, Self::Synced)?,
             7 => Self::PowerOff(json(kind, &payload)?),
             8 => nothing(kind, &payload, Self::PoweringOff)?,
             16 => Self::Exec(json(kind, &payload)?),
@@ -181,9 +173,7 @@ impl Frame {
             Self::Stdin(data) | Self::Stdout(data) | Self::Stderr(data) | Self::Data(data) => {
                 put(out, self.kind(), data)
             }
-            Self::Sync
-            | Self::Synced
-            | Self::PoweringOff
+            Self::PoweringOff
             | Self::StdinEnd
             | Self::Thaw
             | Self::Thawed

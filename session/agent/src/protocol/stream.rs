@@ -129,6 +129,8 @@ impl<S: FrameSource> DataReader<S> {
 
     fn next_piece(&mut self) -> Result<(), StreamError> {
         match self.from.next_frame()? {
+            // They could come for ever.
+            Some(Frame::Data(piece)) if piece.is_empty() => return Err(StreamError::Stray),
             Some(Frame::Data(piece)) => (self.current, self.used) = (piece, 0),
             Some(Frame::DataEnd) => self.is_ended = true,
             Some(Frame::Failed(failure)) => return Err(StreamError::Failed(failure)),

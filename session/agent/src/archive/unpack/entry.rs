@@ -11,6 +11,7 @@ use super::super::name::MAX_NAME;
 
 /// The longest extension: some attributes, or a name.
 const MAX_EXTENSION: u64 = 64 << 10;
+const TOO_LONG: &str = "is described at too great a length";
 
 /// An entry as it is to be made.
 #[derive(Debug)]
@@ -68,10 +69,7 @@ impl Extensions {
             .entry_size()
             .map_err(ArchiveError::entry("read the header of", &shown))?;
         if size > MAX_EXTENSION {
-            return Err(ArchiveError::refused(
-                &shown,
-                "is described at too great a length",
-            ));
+            return Err(ArchiveError::refused(&shown, TOO_LONG));
         }
         let mut bytes = Vec::new();
         let read = entry.take(MAX_EXTENSION).read_to_end(&mut bytes);
@@ -123,8 +121,14 @@ impl Extensions {
             }
         }
         let Some(kind) = kind(header.entry_type(), &name, link)? else {
-            return Ok(None);
+            return match size > MAX_EXTENSION {
+                true => Err(ArchiveError::refused(&name, TOO_LONG)),
+                false => Ok(None),
+            };
         };
+        if size > 0 && !matches!(kind, Kind::File) {
+            return Err(ArchiveError::refused(&name, "is no file, and has bytes"));
+        }
         let id = |id: u64| {
             u32::try_from(id).map_err(|_| ArchiveError::refused(&name, "has an owner that is none"))
         };

@@ -1,7 +1,9 @@
 //! The folder that is unpacked into.
 //!
 //! Invariant: every path is resolved by openat2(2) from the folder, by rules that keep it beneath; what is made gets
-//! its name by a call that follows no link.
+//! its name by a call that follows no link, and its owner by a descriptor.
+
+mod temporary;
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -9,17 +11,19 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
-use nix::sys::stat::{Mode, fchmod, fstat, futimens, mkdirat};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat, futimens, mkdirat};
 use nix::sys::time::TimeSpec;
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, linkat, symlinkat, unlinkat};
+use nix::unistd::{Gid, Uid, fchown, fchownat, geteuid, linkat, symlinkat};
 
 use super::super::ArchiveError;
 use super::super::name::{self, Name};
 use super::Ownership;
 use super::entry::Entry;
+use temporary::Temporary;
 
 /// How many bytes the paths of new folders may take that wait for their permissions.
 const MAX_WAITING: usize = 16 << 20;
@@ -32,7 +36,9 @@ pub(super) struct Place {
     resolve: ResolveFlag,
     ownership: Ownership,
     /// The folder that was used last.
-    parent: Option<(PathBuf, OwnedFd)>,
+    parent: Option<(PathBuf, Rc<OwnedFd>)>,
+    /// What names are made of that are only had for a while.
+    temporary: temporary::Names,
     /// Device and inode of each file that was made.
     made: HashSet<(u64, u64)>,
     /// New folders, which get their permissions and times when they are filled.
@@ -54,10 +60,15 @@ impl Place {
             resolve,
             ownership,
             parent: None,
+            temporary: temporary::Names::new(),
             made: HashSet::new(),
             waiting: Vec::new(),
             waiting_bytes: 0,
         }
+    }
+
+    pub(super) fn top(&self) -> &OwnedFd {
+        &self.folder
     }
 
     /// Opens what is beneath the folder.
@@ -74,20 +85,19 @@ impl Place {
     }
 
     /// The folder `path`, which is made if it is missing.
-    fn parent(&mut self, path: PathBuf, shown: &[u8]) -> Result<&OwnedFd, ArchiveError> {
-        let parent = match self.parent.take() {
-            Some((last, opened)) if last == path => (last, opened),
-            _ => {
-                let opened = self.open_folder(&path);
-                let opened = match opened {
-                    Err(Errno::ENOENT) => self.make_all(&path),
-                    opened => opened,
-                };
-                let opened = opened.map_err(ArchiveError::entry("reach the folder of", shown))?;
-                (path, opened)
-            }
+    fn parent(&mut self, path: PathBuf, shown: &[u8]) -> Result<Rc<OwnedFd>, ArchiveError> {
+        if let Some((last, opened)) = &self.parent
+            && *last == path
+        {
+            return Ok(Rc::clone(opened));
+        }
+        let opened = match self.open_folder(&path) {
+            Err(Errno::ENOENT) => self.make_all(&path),
+            opened => opened,
         };
-        Ok(&self.parent.insert(parent).1)
+        let opened = Rc::new(opened.map_err(ArchiveError::entry("reach the folder of", shown))?);
+        self.parent = Some((path, Rc::clone(&opened)));
+        Ok(opened)
     }
 
     fn open_folder(&self, path: &Path) -> nix::Result<OwnedFd> {
@@ -101,10 +111,10 @@ impl Place {
                 Err(Errno::ENOENT) => {
                     let name = step.file_name().unwrap_or_default();
                     match mkdirat(&above, name, Mode::from_bits_truncate(0o755)) {
-                        Ok(()) | Err(Errno::EEXIST) => {}
+                        Ok(()) => self.own_new(&above, name, SFlag::S_IFDIR, None)?,
+                        Err(Errno::EEXIST) => {}
                         Err(error) => return Err(error),
                     }
-                    self.own_new(&above, name, None)?;
                     self.open_folder(&step)?
                 }
                 opened => opened?,
@@ -113,18 +123,27 @@ impl Place {
         Ok(above)
     }
 
-    /// Gives what was just made at `name` to whom it belongs.
-    fn own_new(&self, parent: &OwnedFd, name: &OsStr, entry: Option<&Entry>) -> nix::Result<()> {
+    /// Gives what was just made at `name` to whom it belongs, if nobody has put something else there meanwhile.
+    fn own_new(
+        &self,
+        parent: &OwnedFd,
+        name: &OsStr,
+        kind: SFlag,
+        entry: Option<&Entry>,
+    ) -> nix::Result<()> {
         let Some((uid, gid)) = self.owner(entry) else {
             return Ok(());
         };
-        fchownat(
-            parent,
-            name,
-            Some(uid),
-            Some(gid),
-            AtFlags::AT_SYMLINK_NOFOLLOW,
-        )
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_BENEATH);
+        let made = again(|| openat2(parent, name, how))?;
+        let data = fstat(&made)?;
+        if data.st_mode & SFlag::S_IFMT.bits() != kind.bits() || data.st_uid != geteuid().as_raw() {
+            return Err(Errno::ESTALE);
+        }
+        let itself = AtFlags::AT_EMPTY_PATH | AtFlags::AT_SYMLINK_NOFOLLOW;
+        fchownat(&made, "", Some(uid), Some(gid), itself)
     }
 
     fn owner(&self, entry: Option<&Entry>) -> Option<(Uid, Gid)> {
@@ -151,7 +170,7 @@ impl Place {
         };
         let shown = &entry.name;
         let parent = self.parent(parents, shown)?;
-        match mkdirat(parent, name, RWX_OWNER) {
+        match mkdirat(&parent, name, RWX_OWNER) {
             Ok(()) => {}
             Err(Errno::EEXIST) => {
                 let opened = self.open_folder(&at.path());
@@ -160,10 +179,8 @@ impl Place {
             }
             Err(error) => return Err(ArchiveError::entry("make the folder", shown)(error)),
         }
-        if let Some((_, parent)) = &self.parent {
-            let owned = self.own_new(parent, name, Some(entry));
-            owned.map_err(ArchiveError::entry("set the owner of", shown))?;
-        }
+        self.own_new(&parent, name, SFlag::S_IFDIR, Some(entry))
+            .map_err(ArchiveError::entry("set the owner of", shown))?;
         let waiting = Waiting {
             path: at.path(),
             mode: self.mode(entry),
@@ -196,40 +213,57 @@ impl Place {
         Ok(())
     }
 
-    /// The place of an entry, from which a file or link of that name was removed.
-    fn cleared<'n>(
+    /// The place of an entry, where a folder must not be, with a name for the time in which it is being made.
+    fn place<'n>(
         &mut self,
         at: &'n Name,
         shown: &[u8],
-    ) -> Result<(&OwnedFd, &'n OsStr), ArchiveError> {
+    ) -> Result<(Temporary, &'n OsStr), ArchiveError> {
         let Some((parents, name)) = at.split() else {
             return Err(ArchiveError::refused(shown, "has no name"));
         };
         let parent = self.parent(parents, shown)?;
-        match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => Ok((parent, name)),
-            Err(error) => Err(ArchiveError::entry("replace", shown)(error)),
+        let found = fstatat(&parent, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+        if found.is_ok_and(|data| data.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits()) {
+            return Err(ArchiveError::entry("replace", shown)(Errno::EISDIR));
         }
+        Ok((self.temporary.next(parent), name))
     }
 
-    /// Makes an empty file.
-    pub(super) fn new_file(&mut self, at: &Name, entry: &Entry) -> Result<File, ArchiveError> {
-        let (parent, name) = self.cleared(at, &entry.name)?;
+    /// Makes an empty file, which has no name of its own before it is finished.
+    pub(super) fn new_file<'n>(
+        &mut self,
+        at: &'n Name,
+        entry: &Entry,
+    ) -> Result<NewFile<'n>, ArchiveError> {
+        let (temporary, name) = self.place(at, &entry.name)?;
         let flags =
             OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let how = OpenHow::new()
             .flags(flags)
             .mode(Mode::S_IRUSR | Mode::S_IWUSR)
             .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-        let file = again(|| openat2(parent, name, how));
+        let file = again(|| openat2(temporary.parent(), temporary.name(), how));
         let file = File::from(file.map_err(ArchiveError::entry("make", &entry.name))?);
-        let identity = identity(&file).map_err(ArchiveError::entry("examine", &entry.name))?;
-        self.made.insert(identity);
-        Ok(file)
+        Ok(NewFile {
+            file,
+            temporary: temporary.made(),
+            name,
+        })
     }
 
     /// Gives a file that was written its owner, permissions and time, in this order: each undoes a part of the next.
-    pub(super) fn finish_file(&self, file: File, entry: &Entry) -> Result<(), ArchiveError> {
+    /// Then it replaces what has its name.
+    pub(super) fn finish_file(
+        &mut self,
+        new: NewFile<'_>,
+        entry: &Entry,
+    ) -> Result<(), ArchiveError> {
+        let NewFile {
+            file,
+            temporary,
+            name,
+        } = new;
         let finish = || {
             if let Some((uid, gid)) = self.owner(Some(entry)) {
                 fchown(&file, Some(uid), Some(gid))?;
@@ -240,15 +274,12 @@ impl Place {
         finish().map_err(ArchiveError::entry(
             "set the owner and permissions of",
             &entry.name,
-        ))
-    }
-
-    /// Removes a file that could not be written.
-    pub(super) fn remove(&mut self, at: &Name) {
-        if let (Some((_, name)), Some((_, parent))) = (at.split(), &self.parent) {
-            // It is gone, or it stays; why it could not be written is told anyway.
-            let _gone_or_not = unlinkat(parent, name, UnlinkatFlags::NoRemoveDir);
-        }
+        ))?;
+        let identity = identity(&file).map_err(ArchiveError::entry("examine", &entry.name))?;
+        let placed = temporary.become_known(name);
+        placed.map_err(ArchiveError::entry("replace", &entry.name))?;
+        self.made.insert(identity);
+        Ok(())
     }
 
     pub(super) fn symlink(
@@ -257,15 +288,23 @@ impl Place {
         entry: &Entry,
         target: &[u8],
     ) -> Result<(), ArchiveError> {
-        let (parent, name) = self.cleared(at, &entry.name)?;
-        let made = symlinkat(OsStr::from_bytes(target), parent, name);
+        let (temporary, name) = self.place(at, &entry.name)?;
+        let made = symlinkat(
+            OsStr::from_bytes(target),
+            temporary.parent(),
+            temporary.name(),
+        );
         made.map_err(ArchiveError::entry("make the link", &entry.name))?;
-        match &self.parent {
-            Some((_, parent)) => self
-                .own_new(parent, name, Some(entry))
-                .map_err(ArchiveError::entry("set the owner of", &entry.name)),
-            None => Ok(()),
-        }
+        let temporary = temporary.made();
+        self.own_new(
+            temporary.parent(),
+            temporary.name(),
+            SFlag::S_IFLNK,
+            Some(entry),
+        )
+        .map_err(ArchiveError::entry("set the owner of", &entry.name))?;
+        let placed = temporary.become_known(name);
+        placed.map_err(ArchiveError::entry("replace", &entry.name))
     }
 
     pub(super) fn hard_link(
@@ -282,10 +321,27 @@ impl Place {
             let problem = "is a hard link to something that this stream did not make";
             return Err(ArchiveError::refused(&entry.name, problem));
         }
-        let (parent, name) = self.cleared(at, &entry.name)?;
+        let (temporary, name) = self.place(at, &entry.name)?;
         // The very file that was looked at, whatever has its name now.
         let itself = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-        linkat(AT_FDCWD, &itself, parent, name, AtFlags::AT_SYMLINK_FOLLOW).map_err(failed())
+        let (parent, new) = (temporary.parent(), temporary.name());
+        linkat(AT_FDCWD, &itself, parent, new, AtFlags::AT_SYMLINK_FOLLOW).map_err(failed())?;
+        temporary.made().become_known(name).map_err(failed())
+    }
+}
+
+/// A file that is being made; dropping it unfinished leaves nothing.
+#[derive(Debug)]
+pub(super) struct NewFile<'n> {
+    file: File,
+    temporary: temporary::Made,
+    /// What it shall be called.
+    name: &'n OsStr,
+}
+
+impl NewFile<'_> {
+    pub(super) fn file(&self) -> &File {
+        &self.file
     }
 }
 

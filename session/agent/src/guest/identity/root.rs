@@ -52,6 +52,14 @@ enum Missing {
     Make(Attributes),
 }
 
+/// Where a way ends.
+#[derive(Debug)]
+enum End {
+    Place(Place),
+    /// At a directory that has been entered already, as after `..`.
+    Inside(OwnedFd),
+}
+
 /// What becomes of a symbolic link at the end of the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Last {
@@ -69,6 +77,13 @@ impl Root {
     }
 
     fn walk(&self, path: &str, missing: Missing, last: Last) -> io::Result<Place> {
+        match self.go(path, missing, last)? {
+            End::Place(place) => Ok(place),
+            End::Inside(_) => Err(Errno::EISDIR.into()),
+        }
+    }
+
+    fn go(&self, path: &str, missing: Missing, last: Last) -> io::Result<End> {
         let mut way = VecDeque::new();
         put_before(&mut way, Path::new(path));
         let mut above = vec![self.top.try_clone()?];
@@ -89,7 +104,7 @@ impl Root {
             match place.stat()? {
                 Some(stat) if Kind::of(&stat) == Kind::Link => {
                     if is_last && last == Last::Stay {
-                        return Ok(place);
+                        return Ok(End::Place(place));
                     }
                     links += 1;
                     self.check_link(&stat, links)?;
@@ -99,7 +114,7 @@ impl Root {
                     }
                     put_before(&mut way, Path::new(&target));
                 }
-                _ if is_last => return Ok(place),
+                _ if is_last => return Ok(End::Place(place)),
                 Some(_) => above.push(place.open(OFlag::O_DIRECTORY, Mode::empty())?),
                 None => match missing {
                     Missing::Fail => return Err(Errno::ENOENT.into()),
@@ -107,8 +122,9 @@ impl Root {
                 },
             }
         }
-        // The way ended at a directory that has been entered already, as after `..`.
-        Err(Errno::EISDIR.into())
+        Ok(End::Inside(
+            above.pop().map_or_else(|| self.top.try_clone(), Ok)?,
+        ))
     }
 
     fn check_link(&self, stat: &FileStat, links: usize) -> io::Result<()> {
@@ -205,6 +221,20 @@ impl Root {
         let place = self.walk(path, Missing::Fail, Last::Follow)?;
         let directory = place.open(OFlag::O_DIRECTORY, Mode::empty())?;
         Ok(set_attributes(&directory, attributes)?)
+    }
+
+    /// Opens a directory, which is made if it is missing, with those on the way to it.
+    pub(in crate::guest) fn directory(&self, path: &str, new: Attributes) -> io::Result<OwnedFd> {
+        let open = || match self.go(path, Missing::Make(new), Last::Follow)? {
+            End::Inside(directory) => Ok(directory),
+            End::Place(place) if place.stat()?.is_none() => make_directory(&place, new),
+            End::Place(place) => place.open(OFlag::O_DIRECTORY, Mode::empty()),
+        };
+        match open() {
+            // Somebody else has made one of them meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(),
+            opened => opened,
+        }
     }
 
     /// Makes a symbolic link where nothing is.

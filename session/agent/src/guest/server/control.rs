@@ -8,7 +8,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use agent::protocol::{Failure, FailureKind, Frame, Frozen, read_frame, write_frame};
-use nix::unistd::{sync, syncfs};
 
 use super::freeze::Freezer;
 use super::notice;
@@ -42,17 +41,10 @@ pub(super) fn serve(control: &mut File, init: Option<&str>) {
                 notice::show(&text.text);
                 Frame::Noticed
             }
-            Frame::Sync => match sync_disks() {
-                Ok(()) => Frame::Synced,
-                Err(error) => failure(
-                    FailureKind::System,
-                    format!("could not sync the root: {error}"),
-                ),
-            },
             Frame::PowerOff(request) => start_power_off(init, millis(request.grace_ms)),
             _ => failure(
                 FailureKind::Invalid,
-                "the control connection takes Sync, Freeze, Thaw, Notice and PowerOff".to_owned(),
+                "the control connection takes Freeze, Thaw, Notice and PowerOff".to_owned(),
             ),
         };
         if write_frame(control, &answer).is_err() {
@@ -67,12 +59,6 @@ fn millis(count: u32) -> Duration {
 
 fn failure(kind: FailureKind, message: String) -> Frame {
     Frame::Failed(Failure { kind, message })
-}
-
-/// Writes everything to the disks. Only syncfs(2) says if that failed.
-fn sync_disks() -> io::Result<()> {
-    sync();
-    Ok(syncfs(File::open("/")?)?)
 }
 
 fn start_power_off(init: Option<&str>, grace: Duration) -> Frame {

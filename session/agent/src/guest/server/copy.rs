@@ -4,16 +4,17 @@
 mod tests;
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
 use std::path::Path;
 
 use agent::archive::{self, ArchiveError, Ownership, Unpacker};
 use agent::protocol::{DataReader, DataWriter, FailureKind, Frame, Owner, Pack, Unpack};
+use nix::unistd::{getegid, geteuid};
 
 use super::job::failed;
 use super::link::Link;
 use super::users;
 use crate::guest::console;
+use crate::guest::identity::{Attributes, Root};
 
 /// Sends files; returns the last frame, or `None` if the host is gone.
 pub(super) fn pack(link: &mut Link, pack: &Pack) -> Option<Frame> {
@@ -41,14 +42,21 @@ pub(super) fn unpack(link: &mut Link, unpack: &Unpack) -> Option<Frame> {
         },
     };
     let directory = &unpack.directory;
-    let folder = match fs::create_dir_all(directory).and_then(|()| File::open(directory)) {
+    // Links that users made lead to what root alone may write.
+    let own = Attributes {
+        mode: 0o755,
+        uid: geteuid().as_raw(),
+        gid: getegid().as_raw(),
+    };
+    let opened = Root::open(Path::new("/")).and_then(|root| root.directory(directory, own));
+    let folder = match opened {
         Ok(folder) => folder,
         Err(error) => {
             let message = format!("could not open or make the directory {directory:?}: {error}");
             return Some(failed(FailureKind::NoDirectory, message));
         }
     };
-    let unpacker = Unpacker::as_root(folder.into(), ownership);
+    let unpacker = Unpacker::as_root(folder, ownership);
     match unpacker.run(DataReader::new(link)) {
         Ok(copied) => Some(Frame::Copied(copied)),
         Err(error) => failure(&error),

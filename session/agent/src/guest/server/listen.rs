@@ -5,12 +5,12 @@
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -18,8 +18,10 @@ use std::thread;
 use agent::protocol::{Address, FailureKind, Frame, Listen, MAX_FORWARDED};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::geteuid;
 
 use super::connect::show;
+use super::dial::unix_now;
 use super::job::failed;
 use super::link::{HOST_GONE, Link};
 use super::{RETRY_PAUSE, STACK_BYTES, splice};
@@ -107,7 +109,10 @@ fn wait(link: &Link, door: &Door, is_full: bool) -> Option<bool> {
 /// A listening socket; the file of a Unix socket goes with it.
 enum Door {
     Tcp(TcpListener),
-    Unix(UnixListener, PathBuf),
+    Unix {
+        _file: SocketFile,
+        listener: UnixListener,
+    },
 }
 
 impl Door {
@@ -124,9 +129,14 @@ impl Door {
             Address::Tcp(address) => tcp(*address),
             Address::Unix(path) => {
                 let listener = unix(Path::new(path))?;
-                let door = Self::Unix(listener, PathBuf::from(path));
-                fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
-                Ok((door, address.clone()))
+                let file = SocketFile::open_up(PathBuf::from(path))?;
+                Ok((
+                    Self::Unix {
+                        _file: file,
+                        listener,
+                    },
+                    address.clone(),
+                ))
             }
             Address::Ssh => Err(io::ErrorKind::InvalidInput.into()),
         }
@@ -139,7 +149,7 @@ impl Door {
                 client.set_nodelay(true)?;
                 OwnedFd::from(client)
             }
-            Self::Unix(listener, _) => OwnedFd::from(listener.accept()?.0),
+            Self::Unix { listener, .. } => OwnedFd::from(listener.accept()?.0),
         }))
     }
 }
@@ -148,25 +158,54 @@ impl AsFd for Door {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Tcp(listener) => listener.as_fd(),
-            Self::Unix(listener, _) => listener.as_fd(),
+            Self::Unix { listener, .. } => listener.as_fd(),
         }
     }
 }
 
-impl Drop for Door {
+/// The file of a socket, which goes with this.
+struct SocketFile {
+    path: PathBuf,
+    /// Device and inode, so that another file of this name stays.
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    /// Lets everybody connect to the socket that was just made at `path`, if it is that: others may write to the folder.
+    fn open_up(path: PathBuf) -> io::Result<Self> {
+        let file = File::options()
+            .read(true)
+            .custom_flags(libc::O_PATH | libc::O_NOFOLLOW)
+            .open(&path)?;
+        let data = file.metadata()?;
+        if !data.file_type().is_socket() || data.uid() != geteuid().as_raw() {
+            return Err(Errno::ESTALE.into());
+        }
+        // The very file that was looked at, whatever has its name now.
+        let itself = format!("/proc/self/fd/{}", file.as_raw_fd());
+        fs::set_permissions(itself, Permissions::from_mode(SOCKET_MODE))?;
+        let identity = identity(&data);
+        Ok(Self { path, identity })
+    }
+}
+
+impl Drop for SocketFile {
     fn drop(&mut self) {
-        if let Self::Unix(_, path) = self {
+        if fs::symlink_metadata(&self.path).is_ok_and(|data| identity(&data) == self.identity) {
             // What is left is replaced by the next one.
-            drop(fs::remove_file(path));
+            drop(fs::remove_file(&self.path));
         }
     }
+}
+
+fn identity(data: &Metadata) -> (u64, u64) {
+    (data.dev(), data.ino())
 }
 
 /// Listens at `path`, in the place of a socket that nobody listens at any more.
 fn unix(path: &Path) -> io::Result<UnixListener> {
     let is_stale = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
-        && UnixStream::connect(path)
-            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+        && unix_now(path).is_err_and(|error| error == Errno::ECONNREFUSED);
     if is_stale {
         fs::remove_file(path)?;
     }

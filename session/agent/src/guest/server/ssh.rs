@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use agent::protocol::{FailureKind, Frame};
 
 use super::connect;
+use super::dial::Dial;
 use super::job::failed;
 use super::link::Link;
 use super::process::unblock_signals;
@@ -25,7 +26,8 @@ const KEY_FOLDER: &str = "/etc/ssh";
 
 /// Connects to the guest's SSH server, or starts one for this connection; returns the last frame, if there is one.
 pub(super) fn run(link: &mut Link) -> Option<Frame> {
-    if let Ok(server) = connect::loopback(PORT) {
+    let server = Dial::new(link).loopback(PORT);
+    if let Ok(server) = server {
         return connect::serve(link, &server);
     }
     match start(link) {

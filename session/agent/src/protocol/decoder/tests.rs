@@ -5,7 +5,7 @@ use super::*;
 fn memory_of_used_frames_is_given_back() {
     let mut wire = Vec::new();
     write_frame(&mut wire, &Frame::Stdout(vec![7; MAX_DATA])).unwrap();
-    write_frame(&mut wire, &Frame::Sync).unwrap();
+    write_frame(&mut wire, &Frame::Thaw).unwrap();
     let mut decoder = Decoder::default();
     for _ in 0..100 {
         for piece in wire.chunks(1000) {

@@ -128,8 +128,6 @@ fn frame() -> impl Strategy<Value = Frame> {
         text().prop_map(|message| Frame::Fatal(Fatal { message })),
         any::<u32>().prop_map(|grace_ms| Frame::PowerOff(PowerOff { grace_ms })),
         prop::sample::select(vec![
-            Frame::Sync,
-            Frame::Synced,
             Frame::PoweringOff,
             Frame::StdinEnd,
             Frame::Thaw,
@@ -261,14 +259,14 @@ fn a_length_beyond_the_limit_is_an_error_before_its_bytes_arrive() {
 fn unknown_types_stray_payloads_and_bad_json_are_errors() {
     let cases: [&[u8]; 3] = [
         &[99, 0, 0, 0, 0],
-        &[5, 1, 0, 0, 0, 7],
+        &[8, 1, 0, 0, 0, 7],
         &[22, 2, 0, 0, 0, b'{', b'}'],
     ];
     let errors = cases.map(|mut wire| read_frame(&mut wire).unwrap_err());
     assert!(matches!(errors[0], ProtocolError::UnknownType { kind: 99 }));
     assert!(matches!(
         errors[1],
-        ProtocolError::UnexpectedPayload { kind: 5, len: 1 }
+        ProtocolError::UnexpectedPayload { kind: 8, len: 1 }
     ));
     assert!(matches!(errors[2], ProtocolError::Payload { kind: 22, .. }));
 }

@@ -14,13 +14,13 @@ fn a_stream_comes_as_it_was_written_and_ends() {
     let bytes: Vec<u8> = (0..300_000_u32).map(|n| n.to_le_bytes()[1]).collect();
     for piece in [1000, MAX_DATA, 100_000] {
         let mut wire = sent(&bytes, piece);
-        write_frame(&mut wire, &Frame::Synced).unwrap();
+        write_frame(&mut wire, &Frame::Thawed).unwrap();
         let mut reader = DataReader::new(wire.as_slice());
         let mut read = Vec::new();
         reader.read_to_end(&mut read).unwrap();
         assert!(read == bytes);
         let mut rest = reader.into_inner();
-        assert_eq!(read_frame(&mut rest).unwrap(), Some(Frame::Synced));
+        assert_eq!(read_frame(&mut rest).unwrap(), Some(Frame::Thawed));
     }
 }
 
@@ -53,8 +53,11 @@ fn a_stream_that_ends_early_says_why() {
         StreamError::Protocol(ProtocolError::Truncated)
     ));
     let mut stray = wire.clone();
-    write_frame(&mut stray, &Frame::Synced).unwrap();
+    write_frame(&mut stray, &Frame::Thawed).unwrap();
     assert!(matches!(error_of(&stray), StreamError::Stray));
+    let mut empty = wire.clone();
+    write_frame(&mut empty, &Frame::Data(Vec::new())).unwrap();
+    assert!(matches!(error_of(&empty), StreamError::Stray));
     let failure = Failure {
         kind: FailureKind::System,
         message: "no".to_owned(),

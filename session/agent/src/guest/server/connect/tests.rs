@@ -1,6 +1,7 @@
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener};
-use std::os::unix::net::UnixListener;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
 
 use agent::protocol::{read_frame, write_frame};
@@ -114,5 +115,5 @@ fn a_side_that_breaks_ends_the_other() {
     while host.write_all(&[0; 4096]).is_ok() {}
     let mut rest = Vec::new();
     drop(host.read_to_end(&mut rest));
-    assert!(write_frame(&mut host, &Frame::Sync).is_err());
+    assert!(write_frame(&mut host, &Frame::Thaw).is_err());
 }

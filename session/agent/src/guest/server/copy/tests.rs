@@ -1,3 +1,4 @@
+use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -127,4 +128,41 @@ fn a_host_that_hangs_up_ends_either_job() {
     drop(unpacking);
     let last = has_ended.recv_timeout(patience).unwrap();
     assert!(!matches!(last, Some(Frame::Copied(Copied { .. }))));
+}
+
+/// What unpacking an empty stream in `directory` comes to.
+fn unpack_nothing(directory: &Path) -> Frame {
+    let request = Unpack {
+        directory: directory.to_str().unwrap().to_owned(),
+        owner: Owner::User(format!("{}:{}", getuid(), getgid())),
+    };
+    let mut unpacking = serve(move |link| unpack(link, &request));
+    let mut writer = DataWriter::new(&mut unpacking);
+    std::io::Write::write_all(&mut writer, &[0; 1024]).unwrap();
+    drop(writer.finish());
+    read_frame(&mut unpacking).unwrap().unwrap()
+}
+
+#[test]
+fn copies_follow_roots_links_and_not_those_of_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let real = folder.path().join("real");
+    fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(&real, folder.path().join("link")).unwrap();
+    let made = unpack_nothing(&folder.path().join("link/new"));
+    assert!(matches!(made, Frame::Copied(_)), "{made:?}");
+    assert!(real.join("new").is_dir());
+    assert!(matches!(unpack_nothing(Path::new("/")), Frame::Copied(_)));
+    // Only root can make others' links.
+    if getuid().is_root() {
+        let link = folder.path().join("theirs");
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        std::os::unix::fs::lchown(&link, Some(1000), Some(1000)).unwrap();
+        let refused = unpack_nothing(&link.join("x"));
+        let Frame::Failed(failure) = refused else {
+            panic!("{refused:?}")
+        };
+        assert!(failure.message.contains("user 1000"), "{}", failure.message);
+        assert!(!real.join("x").exists());
+    }
 }

@@ -1,5 +1,6 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -80,6 +81,29 @@ fn a_socket_is_for_all_replaces_a_stale_one_and_goes() {
     drop(bed.host);
     bed.ended.recv_timeout(PATIENCE).unwrap();
     assert!(!path.exists());
+}
+
+#[test]
+fn what_took_the_place_of_a_socket_is_neither_opened_up_nor_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, secret) = (folder.path().join("socket"), folder.path().join("secret"));
+    fs::write(&secret, "mine").unwrap();
+    fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+    let _listener = unix(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(&secret, &path).unwrap();
+    assert!(SocketFile::open_up(path.clone()).is_err());
+    fs::remove_file(&path).unwrap();
+    fs::hard_link(&secret, &path).unwrap();
+    assert!(SocketFile::open_up(path.clone()).is_err());
+    let mode = fs::metadata(&secret).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    fs::remove_file(&path).unwrap();
+    let (door, _) = Door::open(&Address::Unix(path.to_str().unwrap().to_owned())).unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "another file").unwrap();
+    drop(door);
+    assert_eq!(fs::read(&path).unwrap(), b"another file");
 }
 
 #[test]
