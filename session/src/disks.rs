@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rootfs_store::{Committed, Progress, SnapshotDigest, Store, StoreError};
+use vmm_core::RateLimits;
 
 use crate::disk::RootDisk;
 use crate::error::{Error, Repr};
@@ -178,6 +179,15 @@ impl Disks {
     /// Bytes that what was written takes on the host.
     pub(crate) fn written_bytes(&self) -> u64 {
         self.all().map(|disk| disk.written_bytes()).sum()
+    }
+
+    /// Limits what the guest may read and write, on each disk.
+    pub(crate) fn limit(&self, limits: RateLimits) {
+        for disk in self.all() {
+            if let Err(error) = disk.limiter().set(limits) {
+                tracing::error!(%error, "a session's disk could not be limited");
+            }
+        }
     }
 
     /// Makes snapshots of all disks, which nobody writes to any more, names them, and puts them into the record: what
