@@ -119,7 +119,9 @@ impl Holding {
     /// Writes the record with a new state, durably.
     pub(crate) fn set_state(&mut self, state: RecordState) -> Result<(), Error> {
         self.record.state = state;
-        self.record.changed = clock::unix(self.store.clock());
+        // A clock that was set back makes no session older than it is.
+        let now = clock::unix(self.store.clock());
+        self.record.changed = now.max(self.record.changed).max(self.record.created);
         self.folder.write(&self.record)
     }
 
