@@ -147,7 +147,7 @@ impl Record {
         Ok(())
     }
 
-    fn to_bytes(&self) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         seal_envelope(self, FORMAT, VERSION)
             .expect("a record is text and numbers: Kernel::check has seen that its paths are text")
     }
@@ -158,7 +158,7 @@ pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
     fs::File::open(folder)?.sync_all()
 }
 
-fn parse(bytes: &[u8], path: &Path) -> Result<Record, Error> {
+pub(crate) fn parse(bytes: &[u8], path: &Path) -> Result<Record, Error> {
     let path = path.to_owned();
     open_envelope(bytes, FORMAT, &READABLE).map_err(|error| {
         let repr = match error {
