@@ -29,6 +29,7 @@ pub use download::Download;
 pub(crate) use download::{remove_old_downloads, while_downloading};
 pub use error::ImageError;
 use layout::Layout;
+use platform::DEFAULT_ARCHITECTURE;
 pub use platform::Platform;
 pub(crate) use registry::open_in_registry;
 use shape::Shape;
@@ -95,6 +96,14 @@ pub struct Layer {
     pub place: BlobPlace,
 }
 
+impl ImageConfig {
+    /// The architecture that its programs are for, as Go names it.
+    #[must_use]
+    pub fn architecture(&self) -> &str {
+        self.architecture.as_deref().unwrap_or(DEFAULT_ARCHITECTURE)
+    }
+}
+
 impl Layer {
     /// What messages call it: the blob's digest, or else its `diff_id`.
     #[must_use]
@@ -121,6 +130,9 @@ pub struct ImageConfig {
     pub labels: Vec<(String, String)>,
     /// The signal that asks the command to end.
     pub stop_signal: Option<String>,
+    /// The architecture that its programs are for, as Go names it; nothing for `amd64`, or where nobody said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<String>,
 }
 
 /// An image whose documents were verified.
@@ -318,8 +330,13 @@ fn compression_of(layer: &Descriptor) -> Result<Compression, ImageError> {
 }
 
 fn defaults_of(config: &ImageConfiguration) -> ImageConfig {
+    let architecture = config.architecture().to_string();
+    let architecture = (architecture != DEFAULT_ARCHITECTURE).then_some(architecture);
     let Some(config) = config.config() else {
-        return ImageConfig::default();
+        return ImageConfig {
+            architecture,
+            ..ImageConfig::default()
+        };
     };
     let mut labels: Vec<_> = config
         .labels()
@@ -336,5 +353,6 @@ fn defaults_of(config: &ImageConfiguration) -> ImageConfig {
         working_dir: config.working_dir().clone().unwrap_or_default(),
         labels,
         stop_signal: config.stop_signal().clone(),
+        architecture,
     }
 }

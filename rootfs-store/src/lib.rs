@@ -97,5 +97,5 @@ pub use remote::{
 };
 pub use repair::{NotRepaired, RepairError, RepairSource, Repaired};
 pub use store::{Store, StoreError, StoreOptions};
-pub use usage::{DiskUsage, SnapshotUsage, Usage};
+pub use usage::{DiskUsage, Needs, SnapshotUsage, Usage};
 pub use verify::{Affected, Fault, Problem, Verified};

@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rootfs_store::{BootProfile, DiskError, ReadInto, RemoteTrouble, WritableDisk, WriteFrom};
-use vmm_core::{BlockBackend, HostCalls, ReadTarget, WriteSource};
+use vmm_core::{BlockBackend, HostCalls, RateLimiter, ReadTarget, WriteSource};
 
 use crate::error::one_line;
 use crate::event::Events;
@@ -41,6 +41,8 @@ pub(crate) struct RootDisk {
     /// Whether a part of the disk is in a registry, which reads then fetch it from.
     reaches_out: bool,
     bytes: DiskBytes,
+    /// What the machine's device lets pass.
+    limiter: RateLimiter,
 }
 
 /// The first change that the host could not make.
@@ -61,6 +63,7 @@ impl RootDisk {
             events: Arc::default(),
             reaches_out: false,
             bytes: DiskBytes::new(),
+            limiter: RateLimiter::default(),
         }
     }
 
@@ -105,6 +108,11 @@ impl RootDisk {
             reaches_out,
             ..self
         }
+    }
+
+    /// Limits what passes between guest and disk.
+    pub(crate) fn limiter(&self) -> &RateLimiter {
+        &self.limiter
     }
 
     /// What could not be read so far because of a registry.

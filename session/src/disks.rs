@@ -15,7 +15,8 @@ mod live;
 use std::sync::Arc;
 use std::time::Instant;
 
-use rootfs_store::{Committed, Progress, SnapshotDigest, Store, StoreError};
+use rootfs_store::{Committed, Progress, Root, SnapshotDigest, Store, StoreError};
+use vmm_core::RateLimits;
 
 use crate::disk::RootDisk;
 use crate::error::{Error, Repr};
@@ -73,14 +74,24 @@ fn reference_prefix(id: &str) -> String {
     format!("{}/", reference(id))
 }
 
-/// Whether a disk of the store is one of a session.
-pub(crate) fn is_disk_of(id: &str, disk: &str) -> bool {
-    disk == id || disk.starts_with(&drive_prefix(id))
+/// The id of the session that a disk of the store would be one of.
+pub(crate) fn session_of_disk(disk: &str) -> &str {
+    disk.split_once('@').map_or(disk, |(id, _)| id)
 }
 
-/// Whether a name of the store keeps a snapshot of a session.
-pub(crate) fn is_name_of(id: &str, name: &str) -> bool {
-    name == reference(id) || name.starts_with(&reference_prefix(id))
+/// The id of the session whose snapshot a name of the store would keep.
+fn session_of_name(name: &str) -> Option<&str> {
+    let name = name.strip_prefix(&reference(""))?;
+    Some(name.split_once('/').map_or(name, |(id, _)| id))
+}
+
+/// The id of the session that a root of the store would be one of.
+pub(crate) fn session_of(root: &Root) -> Option<&str> {
+    match root {
+        Root::Name(name) => session_of_name(name),
+        Root::Disk(disk) => Some(session_of_disk(disk)),
+        _ => None,
+    }
 }
 
 /// Names the snapshots of a session that is made.
@@ -187,6 +198,15 @@ impl Disks {
     /// Bytes that what was written takes on the host.
     pub(crate) fn written_bytes(&self) -> u64 {
         self.all().map(|disk| disk.written_bytes()).sum()
+    }
+
+    /// Limits what the guest may read and write, on each disk.
+    pub(crate) fn limit(&self, limits: RateLimits) {
+        for disk in self.all() {
+            if let Err(error) = disk.limiter().set(limits) {
+                tracing::error!(%error, "a session's disk could not be limited");
+            }
+        }
     }
 
     /// Makes snapshots of all disks, which nobody writes to any more, names them, and puts them into the record: what

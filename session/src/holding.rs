@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use rootfs_store::{Lease, Progress};
+use vmm_core::RateLimits;
 
 use crate::clock;
 use crate::disk::RootDisk;
@@ -187,6 +188,13 @@ impl Holding {
     /// Bytes that what was written to the disks takes on the host.
     pub(crate) fn written_bytes(&self) -> u64 {
         self.disks.as_ref().map_or(0, Disks::written_bytes)
+    }
+
+    /// Limits what the guest may read and write, for as long as the disks are open.
+    pub(crate) fn limit_disks(&self, limits: RateLimits) {
+        if let Some(disks) = &self.disks {
+            disks.limit(limits);
+        }
     }
 
     /// Makes snapshots of the disks and leaves the session stopped. The VM must be gone. If this fails the disks are

@@ -43,6 +43,9 @@ const ROOT_FSTYPE: &str = "ext4";
 
 const KVM: &str = "/dev/kvm";
 
+/// What guests can run, as Go names it.
+const ARCHITECTURES: [&str; 2] = ["amd64", "386"];
+
 /// What a start of a guest takes that no record holds.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -83,6 +86,7 @@ fn start(builder: SessionBuilder) -> Result<Session, Error> {
     } = builder;
     check(&settings)?;
     check_kvm(Path::new(KVM))?;
+    quotas::check_start(&store, &labels(&store, &source, &settings)?)?;
     let mut timings = Timings::default();
     let mut holding = match source {
         Source::Session(id) => resume(&store, &id, &settings)?,
@@ -91,7 +95,10 @@ fn start(builder: SessionBuilder) -> Result<Session, Error> {
     telemetry::of_session(&holding.record().id);
     let events = Arc::new(events);
     holding.tell(Arc::clone(&events));
-    if let Err(error) = quotas::check_start(&store, &holding.record().about.labels) {
+    // An image may have taken what room there was.
+    if timings.import.is_some()
+        && let Err(error) = quotas::check_start(&store, &holding.record().about.labels)
+    {
         holding.give_back();
         return Err(error);
     }
@@ -139,23 +146,39 @@ pub(crate) fn make_only(builder: SessionBuilder) -> Result<SessionInfo, Error> {
     store.session(&id)
 }
 
+/// The labels that the session has, or will have.
+fn labels(
+    store: &Store,
+    source: &Source,
+    settings: &Settings,
+) -> Result<BTreeMap<String, String>, Error> {
+    Ok(match (&settings.about, source) {
+        (Some(about), _) => about.labels.clone(),
+        (None, Source::Session(id)) => store.session(id)?.about.labels,
+        (None, Source::Like(record, _)) => record.about.labels.clone(),
+        (None, Source::Snapshot(_) | Source::Image(_)) => BTreeMap::new(),
+    })
+}
+
 fn make(
     store: &Store,
     source: Source,
     settings: &Settings,
     timings: &mut Timings,
 ) -> Result<Holding, Error> {
+    // Before an image is imported for nothing; it is counted again when there is something to make a session of.
+    drop(quotas::check_new(store)?);
     match source {
         Source::Session(id) => Err(Repr::SessionExists { id }.into()),
         Source::Snapshot(base) => {
             // A snapshot that the store doesn't hold is an error about it, not about a disk.
-            store.snapshot(&base)?;
+            check_machine(store, &base)?;
             kernel_for_new(store, settings, None)?;
             let drives = drive::resolve(store, &settings.drives)?;
             create(store, base, None, settings, drives)
         }
         Source::Like(record, _until_it_is_named) => {
-            store.snapshot(&record.snapshot)?;
+            check_machine(store, &record.snapshot)?;
             kernel_for_new(store, settings, Some(&record))?;
             let (more, leases) = drive::resolve(store, &settings.drives)?;
             let drives = drive::together(record.drives.clone(), more)?;
@@ -172,12 +195,14 @@ fn make(
                 Some(bytes) => import.disk_bytes(bytes),
                 None => *import,
             };
-            import.check()?;
+            let (_, options) = import.check()?;
+            check_architecture(&options.platform.architecture)?;
             kernel_for_new(store, settings, None)?;
             let begun = Instant::now();
             let drives = drive::resolve(store, &settings.drives)?;
             let (snapshot, _until_it_is_named) = import.obtain()?;
             timings.import = Some(begun.elapsed());
+            check_machine(store, &snapshot)?;
             create(store, snapshot, None, settings, drives)
         }
     }
@@ -226,6 +251,21 @@ fn check(settings: &Settings) -> Result<(), Error> {
     Ok(())
 }
 
+/// Refuses a snapshot whose programs the guest's processor can't run.
+fn check_machine(store: &Store, snapshot: &SnapshotDigest) -> Result<(), Error> {
+    check_architecture(store.snapshot(snapshot)?.machine.architecture())
+}
+
+fn check_architecture(architecture: &str) -> Result<(), Error> {
+    match ARCHITECTURES.contains(&architecture) {
+        true => Ok(()),
+        false => Err(Repr::OtherMachine {
+            architecture: architecture.to_owned(),
+        }
+        .into()),
+    }
+}
+
 /// Fails early where no VM can run, before an image is imported for nothing.
 fn check_kvm(device: &Path) -> Result<(), Error> {
     match File::options().read(true).write(true).open(device) {
@@ -272,7 +312,6 @@ fn create(
     settings: &Settings,
     (drives, _until_they_are_named): (Vec<DriveRecord>, Vec<Lease>),
 ) -> Result<Holding, Error> {
-    quotas::check_new(store)?;
     let kernel = kernel_for_new(store, settings, like.as_ref())?;
     let (snapshot, _until_it_is_named) = grown(store, base, settings)?;
     let id = settings.id.clone().map_or_else(id::random, Ok)?;
@@ -309,6 +348,7 @@ fn create(
         about: settings.about.clone().unwrap_or(about),
         drives,
     };
+    let _others_wait = quotas::check_new(store)?;
     Holding::create(store, record)
 }
 
@@ -324,6 +364,9 @@ fn resume(store: &Store, id: &str, settings: &Settings) -> Result<Holding, Error
         holding.find_bases()?;
     }
     let record = holding.record();
+    if !record.state.has_disk() {
+        check_machine(store, &record.snapshot)?;
+    }
     let recorded = || Kernel::recorded(record.kernel.clone(), record.modules.clone());
     let kernel = settings.kernel.clone().unwrap_or_else(recorded);
     kernel.check()?;

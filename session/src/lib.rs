@@ -97,6 +97,9 @@ mod error;
 mod event;
 mod folder;
 mod forward;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod holding;
 mod id;
 mod identity;

@@ -65,9 +65,11 @@ pub(crate) struct Attached {
 
 impl From<Attached> for Drive {
     fn from(attached: Attached) -> Self {
+        let limiter = attached.disk.limiter().clone();
         let mut drive = Self::new(attached.disk);
         drive.serial = attached.serial;
         drive.read_only = attached.read_only;
+        drive.limiter = limiter;
         drive
     }
 }
@@ -186,6 +188,7 @@ impl Machine {
         let begun = Instant::now();
         let mut root = Drive::new(Arc::clone(&spec.disk) as Arc<dyn BlockBackend>);
         root.serial = ROOT_SERIAL.to_owned();
+        root.limiter = spec.disk.limiter().clone();
         let mut config = VmConfig::new(spec.kernel.kernel());
         config.initrd = Some(spec.initramfs);
         config.command_line = format!("{RECOMMENDED_COMMAND_LINE} {NO_GETTY}");

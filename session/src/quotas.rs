@@ -1,12 +1,17 @@
 //! How much sessions may take.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::Path;
 
 use rustix::fs::statvfs;
 
 use crate::error::{Error, Repr};
-use crate::store::Store;
+use crate::folder;
+use crate::store::{Storage, Store};
+
+/// The file in the store's folder that is locked by whoever makes a session.
+const LOCK: &str = "sessions.lock";
 
 /// Room for what a shutdown still has to write, unless it is said otherwise.
 const DEFAULT_RESERVE: u64 = 512 << 20;
@@ -25,8 +30,9 @@ pub struct Quotas {
     /// How many bytes all sessions may take that have the same value of a label, by the label's key; no such limits at first.
     /// No session of a value that takes as much starts.
     pub bytes_per_label: BTreeMap<String, u64>,
-    /// How much of the host's disk stays free, in bytes; 512 MiB at first. With less, no session starts, and those that run
-    /// are shut down while there is room for that.
+    /// How much of the host's disk stays free, in bytes; 512 MiB at first. With less, no session is made or starts. Those
+    /// that run may write slowly then, a 64th of this a second, so that there is room to shut them down: at once what goes
+    /// on writing, and with half of this left whatever runs.
     pub host_reserve: u64,
 }
 
@@ -41,50 +47,76 @@ impl Default for Quotas {
     }
 }
 
-/// Refuses another session where there are too many.
-pub(crate) fn check_new(store: &Store) -> Result<(), Error> {
+/// Refuses another session where there are too many, or no room for what is made of it. Until the result is dropped nobody
+/// else may make one, in whatever process.
+pub(crate) fn check_new(store: &Store) -> Result<Creating, Error> {
+    let creating = Creating::begin(store.dir())?;
+    check_room(store)?;
     let Some(limit) = store.quotas().sessions else {
-        return Ok(());
+        return Ok(creating);
     };
-    let used = store.sessions()?.len();
+    let used = folder::ids(store.dir())?.len();
     if used < limit {
-        return Ok(());
+        return Ok(creating);
     }
     let what = "sessions of the store".to_owned();
     Err(over(what, used as u64, limit as u64))
 }
 
+/// Held by who makes a session, from when it was counted how many there are until it is one of them.
+#[derive(Debug)]
+#[must_use = "others may make sessions when this is dropped"]
+pub(crate) struct Creating {
+    _lock: File,
+}
+
+impl Creating {
+    fn begin(store: &Path) -> Result<Self, Error> {
+        let path = store.join(LOCK);
+        let locked = File::create(&path).and_then(|file| file.lock().map(|()| file));
+        let lock = locked.map_err(|source| Repr::Io {
+            action: "lock",
+            path,
+            source,
+        })?;
+        Ok(Self { _lock: lock })
+    }
+}
+
 /// Refuses a start for which there is no room.
 pub(crate) fn check_start(store: &Store, labels: &BTreeMap<String, String>) -> Result<(), Error> {
-    let free = free_bytes(store.dir())?;
-    let reserve = store.quotas().host_reserve;
-    if free < reserve {
-        let folder = store.dir().to_owned();
-        return Err(Repr::HostFull {
-            folder,
-            free,
-            reserve,
-        }
-        .into());
+    check_room(store)?;
+    let limits = store.quotas().bytes_per_label.iter();
+    let limits: Vec<_> = limits
+        .filter_map(|(key, limit)| Some((key, labels.get(key)?, *limit)))
+        .collect();
+    if limits.is_empty() {
+        return Ok(());
     }
-    for (key, limit) in &store.quotas().bytes_per_label {
-        let Some(value) = labels.get(key) else {
-            continue;
-        };
-        let used = store
-            .storage_of_label(key)?
-            .get(value)
-            .copied()
-            .unwrap_or_default();
-        if used >= *limit {
-            return Err(over(
-                format!("bytes of sessions with {key}={value}"),
-                used,
-                *limit,
-            ));
+    let storage = Storage::look(store)?;
+    for (key, value, limit) in limits {
+        let used = storage.bytes_of_label(key, value);
+        if used >= limit {
+            let what = format!("bytes of sessions with {key}={value}");
+            return Err(over(what, used, limit));
         }
     }
     Ok(())
+}
+
+fn check_room(store: &Store) -> Result<(), Error> {
+    let free = free_bytes(store.dir())?;
+    let reserve = store.quotas().host_reserve;
+    if free >= reserve {
+        return Ok(());
+    }
+    let folder = store.dir().to_owned();
+    Err(Repr::HostFull {
+        folder,
+        free,
+        reserve,
+    }
+    .into())
 }
 
 /// Bytes that are free on the disk that holds `folder`.

@@ -103,10 +103,10 @@ impl RecordState {
 }
 
 impl Record {
-    /// Notes a change of state at `now`, in seconds since 1970.
+    /// Notes a change of state at `now`, in seconds since 1970. A clock that was set back makes no session older than it is.
     pub(crate) fn enter(&mut self, state: RecordState, now: u64) {
         self.state = state;
-        self.changed = now;
+        self.changed = now.max(self.changed).max(self.created);
     }
 
     /// Reads the record in a session's folder.
@@ -153,7 +153,7 @@ impl Record {
         Ok(())
     }
 
-    fn to_bytes(&self) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         seal_envelope(self, FORMAT, VERSION)
             .expect("a record is text and numbers: Kernel::check has seen that its paths are text")
     }
@@ -164,7 +164,7 @@ pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
     fs::File::open(folder)?.sync_all()
 }
 
-fn parse(bytes: &[u8], path: &Path) -> Result<Record, Error> {
+pub(crate) fn parse(bytes: &[u8], path: &Path) -> Result<Record, Error> {
     let path = path.to_owned();
     open_envelope(bytes, FORMAT, &READABLE).map_err(|error| {
         let repr = match error {

@@ -8,6 +8,7 @@ mod keeping;
 mod limits;
 mod registry;
 mod sessions;
+mod storage;
 
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -25,11 +26,13 @@ use crate::quotas::Quotas;
 pub use chore::Chore;
 pub use export::Export;
 pub use import::Import;
-pub use keeping::{Housekeeper, Housekeeping, Kept, SessionStorage};
+pub use keeping::{Housekeeper, Housekeeping, Kept};
 pub use limits::Enforced;
 pub use registry::Base;
 pub(crate) use sessions::remove_locked;
 pub use sessions::{SessionInfo, SessionState, UnreadableSession};
+pub use storage::SessionStorage;
+pub(crate) use storage::Storage;
 
 /// What the names start with that keep the snapshots of sessions.
 const RESERVED: &str = "sessions/";

@@ -19,7 +19,7 @@ use crate::record::{Record, RecordState};
 use crate::store::Store;
 
 #[path = "../tests/it/image.rs"]
-mod image;
+pub(crate) mod image;
 
 /// A store with a small image in it, and the folder that holds both.
 pub(crate) fn store_with_image() -> (TempDir, Store, SnapshotDigest) {

@@ -5,6 +5,9 @@ use std::str::FromStr;
 
 use super::ImageError;
 
+/// What is meant where nothing is said.
+pub(super) const DEFAULT_ARCHITECTURE: &str = "amd64";
+
 /// The machine that an image was built for.
 ///
 /// Windows tells its versions apart by `os.version`; nothing here does.
@@ -43,7 +46,7 @@ impl Default for Platform {
     fn default() -> Self {
         Self {
             os: "linux".to_owned(),
-            architecture: "amd64".to_owned(),
+            architecture: DEFAULT_ARCHITECTURE.to_owned(),
             variant: None,
         }
     }

@@ -128,6 +128,16 @@ fn newer_version_is_named_even_with_unknown_members() {
 }
 
 #[test]
+fn config_names_an_architecture_that_is_not_the_usual_one() {
+    let usual = config(|_| ()).unwrap();
+    assert_eq!(usual.machine.architecture(), "amd64");
+    let other = config(|json| json["machine"]["architecture"] = "arm64".into()).unwrap();
+    assert_eq!(other.machine.architecture(), "arm64");
+    let again = serde_json::to_value(&other.machine).unwrap();
+    assert_eq!(again["architecture"], "arm64");
+}
+
+#[test]
 fn boot_profile_is_the_last_layer() {
     let dir = tempfile::tempdir().unwrap();
     let blobs = source_in(dir.path()).blobs;

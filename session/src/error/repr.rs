@@ -96,6 +96,10 @@ pub(crate) enum Repr {
         free: u64,
         reserve: u64,
     },
+    #[error(
+        "the disk has programs for {architecture:?}, and guests here run those for amd64: import the image for that"
+    )]
+    OtherMachine { architecture: String },
     #[error("{problem} makes no sense: change its limits")]
     BadLimits { problem: &'static str },
     #[error(transparent)]
@@ -326,6 +330,7 @@ impl Repr {
             | Self::DrivesOfResumed { .. }
             | Self::BadHostname { .. }
             | Self::BadLimits { .. }
+            | Self::OtherMachine { .. }
             | Self::BadAbout { .. }
             | Self::BadSetting { .. }
             | Self::BadKey { .. }

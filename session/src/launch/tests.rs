@@ -1,5 +1,6 @@
 use super::*;
 use crate::ErrorKind;
+use crate::testing::{image, record};
 
 fn settings() -> Settings {
     Settings {
@@ -62,4 +63,41 @@ fn a_host_without_kvm_says_so() {
     let error = check_kvm(&folder.path().join("kvm")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Kvm);
     assert!(error.to_string().contains("there is no KVM"), "{error}");
+}
+
+#[test]
+fn a_disk_for_another_machine_is_refused_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = folder.path().join("image");
+    image::write_for("arm64", &layout);
+    let store = Store::open(folder.path().join("store")).unwrap();
+    let reference = format!("oci:{}", layout.display());
+    let import = || {
+        store
+            .import(&reference)
+            .disk_bytes(64 << 20)
+            .platform("linux/arm64")
+    };
+    let snapshot = import().start().wait().unwrap().snapshot;
+    drop(Holding::create(&store, record("old", snapshot)).unwrap());
+
+    let kernel = Kernel::recorded("/dev/null".into(), None);
+    let settings = Settings {
+        kernel: Some(kernel),
+        ..settings()
+    };
+    let new = |source| make(&store, source, &settings, &mut Timings::default());
+    let like = Box::new(record("like", snapshot));
+    for failed in [
+        new(Source::Snapshot(snapshot)),
+        new(Source::Like(like, Vec::new())),
+        new(Source::Image(Box::new(import()))),
+        resume(&store, "old", &settings),
+    ] {
+        let error = failed.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        assert!(error.to_string().contains("arm64"), "{error}");
+    }
+    assert_eq!(store.sessions().unwrap().len(), 1);
+    check_architecture("386").unwrap();
 }

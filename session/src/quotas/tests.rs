@@ -39,7 +39,7 @@ fn a_value_of_a_label_takes_what_its_sessions_take() {
     let kernel = crate::Kernel::recorded("/dev/null".into(), None);
     let builder = Session::from_snapshot(&store, image).kernel(kernel);
     builder.about(about).create().wait().unwrap();
-    let used = store.storage_of_label("team").unwrap()["a"];
+    let used = Storage::look(&store).unwrap().bytes_of_label("team", "a");
     assert!(used > 0);
     let with = |limit| {
         store.clone().with_quotas(Quotas {
@@ -63,4 +63,52 @@ fn nothing_starts_on_a_full_host() {
     });
     let error = check_start(&store, &BTreeMap::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Quota, "{error}");
+}
+
+#[test]
+fn no_image_is_imported_for_a_session_that_is_refused() {
+    let (folder, _, _) = store_with_image();
+    let empty = Store::open(folder.path().join("empty")).unwrap();
+    let image = format!("oci:{}", folder.path().join("image").display());
+    let full = Quotas {
+        host_reserve: u64::MAX,
+        ..Quotas::default()
+    };
+    let none = Quotas {
+        sessions: Some(0),
+        ..Quotas::default()
+    };
+    for quotas in [full, none] {
+        let store = empty.clone().with_quotas(quotas);
+        let kernel = crate::Kernel::recorded("/dev/null".into(), None);
+        let builder = Session::from_image(&store, &image).kernel(kernel);
+        let error = builder.create().wait().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Quota, "{error}");
+        assert_eq!(store.inner().usage().unwrap().blob_bytes, 0);
+    }
+}
+
+#[test]
+fn no_more_sessions_than_allowed_are_made_at_once() {
+    let (_folder, store, image) = store_with_image();
+    let quotas = Quotas {
+        sessions: Some(2),
+        ..Quotas::default()
+    };
+    let store = store.with_quotas(quotas);
+    let create = || {
+        let kernel = crate::Kernel::recorded("/dev/null".into(), None);
+        let builder = Session::from_snapshot(&store, image).kernel(kernel);
+        builder.create()
+    };
+    let made: Vec<_> = (0..8).map(|_| create()).collect();
+    let made = made.into_iter().filter_map(|op| match op.wait() {
+        Ok(_) => Some(()),
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::Quota, "{error}");
+            None
+        }
+    });
+    assert_eq!(made.count(), 2);
+    assert_eq!(store.sessions().unwrap().len(), 2);
 }

@@ -2,9 +2,13 @@
 //!
 //! Invariant: it does not keep a session alive that nobody else has, and ends with it.
 
+mod room;
+
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use room::Room;
 
 use super::Shared;
 use super::phase::Phase;
@@ -17,12 +21,8 @@ use crate::machine::{Gone, GoneKind, Watch};
 use crate::over::Over;
 use crate::quotas;
 
-/// How often limits are looked at.
-const TICK: Duration = Duration::from_secs(1);
 /// How often the session's folder is told that the session is alive.
 const HEARTBEAT: Duration = Duration::from_secs(30);
-/// How often it is looked how much room is left.
-const ROOM_INTERVAL: Duration = Duration::from_secs(5);
 /// How long an end that failed waits until it is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(60);
 /// How long a guest may take to show a warning.
@@ -38,7 +38,7 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<(), Error> {
         session: Arc::downgrade(shared),
         over: Arc::clone(&shared.over),
         last_beat: None,
-        last_room: None,
+        room: Room::default(),
         quiet_until: None,
     };
     let thread = thread::Builder::new().name(name.to_owned());
@@ -68,7 +68,7 @@ struct Watcher {
     session: Weak<Shared>,
     over: Arc<Over>,
     last_beat: Option<Instant>,
-    last_room: Option<Instant>,
+    room: Room,
     /// Since an end by a limit has failed.
     quiet_until: Option<Instant>,
 }
@@ -77,8 +77,9 @@ impl Watcher {
     fn run(mut self) {
         while let Some(guest) = self.look() {
             // The guest's end is waited for without the session, so that this does not keep it alive.
-            let gone = guest.as_ref().and_then(|guest| guest.exit_within(TICK));
-            let is_over = guest.is_none() && self.over.is_set_within(TICK);
+            let pause = self.room.pause();
+            let gone = guest.as_ref().and_then(|guest| guest.exit_within(pause));
+            let is_over = guest.is_none() && self.over.is_set_within(pause);
             let Some(shared) = self.session.upgrade().filter(|_| !is_over) else {
                 return;
             };
@@ -148,30 +149,25 @@ impl Watcher {
 impl Watcher {
     /// Ends a session that has written too much, or whose host's disk is nearly full, while there is room to do so.
     fn look_for_room(&mut self, shared: &Arc<Shared>) {
-        let is_early = self
-            .last_room
-            .is_some_and(|last| last.elapsed() < ROOM_INTERVAL);
-        if is_early || self.is_quiet() {
+        if self.is_quiet() {
             return;
         }
-        self.last_room = Some(Instant::now());
-        let written = match &shared.lock().phase {
-            Phase::Running(live) => live.holding.written_bytes(),
+        let free = quotas::free_bytes(shared.store.dir());
+        let found = match &shared.lock().phase {
+            Phase::Running(live) => {
+                let written = live.holding.written_bytes();
+                let found = self.room.look(free, written, shared.store.quotas());
+                if let Some(limits) = found.limits {
+                    live.holding.limit_disks(limits);
+                }
+                found
+            }
             _ => return,
         };
-        let quotas = shared.store.quotas();
-        let free = quotas::free_bytes(shared.store.dir()).ok();
-        let event = if let Some(limit) = quotas.bytes_per_run
-            && written > limit
-        {
-            Event::QuotaReached { written, limit }
-        } else if let Some(free) = free.filter(|free| *free < quotas.host_reserve) {
-            Event::HostFull { free }
-        } else {
-            return;
-        };
-        shared.events.tell(&event);
-        self.end(shared, || is_running(shared).then_some(AtEnd::Shutdown));
+        if let Some(event) = found.end {
+            shared.events.tell(&event);
+            self.end(shared, || is_running(shared).then_some(AtEnd::Shutdown));
+        }
     }
 
     /// Throws away what a termination could not.

@@ -1,50 +1,33 @@
-//! What sessions take, which of them expire, and a thread that sees to both.
+//! Which sessions expire, and a thread that sees to that.
 
-use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use rootfs_store::{Collected, Progress, Root};
+use rootfs_store::{Collected, Progress};
 
-use super::{Chore, Enforced, SessionInfo, SessionState, Store};
+use super::{Chore, Enforced, Store, sessions};
 use crate::about::About;
 use crate::clock;
-use crate::disks;
-use crate::error::{Error, Repr, one_line};
+use crate::error::{Error, ErrorKind, Repr, one_line};
+use crate::folder;
 use crate::holding::Holding;
 use crate::over::Over;
+use crate::record::Record;
 
-/// What a session takes on the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SessionStorage {
-    /// Its id.
-    pub id: String,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
-    /// Bytes of what its guest has written since its last snapshot.
-    pub disk_bytes: u64,
-    /// Bytes of its snapshot that nothing else needs: what its removal frees.
-    pub snapshot_bytes: u64,
-}
-
-impl SessionStorage {
-    /// Both together.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.disk_bytes.saturating_add(self.snapshot_bytes)
-    }
-}
+/// Rounds that follow each other faster would do nothing else than keep a store busy.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What is done to keep a store in order: [`Housekeeping::default`] and then the fields that should be different.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Housekeeping {
-    /// How often; once a minute at first.
+    /// How often, at least a second; once a minute at first.
     pub interval: Duration,
     /// How long sessions are kept that were shut down and say nothing themselves ([`About::keep_for`]); for ever at first.
+    /// Those that never ran are kept.
     pub keep_stopped: Option<Duration>,
     /// Blobs that nothing needs are removed when they are older than this; an hour at first, `None` is never.
     pub gc_grace: Option<Duration>,
@@ -88,25 +71,7 @@ impl Store {
         holding.change(|record| record.about = about)
     }
 
-    /// Says what each session takes. Nothing happens before [`Chore::start`].
-    pub fn storage(&self) -> Chore<Vec<SessionStorage>> {
-        let store = self.clone();
-        Chore::new("storage", self.inner(), move |_, _| storage(&store))
-    }
-
-    /// What all sessions together take that have a label, by its values.
-    pub(crate) fn storage_of_label(&self, key: &str) -> Result<BTreeMap<String, u64>, Error> {
-        let mut sums = BTreeMap::<String, u64>::new();
-        for session in storage(self)? {
-            if let Some(value) = session.labels.get(key) {
-                let sum = sums.entry(value.clone()).or_default();
-                *sum = sum.saturating_add(session.bytes());
-            }
-        }
-        Ok(sums)
-    }
-
-    /// One round of housekeeping: enforces limits, removes sessions that have expired, and what nothing needs any more.
+    /// One round of housekeeping: clears away disks that processes left behind that died, enforces limits, removes sessions that have expired, and what nothing needs any more.
     /// Nothing happens before [`Chore::start`].
     pub fn clean(&self, what: &Housekeeping) -> Chore<Kept> {
         let (store, what) = (self.clone(), what.clone());
@@ -116,21 +81,37 @@ impl Store {
     }
 
     /// Does [`clean`](Self::clean) every so often, on a thread of its own, for as long as the result lives; `report` is told
-    /// how each round went.
+    /// how each round went. Rounds go on whatever becomes of one of them, or of `report`.
     ///
     /// # Errors
-    /// [`ErrorKind::Host`](crate::ErrorKind::Host) if no thread can be started.
+    /// - [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput): the interval is less than a second.
+    /// - [`ErrorKind::Host`](crate::ErrorKind::Host): no thread can be started.
     pub fn keep_house(
         &self,
         what: Housekeeping,
         report: impl Fn(&Result<Kept, Error>) + Send + 'static,
     ) -> Result<Housekeeper, Error> {
         let name = "housekeeper";
+        if what.interval < MIN_INTERVAL {
+            return Err(Repr::BadSetting {
+                setting: "interval of housekeeping",
+                value: format!("{:?}", what.interval),
+                problem: "use a second or more",
+            }
+            .into());
+        }
         let (store, over) = (self.clone(), Arc::<Over>::default());
         let signal = Arc::clone(&over);
         let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
             loop {
-                report(&round(&store, &what, &()));
+                let kept = unless_it_panics(name, || round(&store, &what, &()));
+                let told = unless_it_panics(name, || {
+                    report(&kept);
+                    Ok(())
+                });
+                if let Err(error) = told {
+                    tracing::error!(%error, "who is told of housekeeping panicked");
+                }
                 if signal.is_set_within(what.interval) {
                     return;
                 }
@@ -144,36 +125,8 @@ impl Store {
     }
 }
 
-fn storage(store: &Store) -> Result<Vec<SessionStorage>, Error> {
-    let usage = store.inner().usage()?;
-    let sessions = store.sessions()?.into_iter().flatten();
-    let each = sessions.map(|session| {
-        let is_its_own = |roots: &[Root]| {
-            roots.iter().all(|root| match root {
-                Root::Name(name) => disks::is_name_of(&session.id, name),
-                Root::Disk(disk) => disks::is_disk_of(&session.id, disk),
-                _ => false,
-            })
-        };
-        let snapshots = usage
-            .snapshots
-            .iter()
-            .filter(|snapshot| is_its_own(&snapshot.roots));
-        let disks = usage
-            .disks
-            .iter()
-            .filter(|disk| disks::is_disk_of(&session.id, &disk.id));
-        SessionStorage {
-            disk_bytes: disks.map(|disk| disk.overlay_bytes).sum(),
-            snapshot_bytes: snapshots.map(|snapshot| snapshot.alone_bytes).sum(),
-            labels: session.about.labels,
-            id: session.id,
-        }
-    });
-    Ok(each.collect())
-}
-
 fn round(store: &Store, what: &Housekeeping, progress: &dyn Progress) -> Result<Kept, Error> {
+    sessions::sweep_disks(store.inner());
     let enforced = super::limits::enforce_all(store, progress)?;
     let expired = expire(store, what)?;
     let collect = |grace| store.inner().gc(grace, progress);
@@ -185,18 +138,30 @@ fn round(store: &Store, what: &Housekeeping, progress: &dyn Progress) -> Result<
     })
 }
 
+/// What is done next to the store depends on nothing that a panic could have left half done: all of that is on the host's
+/// disk, where processes die at any point.
+fn unless_it_panics<T>(
+    name: &'static str,
+    work: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
+    let done = panic::catch_unwind(AssertUnwindSafe(work));
+    done.unwrap_or_else(|_| Err(Repr::Panicked { name }.into()))
+}
+
 /// Removes the sessions that have expired. One that somebody has taken meanwhile stays.
 fn expire(store: &Store, what: &Housekeeping) -> Result<Vec<String>, Error> {
     let now = clock::unix(store.clock());
     let mut expired = Vec::new();
-    for session in store.sessions()?.into_iter().flatten() {
-        if !has_expired(&session, what.keep_stopped, now) {
+    for id in folder::ids(store.dir())? {
+        let has_expired = |record: &Record| has_expired(record, what.keep_stopped, now);
+        if !folder::look(store.dir(), &id).is_ok_and(|(record, _)| has_expired(&record)) {
             continue;
         }
-        match store.remove_session(&session.id) {
-            Ok(()) => expired.push(session.id),
+        match remove_if(store, &id, has_expired) {
+            Ok(true) => expired.push(id),
+            Ok(false) => {}
             Err(error) => {
-                let (id, error) = (session.id, one_line(&error));
+                let error = one_line(&error);
                 tracing::warn!(id, error, "a session that has expired could not be removed");
             }
         }
@@ -204,14 +169,29 @@ fn expire(store: &Store, what: &Housekeeping) -> Result<Vec<String>, Error> {
     Ok(expired)
 }
 
-fn has_expired(session: &SessionInfo, keep_stopped: Option<Duration>, now: u64) -> bool {
-    let is_at_rest = matches!(session.state, SessionState::Stopped | SessionState::Created);
-    let keep_for = session.about.keep_for.or(keep_stopped);
-    let rested = now.checked_sub(session.changed).map(Duration::from_secs);
+/// Removes a session that nobody else has and whose record still asks for that, now that nobody changes it any more.
+fn remove_if(store: &Store, id: &str, asks: impl Fn(&Record) -> bool) -> Result<bool, Error> {
+    let holding = match Holding::take(store, id) {
+        Ok(holding) if asks(holding.record()) => holding,
+        Ok(_) => return Ok(false),
+        Err(error) if matches!(error.kind(), ErrorKind::Busy | ErrorKind::NotFound) => {
+            return Ok(false);
+        }
+        Err(error) => return Err(error),
+    };
+    holding.discard()?;
+    Ok(true)
+}
+
+/// Whether a session was shut down for too long. One that never ran was not shut down.
+fn has_expired(record: &Record, keep_stopped: Option<Duration>, now: u64) -> bool {
+    let was_shut_down = !record.state.has_disk() && record.started.is_some();
+    let keep_for = record.about.keep_for.or(keep_stopped);
+    let rested = now.checked_sub(record.changed).map(Duration::from_secs);
     let is_over = rested
         .zip(keep_for)
         .is_some_and(|(rested, keep_for)| rested >= keep_for);
-    is_at_rest && is_over && !session.about.pinned
+    was_shut_down && is_over && !record.about.pinned
 }
 
 /// Keeps a store in order until it is dropped, which waits for a round that is under way.
@@ -224,12 +204,8 @@ pub struct Housekeeper {
 impl Drop for Housekeeper {
     fn drop(&mut self) {
         self.over.set();
-        if self
-            .thread
-            .take()
-            .is_some_and(|thread| thread.join().is_err())
-        {
-            tracing::error!("who was told of housekeeping panicked");
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a store knows of its sessions, whoever runs them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -237,6 +238,37 @@ pub(super) fn sweep(store: &rootfs_store::Store) {
         if let Err(error) = disks::discard(store, &id).and_then(|()| folder.remove()) {
             tracing::warn!(%error, id, "could not clear away the rest of a session");
         }
+    }
+    sweep_disks(store);
+}
+
+/// Removes disks of sessions at rest, which processes left behind that died between two steps of a start or a shutdown.
+pub(super) fn sweep_disks(store: &rootfs_store::Store) {
+    let disks = store.disk_ids().unwrap_or_default();
+    let sessions: BTreeSet<_> = disks
+        .iter()
+        .map(|disk| disks::session_of_disk(disk))
+        .collect();
+    for id in sessions {
+        if let Err(error) = sweep_disks_of(store, id) {
+            tracing::warn!(%error, id, "could not remove the disks of a session at rest");
+        }
+    }
+}
+
+fn sweep_disks_of(store: &rootfs_store::Store, id: &str) -> Result<(), Error> {
+    let is_at_rest = |record: &Record| !record.state.has_disk();
+    // What is no session, or has somebody who sees to it, is not swept here.
+    if !folder::look(store.dir(), id).is_ok_and(|(record, locked)| !locked && is_at_rest(&record)) {
+        return Ok(());
+    }
+    let Ok(folder) = folder::open(store.dir(), id) else {
+        return Ok(());
+    };
+    let record = folder.record()?;
+    match is_at_rest(&record) {
+        true => disks::remove(store, &record),
+        false => Ok(()),
     }
 }
 

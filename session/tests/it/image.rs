@@ -8,12 +8,17 @@ use sha2::{Digest, Sha256};
 
 /// Writes an OCI image layout of one layer that holds one file.
 pub(crate) fn write(folder: &Path) {
+    write_for("amd64", folder);
+}
+
+/// The same, for another architecture.
+pub(crate) fn write_for(architecture: &str, folder: &Path) {
     fs::create_dir_all(folder.join("blobs/sha256")).unwrap();
     let layer = layer();
     let diff_id = format!("sha256:{}", hex(&layer));
     let layer = blob(folder, &layer, "application/vnd.oci.image.layer.v1.tar");
     let config = json!({
-        "architecture": "amd64", "os": "linux",
+        "architecture": architecture, "os": "linux",
         "config": {"Env": ["FROM=image"], "WorkingDir": "/etc"},
         "rootfs": {"type": "layers", "diff_ids": [diff_id]},
     });

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc;
+use std::time::Duration;
 
-use session::{ErrorKind, Session, SessionState, Store};
+use session::{ErrorKind, Event, Quotas, Session, SessionState, Store};
 
 use super::bed::{env, kernel, noise, patient, sh};
 
@@ -37,11 +39,46 @@ impl Drop for Mount<'_> {
     }
 }
 
+/// A store that keeps so much room free.
+fn store(folder: &Path, host_reserve: u64) -> Store {
+    let mut quotas = Quotas::default();
+    quotas.host_reserve = host_reserve;
+    let store = Store::open(folder.join("store")).unwrap();
+    store.with_quotas(quotas)
+}
+
+#[test]
+fn a_guest_that_fills_the_hosts_disk_is_shut_down_before_a_write_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let _mount = Mount::new(folder.path(), 600);
+    let store = store(folder.path(), 128 << 20);
+    let import = store
+        .import(env("VM_TEST_BUSYBOX_IMAGE"))
+        .disk_bytes(1 << 30);
+    let image = import.start().wait().unwrap().snapshot;
+    let (events, told) = mpsc::channel();
+    let builder = Session::from_snapshot(&store, image)
+        .id("flood")
+        .kernel(kernel())
+        .on_event(move |event| drop(events.send(event.clone())));
+    let session = patient(builder).start().wait().unwrap();
+    // What it writes takes room now, and hardly any in a snapshot.
+    let flood = session.command("sh").args(["-c", "yes > /flood"]);
+    let flood = flood.output();
+    let next = || told.recv_timeout(Duration::from_secs(300)).unwrap();
+    assert!(matches!(next(), Event::HostFull { .. }));
+    let end = next();
+    assert!(matches!(end, Event::ShutDown { .. }), "{end:?}");
+    drop(flood.wait());
+    assert_eq!(store.session("flood").unwrap().state, SessionState::Stopped);
+}
+
 #[test]
 fn a_full_host_disk_loses_nothing_that_was_synced() {
     let folder = tempfile::tempdir().unwrap();
     let mount = Mount::new(folder.path(), 40);
-    let store = Store::open(folder.path().join("store")).unwrap();
+    // Without a reserve nobody sees to it that it does not get that far.
+    let store = store(folder.path(), 0);
     let import = store
         .import(env("VM_TEST_BUSYBOX_IMAGE"))
         .disk_bytes(1 << 30);

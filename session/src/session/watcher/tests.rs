@@ -59,7 +59,7 @@ fn a_removal_that_failed_is_tried_again_after_a_pause() {
         session: Arc::downgrade(shared),
         over: Arc::clone(&shared.over),
         last_beat: None,
-        last_room: None,
+        room: Room::default(),
         quiet_until: None,
     };
     let in_the_way = bed.block_removal();

@@ -1,13 +1,17 @@
 use std::sync::mpsc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rootfs_store::SnapshotDigest;
 use vmm_core::{BlockBackend, WriteSource};
 
 use super::*;
+use crate::clock::Clock;
+use crate::record::RecordState;
 use crate::testing::{record, store_with_image};
 
 fn stopped(store: &Store, id: &str, base: SnapshotDigest, byte: u8) {
     let mut holding = Holding::create(store, record(id, base)).unwrap();
+    holding.record_mut().started = Some(1);
     let disk = Arc::clone(holding.open_disks().unwrap().root());
     let bytes = [byte; 4096];
     disk.write_at(&mut WriteSource::from_slice(&bytes), 48 << 20)
@@ -16,42 +20,108 @@ fn stopped(store: &Store, id: &str, base: SnapshotDigest, byte: u8) {
     holding.commit(true, &()).unwrap();
 }
 
-fn info(change: impl FnOnce(&mut SessionInfo)) -> SessionInfo {
-    let (_folder, store, base) = store_with_image();
-    drop(Holding::create(&store, record("a", base)).unwrap());
-    let mut info = store.session("a").unwrap();
-    info.changed = 1000;
-    change(&mut info);
-    info
+fn rested(change: impl FnOnce(&mut Record)) -> Record {
+    let mut record = record("a", SnapshotDigest::from_bytes([1; 32]));
+    record.started = Some(900);
+    record.changed = 1000;
+    change(&mut record);
+    record
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
 fn a_session_expires_when_its_own_time_or_the_stores_is_over() {
-    let plain = info(|_| ());
+    let plain = rested(|_| ());
     assert!(!has_expired(&plain, None, u64::MAX));
     assert!(!has_expired(&plain, Some(HOUR), 4599));
     assert!(has_expired(&plain, Some(HOUR), 4600));
     // A clock that was set back.
     assert!(!has_expired(&plain, Some(HOUR), 0));
-    let longer = info(|info| info.about.keep_for = Some(2 * HOUR));
+    let longer = rested(|record| record.about.keep_for = Some(2 * HOUR));
     assert!(!has_expired(&longer, Some(HOUR), 4600));
     assert!(has_expired(&longer, None, 8200));
 }
 
 #[test]
-fn what_is_pinned_or_not_at_rest_does_not_expire() {
-    let pinned = info(|info| info.about.pinned = true);
+fn what_is_pinned_or_was_not_shut_down_does_not_expire() {
+    let pinned = rested(|record| record.about.pinned = true);
     assert!(!has_expired(&pinned, Some(HOUR), u64::MAX));
+    let created = rested(|record| {
+        record.started = None;
+        record.about.keep_for = Some(HOUR);
+    });
+    assert!(!has_expired(&created, Some(HOUR), u64::MAX));
     for state in [
-        SessionState::Running,
-        SessionState::Interrupted,
-        SessionState::Failed,
+        RecordState::Open,
+        RecordState::Paused,
+        RecordState::ShuttingDown,
     ] {
-        let info = info(|info| info.state = state);
-        assert!(!has_expired(&info, Some(HOUR), u64::MAX), "{state}");
+        let cut_off = rested(|record| record.state = state);
+        assert!(!has_expired(&cut_off, Some(HOUR), u64::MAX), "{state:?}");
     }
+}
+
+#[test]
+fn what_changed_since_it_was_listed_is_not_removed() {
+    let (_folder, store, base) = store_with_image();
+    stopped(&store, "a", base, 1);
+    let expired = |record: &Record| has_expired(record, Some(Duration::ZERO), u64::MAX);
+    let (listed, _) = folder::look(store.dir(), "a").unwrap();
+    assert!(expired(&listed));
+
+    // Somebody runs it.
+    let mut holding = Holding::take(&store, "a").unwrap();
+    holding.open_disks().unwrap();
+    assert!(!remove_if(&store, "a", expired).unwrap());
+    // Its process died: what the guest wrote is on its disk alone.
+    drop(holding);
+    assert!(!remove_if(&store, "a", expired).unwrap());
+    // It was shut down again, and pinned.
+    let mut holding = Holding::take(&store, "a").unwrap();
+    holding.open_disks().unwrap();
+    holding.commit(true, &()).unwrap();
+    drop(holding);
+    store
+        .describe_session("a", |about| about.pinned = true)
+        .unwrap();
+    assert!(!remove_if(&store, "a", expired).unwrap());
+
+    store
+        .describe_session("a", |about| about.pinned = false)
+        .unwrap();
+    assert!(remove_if(&store, "a", expired).unwrap());
+    // Somebody else was faster.
+    assert!(!remove_if(&store, "a", expired).unwrap());
+}
+
+#[test]
+fn a_housekeeper_survives_a_report_that_panics() {
+    let (_folder, store, _) = store_with_image();
+    let (reports, reported) = mpsc::channel();
+    let report = move |_: &Result<Kept, Error>| {
+        let _told = reports.send(());
+        panic!("of a test");
+    };
+    let what = Housekeeping {
+        interval: MIN_INTERVAL,
+        ..Housekeeping::default()
+    };
+    let housekeeper = store.keep_house(what, report).unwrap();
+    reported.recv().unwrap();
+    reported.recv().unwrap();
+    drop(housekeeper);
+}
+
+#[test]
+fn rounds_without_a_pause_are_refused() {
+    let (_folder, store, _) = store_with_image();
+    let what = Housekeeping {
+        interval: Duration::ZERO,
+        ..Housekeeping::default()
+    };
+    let error = store.keep_house(what, |_| ()).unwrap_err();
+    assert!(error.is_invalid_input(), "{error}");
 }
 
 #[test]
@@ -63,7 +133,7 @@ fn a_housekeeper_removes_what_has_expired_until_it_is_dropped() {
         .describe_session("pinned", |about| about.pinned = true)
         .unwrap();
     let what = Housekeeping {
-        interval: Duration::from_millis(1),
+        interval: MIN_INTERVAL,
         keep_stopped: Some(Duration::ZERO),
         gc_grace: Some(Duration::ZERO),
     };
@@ -83,25 +153,6 @@ fn a_housekeeper_removes_what_has_expired_until_it_is_dropped() {
 }
 
 #[test]
-fn a_session_takes_what_only_it_needs() {
-    let (_folder, store, base) = store_with_image();
-    store.name_image("base", base).unwrap();
-    drop(Holding::create(&store, record("fresh", base)).unwrap());
-    stopped(&store, "stopped", base, 3);
-    let mut running = Holding::create(&store, record("running", base)).unwrap();
-    let disk = Arc::clone(running.open_disks().unwrap().root());
-    let bytes = [4; 8192];
-    disk.write_at(&mut WriteSource::from_slice(&bytes), 40 << 20)
-        .unwrap();
-    disk.flush().unwrap();
-    let storage = store.storage().start().wait().unwrap();
-    let of = |id: &str| storage.iter().find(|session| session.id == id).unwrap();
-    assert_eq!(of("fresh").bytes(), 0);
-    assert!(of("stopped").snapshot_bytes > 0 && of("stopped").disk_bytes == 0);
-    assert!(of("running").disk_bytes >= 8192 && of("running").snapshot_bytes == 0);
-}
-
-#[test]
 fn what_is_noted_of_a_session_is_checked_and_kept() {
     let (_folder, store, base) = store_with_image();
     drop(Holding::create(&store, record("a", base)).unwrap());
@@ -113,4 +164,30 @@ fn what_is_noted_of_a_session_is_checked_and_kept() {
     assert!(title("two\nlines").unwrap_err().is_invalid_input());
     let kept = store.session("a").unwrap().about.title;
     assert_eq!(kept.as_deref(), Some("Ada's lab"));
+}
+
+/// A clock that stands still.
+#[derive(Debug)]
+struct At(u64);
+
+impl Clock for At {
+    fn wall(&self) -> SystemTime {
+        UNIX_EPOCH + self.monotonic()
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_secs(self.0)
+    }
+}
+
+#[test]
+fn a_clock_that_was_set_back_makes_no_session_older() {
+    let (_folder, store, base) = store_with_image();
+    let at = |seconds| store.clone().with_clock(Arc::new(At(seconds)));
+    stopped(&at(5000), "a", base, 1);
+    let mut holding = Holding::take(&at(1000), "a").unwrap();
+    holding.open_disks().unwrap();
+    holding.commit(true, &()).unwrap();
+    drop(holding);
+    assert_eq!(store.session("a").unwrap().changed, 5000);
 }
