@@ -124,12 +124,16 @@ fn e2fsck(file: &Path) -> (bool, String) {
 
 /// Runs a shell script in the guest, which must succeed; returns what it prints.
 pub(crate) fn sh(session: &Session, script: &str) -> String {
-    let output = session
-        .command("sh")
-        .args(["-c", script])
-        .output()
-        .wait()
-        .unwrap();
+    run(session.command("sh"), script)
+}
+
+/// The same as root, whoever runs commands otherwise.
+pub(crate) fn sh_as_root(session: &Session, script: &str) -> String {
+    run(session.command("sh").user("root"), script)
+}
+
+fn run(shell: session::Command, script: &str) -> String {
+    let output = shell.args(["-c", script]).output().wait().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(

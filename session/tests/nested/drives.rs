@@ -8,7 +8,7 @@ use std::thread::{self, Thread};
 
 use session::{Error, ExtraDrive, Session, Snapshot};
 
-use super::bed::{Bed, env, kernel, patient, sh};
+use super::bed::{Bed, env, kernel, patient, sh, sh_as_root};
 
 const MIB: u64 = 1 << 20;
 
@@ -154,18 +154,21 @@ fn drives_are_mounted_kept_and_given_on_with_their_session() {
     block_on(life(&bed)).unwrap();
 }
 
-#[test]
-fn a_debian_guest_has_its_drives_mounted_before_its_init_and_unmounts_them() {
-    let bed = Bed::debian();
-    let builder = Session::from_snapshot(&bed.store, bed.image).id("debian");
-    let builder = builder.drive(ExtraDrive::empty("data", 64 * MIB).mount("/srv/data"));
-    let session = patient(builder.kernel(kernel())).start().wait().unwrap();
+/// A drive that is mounted before the image's init starts, at `/srv/data`.
+pub(crate) fn data() -> ExtraDrive {
+    ExtraDrive::empty("data", 64 * MIB).mount("/srv/data")
+}
+
+/// Waits until systemd has started everything, which must all be well with the drive of [`data`].
+pub(crate) fn check_settled(session: &Session) {
     let settled = "for i in $(seq 150); do state=$(systemctl is-system-running 2>&1); \
                    case $state in running|degraded) break;; esac; sleep 1; done; \
                    echo $state; findmnt -no FSTYPE /srv/data; echo kept > /srv/data/note";
-    assert_eq!(sh(&session, settled), "running\next4\n");
-    let snapshot = session.shutdown().wait().unwrap();
-    assert!(snapshot.clean);
-    check_all(&bed, &snapshot);
-    assert!(snapshot.drives[0].new_bytes > 0);
+    assert_eq!(sh_as_root(session, settled), "running\next4\n");
+}
+
+/// The drive of [`data`] must have been unmounted by then.
+pub(crate) fn check_kept(bed: &Bed, snapshot: &Snapshot) {
+    check_all(bed, snapshot);
+    assert!(snapshot.drives[0].clean && snapshot.drives[0].new_bytes > 0);
 }

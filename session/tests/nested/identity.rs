@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use session::{Event, Group, GuestFile, Session, SessionBuilder, Task, TaskState, User};
 
-use super::bed::{Bed, DISK_BYTES, kernel, patient, sh};
+use super::bed::{Bed, DISK_BYTES, kernel, patient, sh, sh_as_root};
+use super::{drives, ssh};
 
 const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPKSUTyz1HwHReFVvD5obVsALAgJRNarH4TRpNePnAS ann@desk";
@@ -166,10 +167,11 @@ fn a_small_image_becomes_a_machine_with_people() {
 }
 
 #[test]
-fn debian_knows_its_people_and_its_keys() {
+fn debian_knows_its_people_has_its_drives_and_serves_ssh() {
     let bed = Bed::debian();
     let new = Session::from_snapshot(&bed.store, bed.image).id("debian");
-    let session = described(new).start().wait().unwrap();
+    let session = described(new.drive(drives::data())).start().wait().unwrap();
+    drives::check_settled(&session);
     check(&session, &["cat"]);
     let facts = "id -un; id -Gn; getent passwd ann; hostname; getent hosts lab-9 | tr -s ' '; echo $LAB; \
                  cat ~/.bashrc | head -1";
@@ -179,18 +181,14 @@ fn debian_knows_its_people_and_its_keys() {
     // The image's own tools agree.
     let tools = "mkdir -p /run/sshd; pwck -r -q; grpck -r && ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key && systemd-machine-id-setup --print \
                  && sshd -T -C user=ann | grep ^hostkey";
-    let command = session.command("sh").args(["-c", tools]).user("root");
-    let output = command.output().wait().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        output.status.success(),
-        "{text}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let text = sh_as_root(&session, tools);
     let info = bed.store.session("debian").unwrap();
     assert!(text.contains(info.machine_id.as_deref().unwrap()), "{text}");
     assert!(text.contains("ED25519"), "{text}");
-    bed.shut_down(&session);
+    ssh::check(&bed, &session, "debian");
+    let snapshot = bed.shut_down(&session);
+    drives::check_kept(&bed, &snapshot);
+    ssh::check_closed(&bed, "debian");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The SSH server of a real guest, reached by a real client.
+//! The SSH server of a real guest, reached by a real client. The test that boots the guest is in `identity`.
 
 use std::fs;
 use std::io;
@@ -10,19 +10,16 @@ use std::thread;
 
 use session::{ErrorKind, Session, Store};
 
-use super::bed::{Bed, sh};
-
-/// The session's id.
-const ID: &str = "ssh";
+use super::bed::{Bed, sh_as_root};
 
 /// Connects clients of a port to the session's socket, as another process of this user would.
-fn bridge(store: &Store) -> u16 {
+fn bridge(store: &Store, id: &'static str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let store = store.clone();
     thread::spawn(move || {
         for mut client in listener.incoming().flatten() {
-            let mut socket = store.connect_ssh(ID).unwrap();
+            let mut socket = store.connect_ssh(id).unwrap();
             let (mut from, mut to) = (client.try_clone().unwrap(), socket.try_clone().unwrap());
             thread::spawn(move || {
                 drop(io::copy(&mut from, &mut to));
@@ -76,31 +73,25 @@ fn allow(session: &Session, folder: &Path, key: &str) {
     let keys = folder.join("authorized_keys");
     fs::write(&keys, key).unwrap();
     fs::set_permissions(&keys, PermissionsExt::from_mode(0o600)).unwrap();
-    sh(session, "mkdir -p -m 700 /root/.ssh");
+    sh_as_root(session, "mkdir -p -m 700 /root/.ssh");
     let to = "/root/.ssh/authorized_keys";
     session.copy_in(&keys, to).start().wait().unwrap();
 }
 
-#[test]
-fn ssh_reaches_the_images_own_server_whether_it_listens_or_not() {
-    let bed = Bed::debian();
-    let session = bed.start(ID);
+/// Reaches the image's own server, whether it listens or not. No server is left afterwards.
+pub(crate) fn check(bed: &Bed, session: &Session, id: &'static str) {
     let client = Client {
         folder: bed.folder.path(),
-        port: bridge(&bed.store),
+        port: bridge(&bed.store, id),
     };
     let key = client.make_key();
-    allow(&session, bed.folder.path(), &key);
-    let socket = bed.store.dir().join("sessions").join(ID).join("ssh.sock");
-    let mode = fs::metadata(&socket).unwrap().permissions().mode();
+    allow(session, bed.folder.path(), &key);
+    let mode = fs::metadata(socket(bed, id)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    // Commands run before systemd does.
-    let active = "for i in $(seq 600); do systemctl -q is-active ssh 2>/dev/null && exit 0; sleep 0.5; done; exit 1";
-    sh(&session, active);
     for listens in [true, false] {
         if !listens {
-            sh(
-                &session,
+            sh_as_root(
+                session,
                 "systemctl stop ssh ssh.socket 2>/dev/null; ! ss -tln | grep -q ':22 '",
             );
         }
@@ -115,14 +106,21 @@ fn ssh_reaches_the_images_own_server_whether_it_listens_or_not() {
         assert_eq!(text, "over ssh as root\n", "{complaint}");
     }
     // Without keys the server makes some; without a server there is none.
-    sh(&session, "rm /etc/ssh/ssh_host_*");
+    sh_as_root(session, "rm /etc/ssh/ssh_host_*");
     assert_eq!(client.ssh("true").status.code(), Some(0));
-    sh(&session, "mv /usr/sbin/sshd /usr/sbin/sshd.away");
+    sh_as_root(session, "mv /usr/sbin/sshd /usr/sbin/sshd.away");
     let refused = session.connect_ssh().wait().unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Refused);
     assert!(refused.to_string().contains("no sshd"), "{refused}");
-    bed.shut_down(&session);
-    assert!(!socket.exists());
-    let stopped = bed.store.connect_ssh(ID).unwrap_err();
+}
+
+/// There is no way to a session that is shut down.
+pub(crate) fn check_closed(bed: &Bed, id: &str) {
+    assert!(!socket(bed, id).exists());
+    let stopped = bed.store.connect_ssh(id).unwrap_err();
     assert_eq!(stopped.kind(), ErrorKind::InvalidInput, "{stopped}");
+}
+
+fn socket(bed: &Bed, id: &str) -> PathBuf {
+    bed.store.dir().join("sessions").join(id).join("ssh.sock")
 }

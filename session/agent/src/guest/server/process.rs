@@ -17,7 +17,7 @@ use std::process::{Child, Command, Stdio};
 use agent::protocol::{Config, Exec, ExitStatus, Failure, FailureKind, TerminalSize};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigHandler, SigSet, Signal};
 use nix::unistd::{Gid, Uid, getegid, geteuid, getgroups, setgid, setgroups, setsid, setuid};
 
 use super::environment::{self, Environment};
@@ -148,11 +148,19 @@ fn connect(command: &mut Command, has_input: bool, line: Option<OwnedFd>) -> io:
     Ok(())
 }
 
-/// Lets a program have the signals that the server blocks: a mask is inherited.
+/// Lets a program have the signals that the server blocks, and those that whoever started the server ignored: both is
+/// inherited.
 pub(super) fn unblock_signals(command: &mut Command) {
     let empty = SigSet::empty();
-    let unblock = move || Ok(empty.thread_set_mask()?);
-    // SAFETY: between fork and exec the closure makes one system call on a value made before; it allocates nothing.
+    let unblock = move || {
+        for signal in Signal::iterator() {
+            // SAFETY: the default needs no handler. That it is refused for SIGKILL and SIGSTOP, which nobody can ignore,
+            // changes nothing.
+            let _refused = unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) };
+        }
+        Ok(empty.thread_set_mask()?)
+    };
+    // SAFETY: between fork and exec the closure makes plain system calls on a value made before; it allocates nothing.
     unsafe { command.pre_exec(unblock) };
 }
 
