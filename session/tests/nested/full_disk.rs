@@ -50,7 +50,7 @@ fn store(folder: &Path, host_reserve: u64) -> Store {
 #[test]
 fn a_guest_that_fills_the_hosts_disk_is_shut_down_before_a_write_fails() {
     let folder = tempfile::tempdir().unwrap();
-    let _mount = Mount::new(folder.path(), 600);
+    let _mount = Mount::new(folder.path(), 160);
     let store = store(folder.path(), 128 << 20);
     let import = store
         .import(env("VM_TEST_BUSYBOX_IMAGE"))
