@@ -42,7 +42,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "STEP")]
     only: Vec<Step>,
     /// How long each fuzz target runs.
-    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     fuzz_s: u32,
 }
 

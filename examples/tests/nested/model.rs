@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::playground::{Bed, machine};
 
-const OPERATIONS: usize = 24;
+const OPERATIONS: usize = 16;
 const SESSIONS: u64 = 20;
 /// As many guests as there is memory for.
 const MOST_RUNNING: usize = 6;

@@ -150,7 +150,7 @@ async fn life(bed: &Bed) -> Result<(), Error> {
 #[test]
 fn drives_are_mounted_kept_and_given_on_with_their_session() {
     // Small, as a guest reads all of it.
-    let bed = Bed::of(env("VM_TEST_BUSYBOX_IMAGE"), 24 * MIB);
+    let bed = Bed::of(env("VM_TEST_BUSYBOX_IMAGE"), 16 * MIB);
     block_on(life(&bed)).unwrap();
 }
 

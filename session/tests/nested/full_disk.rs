@@ -76,7 +76,7 @@ fn a_guest_that_fills_the_hosts_disk_is_shut_down_before_a_write_fails() {
 #[test]
 fn a_full_host_disk_loses_nothing_that_was_synced() {
     let folder = tempfile::tempdir().unwrap();
-    let mount = Mount::new(folder.path(), 40);
+    let mount = Mount::new(folder.path(), 20);
     // Without a reserve nobody sees to it that it does not get that far.
     let store = store(folder.path(), 0);
     let import = store
@@ -89,7 +89,7 @@ fn a_full_host_disk_loses_nothing_that_was_synced() {
     let session = patient(builder).start().wait().unwrap();
     sh(&session, "echo synced > /synced; sync");
     let flood = session.command("sh").args(["-c", "cat > /flood && sync"]);
-    drop(flood.stdin(noise(60 << 20)).output().wait());
+    drop(flood.stdin(noise(24 << 20)).output().wait());
 
     let error = session.shutdown().wait().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Storage, "{error}");

@@ -80,11 +80,11 @@ fn a_debian_guest_comes_back_with_its_files() {
 fn many_shutdowns_in_a_row_keep_all_files() {
     let bed = Bed::busybox();
     bed.shut_down(&bed.start("row"));
-    for round in 0..4 {
+    for round in 0..2 {
         let session = bed.resume("row");
         sh(&session, &format!("echo {round} >> /rounds"));
         bed.shut_down(&session);
     }
     let session = bed.resume("row");
-    assert_eq!(sh(&session, "cat /rounds"), "0\n1\n2\n3\n");
+    assert_eq!(sh(&session, "cat /rounds"), "0\n1\n");
 }
