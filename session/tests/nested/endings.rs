@@ -91,7 +91,7 @@ fn a_guest_that_does_not_shut_down_is_ended_by_force() {
     std::thread::sleep(Duration::from_secs(3));
     let begun = Instant::now();
     let snapshot = session.shutdown().wait().unwrap();
-    assert!(!snapshot.clean && begun.elapsed() < Duration::from_secs(30));
+    assert!(!snapshot.clean && begun.elapsed() < Duration::from_secs(60));
     assert_eq!(sh(&bed.resume("stuck"), "cat /synced"), "synced\n");
 }
 
