@@ -38,7 +38,8 @@ pub(crate) enum FuzzError {
     Failed { target: String, output: String },
 }
 
-/// Builds the targets and runs them, as many at a time as there are processors.
+/// Builds the targets and runs them, as many at a time as there are processors. For such short runs they are hardly
+/// optimised, which takes a fraction of the time.
 pub(super) fn run(seconds: u32) -> Result<(), TestError> {
     let folder = cargo::workspace().join("fuzz");
     let names = names(&folder)?;
@@ -46,7 +47,7 @@ pub(super) fn run(seconds: u32) -> Result<(), TestError> {
     // cargo-fuzz has no option for this: whatever it builds afterwards keeps to the lock file.
     let fetch = ["fetch", "--locked", "--target", "x86_64-unknown-linux-gnu"];
     command::run(cargo::cargo(fetch).current_dir(&folder))?;
-    command::run(fuzz(&program, &folder, &["build"]).args(["--fuzz-dir", "."]))?;
+    command::run(fuzz(&program, &folder, &["build", "--dev"]).args(["--fuzz-dir", "."]))?;
     // All take the same time, so the targets of a group end together.
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     for group in names.chunks(cores) {
@@ -123,7 +124,8 @@ fn run_one(program: &Path, folder: &Path, name: &str, seconds: u32) -> Result<St
     let found = folder.join(&corpus);
     fs::create_dir_all(&found).map_err(file_error("create", &found))?;
     let seeds = format!("seeds/{name}");
-    let mut command = fuzz(program, folder, &["run", "--fuzz-dir", ".", name, &corpus]);
+    let run = ["run", "--dev", "--fuzz-dir", ".", name, &corpus];
+    let mut command = fuzz(program, folder, &run);
     if folder.join(&seeds).is_dir() {
         command.arg(seeds);
     }
