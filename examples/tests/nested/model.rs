@@ -1,6 +1,6 @@
 //! Many sessions, each in a process of its own, that do random things and are killed in between, against a model.
 //!
-//! `VM_TEST_OPERATIONS` says how many operations; without it there are as many as suit a run of all tests.
+//! `VM_TEST_OPERATIONS` says how many operations, by 20 sessions; without it there are as few as suit a run of all tests.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use super::playground::{Bed, machine};
 
-const OPERATIONS: usize = 16;
-const SESSIONS: u64 = 20;
+const OPERATIONS: usize = 10;
+const SESSIONS: u64 = 3;
+const MANY_SESSIONS: u64 = 20;
 /// As many guests as there is memory for.
 const MOST_RUNNING: usize = 6;
 const SEED: u64 = 0x5e55_1045;
@@ -58,6 +59,8 @@ struct Known {
 struct Model {
     bed: Bed,
     random: Random,
+    /// How many sessions there are at the most.
+    most: u64,
     sessions: BTreeMap<String, Known>,
     done: BTreeMap<&'static str, usize>,
 }
@@ -191,7 +194,7 @@ impl Model {
     }
 
     fn step(&mut self) {
-        let id = format!("s{:02}", self.random.below(SESSIONS));
+        let id = format!("s{:02}", self.random.below(self.most));
         let running = self
             .sessions
             .values()
@@ -221,7 +224,7 @@ impl Model {
                 "settle"
             }
             (Some(false), 2..4) => {
-                let name = format!("s{:02}", self.random.below(SESSIONS));
+                let name = format!("s{:02}", self.random.below(self.most));
                 if self.sessions.contains_key(&name) {
                     return;
                 }
@@ -240,11 +243,15 @@ impl Model {
 
 #[test]
 fn sessions_that_do_random_things_and_are_killed_lose_nothing_and_leave_nothing() {
-    let operations = std::env::var("VM_TEST_OPERATIONS");
-    let operations = operations.map_or(OPERATIONS, |text| text.parse().unwrap());
+    let asked = std::env::var("VM_TEST_OPERATIONS");
+    let (operations, most) = match asked {
+        Ok(text) => (text.parse().unwrap(), MANY_SESSIONS),
+        Err(_) => (OPERATIONS, SESSIONS),
+    };
     let mut model = Model {
         bed: Bed::new(),
         random: Random(SEED),
+        most,
         sessions: BTreeMap::new(),
         done: BTreeMap::new(),
     };

@@ -14,6 +14,9 @@ pub(crate) fn env(name: &str) -> String {
         .unwrap_or_else(|_| panic!("set {name}; see the head of this test's main.rs"))
 }
 
+/// Emulated machines are slow.
+const BOOT_TIMEOUT: [&str; 2] = ["--boot-timeout", "180"];
+
 /// A store, with the busybox image as `box` in it.
 pub(crate) struct Bed {
     pub(crate) folder: TempDir,
@@ -40,7 +43,14 @@ impl Bed {
     /// The program with this store. What it starts gets the kernel from its options.
     pub(crate) fn command(&self, args: &[impl AsRef<OsStr>]) -> Command {
         let mut command = Command::new(env("VM_TEST_PLAYGROUND"));
-        command.arg("--store").arg(self.path("store")).args(args);
+        command.arg("--store").arg(self.path("store"));
+        for arg in args {
+            command.arg(arg);
+            // A start that is not described anew has the patience of real machines otherwise.
+            if arg.as_ref() == "resume" {
+                command.args(BOOT_TIMEOUT);
+            }
+        }
         command.stdin(Stdio::null());
         command
     }
@@ -120,12 +130,11 @@ pub(crate) fn machine() -> Vec<String> {
     let options = [
         ("--kernel", env("VM_TEST_KERNEL")),
         ("--modules", env("VM_TEST_MODULES")),
-        ("--boot-timeout", "180".to_owned()),
     ];
-    options
+    let options = options
         .into_iter()
-        .flat_map(|(name, value)| [name.to_owned(), value])
-        .collect()
+        .flat_map(|(name, value)| [name.to_owned(), value]);
+    options.chain(BOOT_TIMEOUT.map(str::to_owned)).collect()
 }
 
 /// The arguments of a run of the busybox image.
