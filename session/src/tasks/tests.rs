@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use agent::protocol::{Exec, Failure, FailureKind, Frame, read_frame, write_frame};
+use agent::protocol::{Exec, Failure, FailureKind, Frame, MAX_DATA, read_frame, write_frame};
 
 use super::*;
 use crate::ErrorKind;
@@ -308,7 +308,7 @@ fn a_flood_leaves_its_end_and_an_agent_that_hangs_up_is_told() {
     let bed = Bed::run(tasks, |stream, exec| match exec.args[1].as_str() {
         "flood" => {
             for _ in 0..100 {
-                drop(write_frame(stream, &Frame::Stdout(vec![b'x'; 64 << 10])));
+                drop(write_frame(stream, &Frame::Stdout(vec![b'x'; MAX_DATA])));
             }
             drop(write_frame(stream, &Frame::Stderr(b"the end".to_vec())));
             exit(stream, 0);
