@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! PID 1, initramfs   boot      /dev /proc /sys -> modules -> control connection -> Configure -> root disk
-//! PID 1, root disk   boot      switch_root -> /dev /proc /sys /run … -> other drives -> identity -> starts the server
+//! PID 1, root disk   boot      switch_root -> /dev /proc /sys /run … -> other drives -> network -> identity -> server
 //!                    init      the image has no init: reap zombies, obey shutdown signals
 //!                    (exec)    the image has one: it takes PID 1 over, and the agent is gone from there
-//! @vm-agent          server    Ready -> commands, Sync, PowerOff
+//! @vm-agent          server    Ready -> commands and other jobs; Freeze, Thaw, Notice, PowerOff
 //! ```
 //!
 //! The server is this same executable, started again through `/proc/self/exe`: it lives in the memory of the

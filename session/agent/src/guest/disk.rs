@@ -1,4 +1,4 @@
-//! Finding the root disk.
+//! Finding the disks of the root and of other drives.
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Letting the root file system grow to the size of its disk.
+//! Letting a file system grow to the size of its disk.
 
 #![expect(unsafe_code, reason = "nix knows no ioctl of ext4's")]
 

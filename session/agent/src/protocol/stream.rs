@@ -49,11 +49,6 @@ impl<W: Write> DataWriter<W> {
         write_frame(&mut self.to, &Frame::DataEnd)?;
         Ok(self.to)
     }
-
-    /// Gives the stream up: what was not sent yet is dropped.
-    pub fn abandon(self) -> W {
-        self.to
-    }
 }
 
 impl<W: Write> Write for DataWriter<W> {

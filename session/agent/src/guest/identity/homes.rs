@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::ffi::OsStr;
 use std::io;
 use std::ops::Range;
 
@@ -52,36 +53,40 @@ pub(super) fn prepare(root: &Root, account: &Account) -> Result<(), StartError> 
         hand_over(root, home, old_uid, account, MAX_OWNED_DEPTH)
             .map_err(StartError::step("change the owner of", home))?;
     }
+    // It is root's until it is filled, which says where a power cut left it.
     let is_made = root
-        .make_directory(home, of_home(account), Attributes::of_root(0o755))
+        .make_directory(home, Attributes::of_root(0o700), Attributes::of_root(0o755))
         .map_err(StartError::step("make the home", home))?;
-    let is_taken_over = !is_made
-        && account.is_new
-        && take_over(root, account).map_err(StartError::step("give away", home))?;
-    if is_made || is_taken_over {
+    let is_unfilled = is_made
+        || account.is_new
+            && is_as_new(root, account).map_err(StartError::step("look at the home", home))?;
+    if is_unfilled {
         copy(root, SKELETON, home, account, MAX_DEPTH)
             .map_err(StartError::step("copy /etc/skel to", home))?;
+        root.set_directory(home, of_home(account))
+            .map_err(StartError::step("give away", home))?;
     }
     Ok(())
 }
 
-/// Gives a new user the directory that is in the home's place, if that is as a new drive is that is mounted there: root's,
-/// with nothing in it.
-fn take_over(root: &Root, account: &Account) -> io::Result<bool> {
+/// Whether the directory in the place of a new user's home is one to be filled and given away: root's, with nothing in it
+/// but what a new drive has that is mounted there, or what was filled in before a power cut.
+fn is_as_new(root: &Root, account: &Account) -> io::Result<bool> {
     let home = account.home.as_str();
     let is_roots = root
         .find(home)?
         .is_some_and(|(_, attributes)| attributes.uid == 0);
-    // One name more than that is something.
-    let is_empty = match root.list(home, 1) {
-        Ok(entries) => entries.iter().all(|entry| entry.name == LOST_AND_FOUND),
-        Err(_) => false,
-    };
-    if !is_roots || !is_empty || account.uid == 0 {
+    if !is_roots || account.uid == 0 {
         return Ok(false);
     }
-    root.set_directory(home, of_home(account))?;
-    Ok(true)
+    let skeleton = root.list(SKELETON, MAX_ENTRIES)?;
+    let is_expected =
+        |name: &OsStr| name == LOST_AND_FOUND || skeleton.iter().any(|entry| entry.name == name);
+    // One name more than that is something.
+    Ok(match root.list(home, skeleton.len() + 1) {
+        Ok(entries) => entries.iter().all(|entry| is_expected(&entry.name)),
+        Err(_) => false,
+    })
 }
 
 fn of_home(account: &Account) -> Attributes {
@@ -137,7 +142,13 @@ fn copy(root: &Root, from: &str, to: &str, account: &Account, depth: u32) -> io:
             }
             Kind::Link => {
                 let target = root.link_target(&from)?;
-                root.link(&to, &target, account.uid, account.gid)?;
+                match root.link(&to, &target, account.uid, account.gid) {
+                    // From a start that was cut off.
+                    Err(error)
+                        if error.kind() == io::ErrorKind::AlreadyExists
+                            && root.link_target(&to)? == target => {}
+                    made => made?,
+                }
             }
             Kind::Directory | Kind::Other => {}
         }

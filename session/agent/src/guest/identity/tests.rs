@@ -347,6 +347,22 @@ fn a_new_drive_at_a_new_users_home_becomes_the_users() {
 }
 
 #[test]
+fn a_home_whose_making_was_cut_off_is_made_to_the_end() {
+    let guest = Guest::with(&[("/etc/skel/.profile", "umask 022\n"), ("/etc/skel/zz", "")]);
+    symlink(".profile", guest.path("/etc/skel/a link")).unwrap();
+    let too_long = fs::File::create(guest.path("/etc/skel/zz")).unwrap();
+    too_long.set_len(64 << 20).unwrap();
+    guest.start(&identity()).unwrap_err();
+    assert_eq!(guest.owner("/home/ann"), (0, 0));
+    too_long.set_len(1).unwrap();
+    guest.start(&identity()).unwrap();
+    assert_eq!(guest.owner("/home/ann"), (1000, 1000));
+    assert_eq!(guest.mode("/home/ann"), 0o700);
+    assert_eq!(guest.text("/home/ann/a link"), "umask 022\n");
+    assert_eq!(guest.owner("/home/ann/zz"), (1000, 1000));
+}
+
+#[test]
 fn a_home_that_holds_something_or_is_of_a_user_of_the_image_stays_as_it_is() {
     let guest = Guest::with(&[("/home/ann/data", ""), ("/home/ann/lost+found/x", "")]);
     guest.start(&identity()).unwrap();

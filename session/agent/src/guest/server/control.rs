@@ -7,9 +7,10 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use agent::protocol::{Failure, FailureKind, Frame, Frozen, read_frame, write_frame};
+use agent::protocol::{FailureKind, Frame, Frozen, read_frame, write_frame};
 
 use super::freeze::Freezer;
+use super::job::failed;
 use super::notice;
 use super::process::unblock_signals;
 use crate::guest::signal::{Target, send, send_with_time};
@@ -27,13 +28,13 @@ pub(super) fn serve(control: &mut File, init: Option<&str>) {
                 Ok(took) => Frame::Frozen(Frozen {
                     took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
                 }),
-                Err(error) => failure(
+                Err(error) => failed(
                     FailureKind::System,
                     format!("could not freeze the file systems: {error}"),
                 ),
             },
             Frame::Thaw if freezer.thaw() => Frame::Thawed,
-            Frame::Thaw => failure(
+            Frame::Thaw => failed(
                 FailureKind::Invalid,
                 "nothing was frozen any more".to_owned(),
             ),
@@ -42,7 +43,7 @@ pub(super) fn serve(control: &mut File, init: Option<&str>) {
                 Frame::Noticed
             }
             Frame::PowerOff(request) => start_power_off(init, millis(request.grace_ms)),
-            _ => failure(
+            _ => failed(
                 FailureKind::Invalid,
                 "the control connection takes Freeze, Thaw, Notice and PowerOff".to_owned(),
             ),
@@ -57,15 +58,11 @@ fn millis(count: u32) -> Duration {
     Duration::from_millis(u64::from(count))
 }
 
-fn failure(kind: FailureKind, message: String) -> Frame {
-    Frame::Failed(Failure { kind, message })
-}
-
 fn start_power_off(init: Option<&str>, grace: Duration) -> Frame {
     let kind = InitKind::of(init);
     match thread::Builder::new().spawn(move || power_off(kind, grace)) {
         Ok(_) => Frame::PoweringOff,
-        Err(error) => failure(
+        Err(error) => failed(
             FailureKind::System,
             format!("could not start the shutdown: {error}"),
         ),

@@ -25,7 +25,7 @@ pub(super) fn pack(link: &mut Link, pack: &Pack) -> Option<Frame> {
     let mut stream = DataWriter::new(link);
     match archive::pack(path, name, &mut stream, &mut |_| ()) {
         Ok(copied) => stream.finish().is_ok().then_some(Frame::Copied(copied)),
-        Err(error) => failure(&error),
+        Err(error) => Some(failure(&error)),
     }
 }
 
@@ -59,12 +59,12 @@ pub(super) fn unpack(link: &mut Link, unpack: &Unpack) -> Option<Frame> {
     let unpacker = Unpacker::as_root(folder, ownership);
     match unpacker.run(DataReader::new(link)) {
         Ok(copied) => Some(Frame::Copied(copied)),
-        Err(error) => failure(&error),
+        Err(error) => Some(failure(&error)),
     }
 }
 
-/// What to say of a copy that failed. A stream that ended early has nobody to say it to, if it was not malformed.
-fn failure(error: &ArchiveError) -> Option<Frame> {
+/// What to say of a copy that failed.
+fn failure(error: &ArchiveError) -> Frame {
     let kind = match error {
         ArchiveError::Entry {
             action: "examine",
@@ -74,5 +74,5 @@ fn failure(error: &ArchiveError) -> Option<Frame> {
         ArchiveError::Refused { .. } | ArchiveError::TooMuch { .. } => FailureKind::Invalid,
         _ => FailureKind::System,
     };
-    Some(failed(kind, console::one_line(error)))
+    failed(kind, console::one_line(error))
 }

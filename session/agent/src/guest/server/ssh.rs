@@ -12,6 +12,7 @@ use agent::protocol::{FailureKind, Frame};
 
 use super::connect;
 use super::dial::Dial;
+use super::environment;
 use super::job::failed;
 use super::link::Link;
 use super::process::unblock_signals;
@@ -113,8 +114,5 @@ fn ensure_keys() -> Result<(), String> {
 
 /// The full path of one of the image's programs, as OpenSSH's server wants itself called.
 fn find(program: &str) -> Option<PathBuf> {
-    let folders = DEFAULT_PATH.split(':').map(Path::new);
-    folders
-        .map(|folder| folder.join(program))
-        .find(|path| path.is_file())
+    environment::find_program(program, Path::new("/"), DEFAULT_PATH).ok()
 }
