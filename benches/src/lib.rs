@@ -3,9 +3,11 @@
 #![forbid(unsafe_code)]
 
 mod changes;
+mod complain;
 mod error;
 mod extents;
 mod floor;
+mod guest;
 mod latency;
 mod numbers;
 mod packs;
@@ -13,9 +15,11 @@ mod page_cache;
 mod sample;
 
 pub use changes::{Changes, Target};
+pub use complain::complain;
 pub use error::MeasureError;
 pub use extents::{Extents, data_of};
 pub use floor::{Floor, floor};
+pub use guest::GuestArgs;
 pub use latency::Latencies;
 pub use numbers::Numbers;
 pub use packs::{Added, Frames};

@@ -3,32 +3,24 @@
 //! Needs a KVM for stock kernels. Prints one JSON object a start.
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use benches::{GuestArgs, complain};
 use clap::Parser;
 use serde_json::json;
-use session::{Kernel, Registries, RegistryOptions, Session, SnapshotDigest, Store, StoreOptions};
+use session::{Registries, RegistryOptions, Session, SnapshotDigest, Store, StoreOptions};
 use testbed::{Front, Options, Registry};
 
-/// Emulated machines are slow; what takes longer than this hangs.
-const PATIENCE: Duration = Duration::from_secs(300);
 /// Room enough for the image, and little to check.
 const DISK_BYTES: u64 = 1 << 30;
 
 /// Starts sessions from a registry of its own; `cargo xtask bench lazy` calls it.
 #[derive(Debug, Parser)]
 struct Args {
-    /// The kernel to boot.
-    #[arg(long)]
-    kernel: PathBuf,
-    /// Its modules.
-    #[arg(long)]
-    modules: PathBuf,
-    /// The image to start.
-    #[arg(long)]
-    image: String,
+    #[command(flatten)]
+    guest: GuestArgs,
     /// What each request takes longer than on this machine alone, in milliseconds.
     #[arg(long = "latency-ms", value_name = "MS", required = true)]
     latencies_ms: Vec<u64>,
@@ -38,12 +30,7 @@ fn main() -> ExitCode {
     match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("lazy_start: {error}");
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                eprintln!("  because {error}");
-                cause = error.source();
-            }
+            complain("lazy_start", &*error);
             ExitCode::FAILURE
         }
     }
@@ -90,7 +77,7 @@ impl Bed<'_> {
     /// Runs the image once, and pushes it as it came, as it was left, and with a boot pack.
     fn fill_registry(&self) -> Result<(), Box<dyn Error>> {
         let store = self.store("pusher")?;
-        let import = store.import(&*self.args.image).disk_bytes(DISK_BYTES);
+        let import = store.import(&*self.args.guest.image).disk_bytes(DISK_BYTES);
         let image = import.start().wait()?.snapshot;
         self.push(&store, image, "plain")?;
         let session = self.session(Session::from_snapshot(&store, image))?;
@@ -111,10 +98,7 @@ impl Bed<'_> {
 
     /// A session that has answered a command.
     fn session(&self, builder: session::SessionBuilder) -> Result<Session, session::Error> {
-        let kernel = Kernel::from_path(&self.args.kernel)?.with_modules(&self.args.modules);
-        let builder = builder.id("measured").kernel(kernel);
-        let builder = builder.boot_timeout(PATIENCE).shutdown_timeout(PATIENCE);
-        let session = builder.start().wait()?;
+        let session = self.args.guest.prepare(builder)?.start().wait()?;
         session.command("true").output().wait()?;
         Ok(session)
     }

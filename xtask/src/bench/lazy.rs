@@ -1,11 +1,8 @@
 //! Starts from a registry: after a full pull, lazily, with a boot profile, and with a boot pack.
 
-use std::process::Stdio;
-
 use super::measure::{self, Report};
 use super::table::{digits, mebibytes, plain};
 use super::{BenchError, keep};
-use crate::command;
 use crate::images::{self, Image};
 use crate::kernel;
 use crate::nested;
@@ -63,12 +60,7 @@ fn starts() -> Result<Vec<Report>, BenchError> {
     nested.arg("--modules").arg(kernel.modules_dir);
     nested.args(["--image", &image]);
     nested.args(LATENCIES_MS.map(|ms| format!("--latency-ms={ms}")));
-    let printed = command::run_piping_stdout(nested.stderr(Stdio::inherit()))?;
-    let text = String::from_utf8_lossy(&printed);
-    let reports = text.lines();
-    reports
-        .map(|report| Report::parse(&nested, report.as_bytes()))
-        .collect()
+    measure::reports(&mut nested)
 }
 
 /// One row a start; those that waited equally long for each request are compared.

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -12,6 +12,12 @@ use crate::command;
 use crate::images;
 
 const NAME: &str = "measure";
+/// Emulated machines stop now and then: QEMU 7.2 gives a guest within the guest an interrupt that it has switched off,
+/// which then waits for a lock of what it interrupted.
+const TRIES: u32 = 5;
+/// How much later each try begins than the one before: with a clock that counts instructions, one that begins as another
+/// did may come to the same end.
+const TRY_OFFSET_MS: u32 = 7;
 
 /// Changes to a disk: so many runs of new bytes at random places.
 #[derive(Debug, Clone, Copy)]
@@ -186,6 +192,39 @@ pub(super) fn build_of(package: &str, name: &'static str) -> Result<PathBuf, Ben
     programs
         .find(|program| program.file_stem() == Some(OsStr::new(name)))
         .ok_or(BenchError::NoProgram { name })
+}
+
+/// Runs a program that prints a report a line.
+///
+/// # Errors
+/// [`BenchError::Command`] if it fails, or as [`Report::parse`].
+pub(super) fn reports(command: &mut Command) -> Result<Vec<Report>, BenchError> {
+    let printed = command::run_piping_stdout(command.stderr(Stdio::inherit()))?;
+    let text = String::from_utf8_lossy(&printed);
+    text.lines()
+        .map(|line| Report::parse(command, line.as_bytes()))
+        .collect()
+}
+
+/// The same in an emulated machine, some times if it stops. `describe` gets the seconds after which the work shall begin.
+///
+/// # Errors
+/// Those of the last try.
+pub(super) fn tried(
+    work: &str,
+    describe: impl Fn(String) -> Command,
+) -> Result<Vec<Report>, BenchError> {
+    let mut tries = 1;
+    loop {
+        let pause = f64::from(tries * TRY_OFFSET_MS) / 1e3;
+        match reports(&mut describe(pause.to_string())) {
+            Err(error) if tries < TRIES => {
+                eprintln!("xtask: {work} failed, and is tried again: {error}");
+                tries += 1;
+            }
+            ended => return ended,
+        }
+    }
 }
 
 /// A report of the program.

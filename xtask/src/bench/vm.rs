@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use tempfile::TempDir;
 
@@ -10,7 +10,6 @@ use super::measure::Report;
 use super::plot::{Bar, bars};
 use super::table::digits;
 use super::{BenchError, keep, measure};
-use crate::command;
 use crate::file_error::file_error;
 use crate::kernel;
 use crate::nested;
@@ -36,12 +35,6 @@ const PACKAGES: [&str; 5] = [
 const WORKS: [&str; 4] = ["boot", "commands", "block", "net"];
 /// What one of them may take.
 const TIMEOUT_S: &str = "600";
-/// Emulated machines stop now and then: QEMU 7.2 gives a guest within the guest an interrupt that it has switched off,
-/// which then waits for a lock of what it interrupted.
-const TRIES: u32 = 5;
-/// How much later each try begins than the one before: with a clock that counts instructions, one that begins as another
-/// did may come to the same end.
-const TRY_OFFSET_MS: u32 = 7;
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -74,7 +67,7 @@ fn run(args: &Args) -> Result<Vec<Report>, BenchError> {
         reports.extend(bed.compare(work)?);
     }
     if args.only.is_empty() {
-        reports.extend(self::reports(bed.start())?);
+        reports.extend(measure::reports(&mut bed.start())?);
     }
     Ok(reports)
 }
@@ -114,26 +107,16 @@ impl Bed {
 
     /// Does `work` with both monitors, in an emulated machine whose clock counts instructions.
     fn compare(&self, work: &str) -> Result<Vec<Report>, BenchError> {
-        let mut tries = 1;
-        loop {
-            match reports(self.comparison(work, tries)) {
-                Err(error) if tries < TRIES => {
-                    eprintln!("xtask: {work} failed, and is tried again: {error}");
-                    tries += 1;
-                }
-                ended => return ended,
-            }
-        }
+        measure::tried(work, |pause| self.comparison(work, &pause))
     }
 
-    fn comparison(&self, work: &str, number: u32) -> Command {
+    fn comparison(&self, work: &str, pause: &str) -> Command {
         let mut nested = nested::command();
         nested.args(["--root", "--icount", "--memory-mib", "4096"]);
         nested.args(["--timeout-s", TIMEOUT_S, "--"]);
-        let pause = f64::from(number * TRY_OFFSET_MS) / 1e3;
         nested.args(["sh", "-c", guest::LOAD_AND_RUN, "sh"]);
         // The pause comes first, then the modules of the machine itself, then the program.
-        nested.arg(pause.to_string()).arg(&self.host_modules);
+        nested.arg(pause).arg(&self.host_modules);
         nested.arg(&self.program).args(["compare", "--only", work]);
         nested.arg("--kernel").arg(&self.vmlinux);
         nested.arg("--tiny-initrd").arg(&self.tiny);
@@ -148,15 +131,6 @@ impl Bed {
         start.arg("--initrd").arg(&self.whole);
         start
     }
-}
-
-/// What a command prints, a report a line.
-fn reports(mut command: Command) -> Result<Vec<Report>, BenchError> {
-    let printed = command::run_piping_stdout(command.stderr(Stdio::inherit()))?;
-    let text = String::from_utf8_lossy(&printed);
-    text.lines()
-        .map(|line| Report::parse(&command, line.as_bytes()))
-        .collect()
 }
 
 fn plot(figures: &Figures) -> String {

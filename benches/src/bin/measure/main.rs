@@ -2,11 +2,10 @@
 //!
 //! Each verb prints one JSON object. What a verb reports as done is durable.
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use benches::{Changes, MeasureError};
+use benches::{Changes, MeasureError, complain};
 use clap::Parser;
 use rootfs_store::{DEFAULT_CHUNK_BYTES, ImageReference, RegistryReference, SnapshotDigest};
 use serde_json::{Value, json};
@@ -146,7 +145,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            complain(&error);
+            complain("measure", &error);
             ExitCode::FAILURE
         }
     }
@@ -214,14 +213,5 @@ fn run(verb: &Verb) -> Result<Value, MeasureError> {
             reads,
             bytes,
         } => reads::fetched(store, snapshot, file, *reads, *bytes),
-    }
-}
-
-fn complain(error: &dyn Error) {
-    eprintln!("measure: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        eprintln!("  because: {error}");
-        cause = error.source();
     }
 }

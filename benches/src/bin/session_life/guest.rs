@@ -1,17 +1,15 @@
 //! A guest of busybox that is used as labs use theirs.
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use benches::{Latencies, Numbers};
+use benches::{GuestArgs, Latencies, Numbers};
 use serde_json::json;
-use session::{Kernel, Session, Store};
+use session::{Session, Store};
 
 use crate::process::Held;
 
-/// Emulated machines are slow; what takes longer than this hangs.
-const PATIENCE: Duration = Duration::from_secs(300);
 const DISK_BYTES: u64 = 1 << 30;
 const COMMANDS: usize = 1000;
 const FILE_BYTES: usize = 64 << 20;
@@ -19,29 +17,13 @@ const FILE_BYTES: usize = 64 << 20;
 const FILES: usize = 1000;
 const SMALL_BYTES: usize = 4096;
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// The kernel to boot.
-    #[arg(long)]
-    kernel: PathBuf,
-    /// Its modules.
-    #[arg(long)]
-    modules: PathBuf,
-    /// The image to start.
-    #[arg(long)]
-    image: String,
-}
-
 type Done = Result<(), Box<dyn Error>>;
 
-pub(crate) fn run(args: &Args) -> Done {
+pub(crate) fn run(args: &GuestArgs) -> Done {
     let folder = tempfile::tempdir()?;
     let store = Store::open(folder.path().join("store"))?;
-    let kernel = Kernel::from_path(&args.kernel)?.with_modules(&args.modules);
-    let builder = Session::from_image(&store, &*args.image).kernel(kernel);
-    let builder = builder.id("measured").disk_bytes(DISK_BYTES);
-    let builder = builder.boot_timeout(PATIENCE).shutdown_timeout(PATIENCE);
-    let session = builder.start().wait()?;
+    let builder = Session::from_image(&store, &*args.image).disk_bytes(DISK_BYTES);
+    let session = args.prepare(builder)?.start().wait()?;
     report_start(&session);
     commands(&session)?;
     copies(&session, folder.path())?;

@@ -2,10 +2,10 @@
 //!
 //! Prints one JSON object a measurement.
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use benches::{GuestArgs, complain};
 use clap::Parser;
 
 mod copy_whole;
@@ -16,7 +16,7 @@ mod process;
 #[derive(Debug, Parser)]
 enum Verb {
     /// Starts a guest and uses it, which needs a KVM for stock kernels.
-    Guest(guest::Args),
+    Guest(GuestArgs),
     /// Commits what was changed of a disk, and copies the whole disk: what a shutdown does, and what it need not.
     Disk {
         /// A folder on the file system to measure on.
@@ -29,14 +29,11 @@ fn main() -> ExitCode {
         Verb::Guest(args) => guest::run(&args),
         Verb::Disk { folder } => copy_whole::run(&folder),
     };
-    let Err(error) = done else {
-        return ExitCode::SUCCESS;
-    };
-    eprintln!("session_life: {error}");
-    let mut cause: Option<&dyn Error> = error.source();
-    while let Some(error) = cause {
-        eprintln!("  because {error}");
-        cause = error.source();
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain("session_life", &*error);
+            ExitCode::FAILURE
+        }
     }
-    ExitCode::FAILURE
 }
