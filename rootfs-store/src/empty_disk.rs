@@ -2,12 +2,9 @@
 
 use crate::chunk::DEFAULT_CHUNK_BYTES;
 use crate::ext4::{LABEL_BYTES, Layout, LayoutError};
-use crate::image::ImageConfig;
 use crate::import::{Imported, round_up};
-use crate::index::Index;
-use crate::manifest::{MAX_DISK_BYTES, NewSnapshot};
-use crate::pack::PACK_BYTES;
-use crate::seal::{ChunkWriter, Dirty, Known, seal};
+use crate::manifest::MAX_DISK_BYTES;
+use crate::plain_disk::PlainDisk;
 use crate::store::{Store, StoreError};
 use crate::tree::{Tree, TreeError};
 
@@ -56,47 +53,19 @@ impl Store {
         let chunk_bytes = DEFAULT_CHUNK_BYTES;
         let tree = Tree::new(self.blobs().staging())?;
         let layout = Layout::plan(tree, rounded, chunk_bytes)?.labelled(label);
-        let lease = self.lease()?;
         let occupied = layout.occupied_chunks(chunk_bytes);
         let read = |chunk: u64, buffer: &mut [u8]| {
             // Nothing is read but what the layout makes up.
             let nothing = |_: u64, _: &mut [u8]| Ok::<_, StoreError>(());
             layout.read_with(buffer, chunk * u64::from(chunk_bytes), nothing)
         };
-        let dirty = Dirty {
+        let disk = PlainDisk {
+            disk_bytes: rounded,
             count: occupied.len() as u64,
-            numbers: occupied.into_iter().map(Ok),
-            chunk_bytes,
-            known: &Known::default(),
-            digest: &|_| None,
+            occupied: occupied.into_iter(),
             read: &read,
         };
-        let empty = Index {
-            root: None,
-            chunks: rounded / u64::from(chunk_bytes),
-        };
-        let writer = ChunkWriter::new(self.blobs(), PACK_BYTES);
-        let sealed = seal(&self.inner.source, &empty, writer, dirty, &())?;
-        let sealed = sealed.publish(&lease, chunk_bytes)?;
-        let snapshot = NewSnapshot {
-            disk_bytes: rounded,
-            chunk_bytes,
-            image: None,
-            parent: None,
-            machine: ImageConfig::default(),
-            packs: sealed.packs,
-            profile: None,
-            root: sealed.root,
-        };
-        let (snapshot, grown) = snapshot.write(self.blobs(), &lease)?;
-        Ok(Imported {
-            snapshot,
-            disk_bytes: rounded,
-            new_chunks: sealed.new_chunks,
-            new_bytes: sealed.new_bytes,
-            stored_bytes: sealed.stored_bytes + grown,
-            lease,
-        })
+        Ok(self.seal_plain(disk, &())?)
     }
 }
 

@@ -10,13 +10,10 @@ use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
 use crate::chunk::DEFAULT_CHUNK_BYTES;
-use crate::image::ImageConfig;
 use crate::import::Imported;
-use crate::index::Index;
-use crate::manifest::{MAX_DISK_BYTES, NewSnapshot};
-use crate::pack::PACK_BYTES;
+use crate::manifest::MAX_DISK_BYTES;
+use crate::plain_disk::PlainDisk;
 use crate::progress::Progress;
-use crate::seal::{ChunkWriter, Dirty, Known, seal};
 use crate::store::{Store, StoreError};
 
 /// Why a raw disk could not be imported; no snapshot was made.
@@ -67,45 +64,18 @@ impl Store {
         progress: &dyn Progress,
     ) -> Result<Imported, ImportDiskError> {
         let raw = RawDisk::open(path)?;
-        let chunk_bytes = DEFAULT_CHUNK_BYTES;
-        let disk_bytes = raw.bytes.next_multiple_of(u64::from(chunk_bytes));
-        let chunks = disk_bytes / u64::from(chunk_bytes);
-        let occupied = raw.occupied_chunks(u64::from(chunk_bytes))?;
-        let lease = self.lease()?;
-        let dirty = Dirty {
+        let chunk_len = u64::from(DEFAULT_CHUNK_BYTES);
+        let occupied = raw.occupied_chunks(chunk_len)?;
+        let disk = PlainDisk {
+            disk_bytes: raw.bytes.next_multiple_of(chunk_len),
             count: occupied
                 .iter()
                 .map(|chunks| chunks.end - chunks.start)
                 .sum(),
-            numbers: occupied.into_iter().flatten().map(Ok),
-            chunk_bytes,
-            known: &Known::default(),
-            digest: &|_| None,
-            read: &|chunk, buffer: &mut [u8]| raw.read(buffer, chunk * u64::from(chunk_bytes)),
+            occupied: occupied.into_iter().flatten(),
+            read: &|chunk, buffer: &mut [u8]| raw.read(buffer, chunk * chunk_len),
         };
-        let empty = Index { root: None, chunks };
-        let writer = ChunkWriter::new(self.blobs(), PACK_BYTES);
-        let sealed = seal(&self.inner.source, &empty, writer, dirty, progress)?;
-        let sealed = sealed.publish(&lease, chunk_bytes)?;
-        let snapshot = NewSnapshot {
-            disk_bytes,
-            chunk_bytes,
-            image: None,
-            parent: None,
-            machine: ImageConfig::default(),
-            packs: sealed.packs,
-            profile: None,
-            root: sealed.root,
-        };
-        let (snapshot, grown) = snapshot.write(self.blobs(), &lease)?;
-        Ok(Imported {
-            snapshot,
-            disk_bytes,
-            new_chunks: sealed.new_chunks,
-            new_bytes: sealed.new_bytes,
-            stored_bytes: sealed.stored_bytes + grown,
-            lease,
-        })
+        self.seal_plain(disk, progress)
     }
 }
 

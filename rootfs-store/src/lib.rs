@@ -27,6 +27,7 @@ mod manifest;
 mod ordered;
 mod pack;
 mod places;
+mod plain_disk;
 mod profile;
 mod progress;
 mod publish;

@@ -135,7 +135,7 @@ impl SessionBuilder {
         self
     }
 
-    /// Fetches the rest of a disk that is in a registry while the session runs, once the first command has an answer (or
+    /// Fetches the rest of the root's disk, if it is in a registry, while the session runs, once the first command has an answer (or
     /// ten seconds after the guest is ready for one), at so many bytes per second at most if a limit is given. What has
     /// come when the session ends stays in the store. Without this, only what the guest reads is fetched, and what the
     /// last start read.
@@ -274,6 +274,7 @@ impl SessionBuilder {
     /// [`Kernel`](crate::ErrorKind::Kernel), [`Image`](crate::ErrorKind::Image),
     /// [`NotFound`](crate::ErrorKind::NotFound), [`Busy`](crate::ErrorKind::Busy),
     /// [`Guest`](crate::ErrorKind::Guest), [`Timeout`](crate::ErrorKind::Timeout),
+    /// [`Registry`](crate::ErrorKind::Registry), [`Quota`](crate::ErrorKind::Quota),
     /// [`Host`](crate::ErrorKind::Host) and [`Storage`](crate::ErrorKind::Storage).
     pub fn start(self) -> Op<Session> {
         let waits_for_tasks = self.settings.waits_for_tasks;

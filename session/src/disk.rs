@@ -26,7 +26,7 @@ const START_TAIL: Duration = Duration::from_secs(10);
 /// What guests read and write at least.
 const BLOCK_BYTES: u64 = 4096;
 
-/// The root disk of a session, as its virtio-blk device sees it.
+/// The disk of a session's root or of a further drive, as its virtio-blk device sees it.
 #[derive(Debug)]
 pub(crate) struct RootDisk {
     disk: WritableDisk,

@@ -44,12 +44,13 @@ pub enum Event {
     },
     /// The guest switched itself off; how the session ended is told next.
     PoweredOff,
-    /// The session was shut down, by a limit or after its guest had switched itself off.
+    /// The session was shut down by itself: by a limit, a quota, a full host, or after its guest had switched itself off.
     ShutDown {
         /// Its disk.
         snapshot: Snapshot,
     },
-    /// The session was thrown away, by a limit or after its guest had switched itself off.
+    /// The session was thrown away by itself: by a limit, after its guest had switched itself off, or because a termination
+    /// that had failed was tried again.
     Terminated,
     /// The guest has written more than [`Quotas::bytes_per_run`](crate::Quotas::bytes_per_run); how the session ended is
     /// told next.
@@ -65,7 +66,8 @@ pub enum Event {
         /// Bytes that are left.
         free: u64,
     },
-    /// The session could not be ended as a limit asked for. Nothing is lost, and after a limit it is tried again.
+    /// The session could not be ended as was due. Nothing is lost. After a limit it is tried again, and after the others
+    /// while the guest runs.
     NotEnded {
         /// Why.
         message: String,

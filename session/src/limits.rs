@@ -87,7 +87,7 @@ impl Limits {
 /// When a session is idle: for this long, all of these were true.
 ///
 /// - No command ran, and nobody called [`Session::touch`](crate::Session::touch).
-/// - Nothing went through a forwarded connection, either way, or was typed on a console.
+/// - Nothing went through a forwarded connection, either way.
 /// - The guest sent no more than [`network_bytes_per_minute`](Self::network_bytes_per_minute) to its networks. What others
 ///   send to it does not count: networks are never quiet.
 /// - The guest's processors together took no more time than [`cpu_percent`](Self::cpu_percent).

@@ -26,7 +26,7 @@ use axum::{Json, Router};
 use clap::Parser;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use session::{Error, ErrorKind, Kernel, Session, SessionBuilder, Store};
+use session::{Error, ErrorKind, Kernel, Session, SessionBuilder, Status, Store};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -50,7 +50,8 @@ struct Args {
 struct Service {
     store: Store,
     kernel: Option<Kernel>,
-    /// The sessions that run here. An operation has its session to itself, so a second one of the same is refused.
+    /// The sessions that run here. Calls of one wait for one another; those that ended by themselves go when they are
+    /// looked for.
     running: Mutex<HashMap<String, Arc<Session>>>,
 }
 
@@ -174,8 +175,9 @@ async fn shutdown(
     State(service): State<Arc<Service>>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Failure> {
-    let snapshot = service.session(&id)?.shutdown().await?;
-    service.running().remove(&id);
+    let session = service.session(&id)?;
+    let snapshot = session.shutdown().await?;
+    service.forget(&id, &session);
     Ok(Json(
         json!({ "id": id, "snapshot": snapshot.digest.to_string() }),
     ))
@@ -209,10 +211,22 @@ impl Service {
         Ok(Json(json!({ "id": id, "state": "running" })))
     }
 
+    /// Drops a session that has ended, unless another run of it is here.
+    fn forget(&self, id: &str, ended: &Arc<Session>) {
+        let mut running = self.running();
+        if running.get(id).is_some_and(|one| Arc::ptr_eq(one, ended)) {
+            running.remove(id);
+        }
+    }
+
     /// A session that runs here.
     fn session(&self, id: &str) -> Result<Arc<Session>, Failure> {
-        if let Some(session) = self.running().get(id) {
-            return Ok(Arc::clone(session));
+        let found = self.running().get(id).cloned();
+        if let Some(session) = found {
+            match session.status() {
+                Status::Stopped(_) | Status::Terminated => self.forget(id, &session),
+                _ => return Ok(session),
+            }
         }
         let state = self.store.session(id)?.state;
         let message = format!("session {id:?} does not run here: it is {state}");

@@ -14,7 +14,8 @@ const SESSIONS: u64 = 3;
 const MANY_SESSIONS: u64 = 20;
 /// As many guests as there is memory for.
 const MOST_RUNNING: usize = 6;
-const SEED: u64 = 0x5e55_1045;
+/// By this one the few operations have one of each kind that is not rare.
+const SEED: u64 = 0x5e55_065f;
 
 /// Counts up on disk for each line that it reads, and says the number once it is synced.
 const COUNTER: &str = "n=$(cat /count 2>/dev/null || echo 0); echo $n; while read line; do n=$((n+1)); \
@@ -260,6 +261,9 @@ fn sessions_that_do_random_things_and_are_killed_lose_nothing_and_leave_nothing(
         model.check();
     }
     println!("{:?}", model.done);
+    for what in ["work", "kill", "fork", "settle"] {
+        assert!(model.done.contains_key(what), "{what} was not tried");
+    }
     let ids: Vec<String> = model.sessions.keys().cloned().collect();
     for id in ids {
         if model.sessions[&id].running.is_some() {

@@ -43,9 +43,20 @@ fn a_session_is_run_resumed_described_and_removed() {
         (Some("stopped"), Some(snapshot))
     );
     assert_ne!(info["base"], snapshot);
-    let resumed = bed.resume("one", "cat /note");
+    let noted =
+        "resume one --title Mine --label team=red --max-uptime 2h --at-end terminate -- cat /note";
+    let resumed = bed.json(&noted.split(' ').collect::<Vec<_>>());
     assert_eq!(resumed["stdout"], "hi\n");
     bed.check("one");
+    let info = bed.json(&["inspect", "one"]);
+    assert_eq!(
+        (&info["title"], &info["labels"]["team"]),
+        (&"Mine".into(), &"red".into())
+    );
+    assert_eq!(
+        (&info["max_uptime_s"], &info["at_end"]),
+        (&7200.into(), &"terminate".into())
+    );
 
     // From the same snapshot by its digest, and thrown away.
     let mut args = vec![
@@ -55,12 +66,16 @@ fn a_session_is_run_resumed_described_and_removed() {
         "--rm".to_owned(),
     ];
     args.extend(machine());
-    args.extend(["--", "cat", "/note"].map(str::to_owned));
+    let described =
+        "--user ann:sudo --env A=b --drive data=16MiB:/srv/data --forward 127.0.0.1:0:80";
+    args.extend(described.split(' ').map(str::to_owned));
+    let look = "cat /note; id -un ann; echo $A; grep -c ' /srv/data ext4' /proc/mounts";
+    args.extend(["--", "sh", "-c", look].map(str::to_owned));
     let copy = bed.command(&args).output().unwrap();
     let copy = object(&copy);
     assert_eq!(
         (copy["stdout"].as_str(), copy["snapshot"].is_null()),
-        (Some("hi\n"), true)
+        (Some("hi\nann\nb\n1\n"), true)
     );
     assert_eq!(bed.json(&["ls"])["sessions"].as_array().unwrap().len(), 1);
 

@@ -60,14 +60,6 @@ impl Store {
         Ok(PreparedFreeze { disk, fresh, alone })
     }
 
-    /// As [`Self::prepare_freeze`] and [`PreparedFreeze::freeze`], for when no guest waits meanwhile.
-    ///
-    /// # Errors
-    /// [`DiskError`]; nothing is frozen.
-    pub fn freeze<'a>(&self, disk: &'a WritableDisk) -> Result<Frozen<'a>, DiskError> {
-        Ok(self.prepare_freeze(disk)?.freeze())
-    }
-
     /// Makes a snapshot of what a disk held when it was frozen, while it goes on being read and written.
     ///
     /// The disk has the snapshot as its base afterwards, and takes up the space of newer writes only.
@@ -105,7 +97,7 @@ impl Store {
         disk: &WritableDisk,
         progress: &dyn Progress,
     ) -> Result<Committed, CommitError> {
-        self.commit_frozen(self.freeze(disk)?, progress)
+        self.commit_frozen(self.prepare_freeze(disk)?.freeze(), progress)
     }
 }
 

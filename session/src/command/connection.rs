@@ -26,7 +26,7 @@ pub(crate) trait Guest: fmt::Debug + Send + Sync {
     /// Has `open` closed when the guest ends.
     fn close_at_end(&self, open: Weak<dyn Close>) -> Result<(), Error>;
 
-    /// Is told when a command has ended.
+    /// Is told that the agent has answered a command or another job.
     fn has_answered(&self) {}
 
     /// How long its agent may take for a first answer.

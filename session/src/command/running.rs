@@ -14,6 +14,7 @@ use super::stdin::{self, Stdin};
 use super::{Connection, Guest, Patient, unless_silent};
 use crate::activity::Occupied;
 use crate::error::{Error, Repr};
+use crate::telemetry;
 
 /// What a running command does next.
 #[derive(Debug, PartialEq, Eq)]
@@ -122,6 +123,7 @@ impl Running {
             Ok(Some(Frame::Stderr(bytes))) => Ok(Event::Stderr(bytes)),
             Ok(Some(Frame::Exit(status))) => {
                 self.connection.hang_up();
+                telemetry::command_ended();
                 self.guest.has_answered();
                 Ok(Event::End(status.into()))
             }

@@ -27,7 +27,7 @@ const BUFFER_BYTES: usize = 64 << 10;
 ///
 /// Files that are there are replaced, each once its successor is complete, and folders that are there are filled. Symbolic
 /// links are copied as such, further names of a file as such, zeros as holes; permissions and times are kept. Device nodes, pipes and sockets are
-/// skipped. The guest needs no programs for it.
+/// skipped. At most 2,097,152 files, folders and links are taken. The guest needs no programs for it.
 #[must_use = "nothing is copied before `start`"]
 pub struct CopyIn {
     guest: Arc<dyn Guest>,

@@ -36,6 +36,7 @@ impl Disks {
 impl<'a> PreparedDisks<'a> {
     /// Takes what the disks hold at this moment; their writers must hold still meanwhile, if they depend on each other.
     pub(crate) fn freeze(self) -> FrozenDisks<'a> {
+        // A file system that is held still says the same of itself as one that was unmounted.
         let freeze = |(disk, prepared): (&'a Arc<RootDisk>, PreparedFreeze<'a>)| {
             (disk, disk.has_clean_root(), prepared.freeze())
         };
@@ -44,12 +45,12 @@ impl<'a> PreparedDisks<'a> {
 }
 
 impl FrozenDisks<'_> {
-    /// Makes snapshots of it. `record` names the drives.
+    /// Makes snapshots of it. `record` names the drives; `was_quiet` says whether the guest held its file systems still.
     pub(crate) fn seal(
         self,
         store: &Store,
         record: &Record,
-        clean: bool,
+        was_quiet: bool,
         progress: &dyn Progress,
     ) -> Result<Snapshot, Error> {
         let (_span, begun) = (telemetry::commit_span(&record.id).entered(), Instant::now());
@@ -62,8 +63,9 @@ impl FrozenDisks<'_> {
             sealed.push(seal(one)?);
         }
         let mut sealed = sealed.into_iter();
-        let describe =
-            |(bytes, _, root): (u64, bool, Committed)| Snapshot::new(&root, bytes, clean);
+        let describe = |(bytes, is_clean, root): (u64, bool, Committed)| {
+            Snapshot::new(&root, bytes, was_quiet && is_clean)
+        };
         let mut snapshot = sealed
             .next()
             .map(describe)

@@ -1,8 +1,7 @@
 //! Connections to the host that are passed on to the guest.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use agent::protocol::Address;
 
@@ -11,12 +10,9 @@ use super::open::{Open, Place};
 use super::socket::Socket;
 use super::splice::splice;
 use super::stream::connect;
-use super::{Forward, GuestAddress, HostAddress, Listening};
+use super::{Forward, GuestAddress, HostAddress, Listening, RETRY};
 use crate::command::{Close, Guest};
 use crate::error::{Error, Repr};
-
-/// How long to wait after a connection that could not be accepted: the host may be out of descriptors.
-const RETRY: Duration = Duration::from_millis(200);
 
 /// What the forward's threads share.
 #[derive(Debug)]
@@ -64,19 +60,9 @@ pub(crate) fn serve(guest: Arc<dyn Guest>, door: Door, to: Address) -> Result<Fo
         closer,
         open: Arc::default(),
     });
-    let closer: Arc<dyn Close> = Arc::clone(&shared) as Arc<dyn Close>;
-    let weak: Weak<dyn Close> = Arc::downgrade(&closer);
-    shared.guest.close_at_end(weak)?;
-    let name = "forward";
-    let thread = thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(move || shared.accept_all(&door))
-        .map_err(|source| Repr::Thread { name, source })?;
-    Ok(Forward {
-        address: Listening::Host(address),
-        closer,
-        thread: Some(thread),
-    })
+    let guest = Arc::clone(&shared.guest);
+    let serve = move |shared: Arc<ToGuest>| shared.accept_all(&door);
+    Forward::start(&guest, shared, Listening::Host(address), "forward", serve)
 }
 
 impl ToGuest {

@@ -3,7 +3,7 @@
 //! The guest says nothing of where a connection goes: that follows from the port by which it comes.
 
 use std::io;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::thread;
 
 use agent::protocol::{Frame, Listen};
@@ -12,7 +12,7 @@ use super::open::{Open, Place};
 use super::socket::Socket;
 use super::splice::splice;
 use super::stream::Unconnected;
-use super::{Forward, GuestAddress, GuestStream, HostAddress, Listening};
+use super::{Forward, GuestAddress, GuestStream, HostAddress, Listening, RETRY};
 use crate::command::{Close, Guest, Incoming};
 use crate::error::{Error, Repr};
 
@@ -60,19 +60,14 @@ pub(crate) fn forward_to_host(
         control,
         open: Arc::default(),
     });
-    let closer: Arc<dyn Close> = Arc::clone(&shared) as Arc<dyn Close>;
-    let weak: Weak<dyn Close> = Arc::downgrade(&closer);
-    guest.close_at_end(weak)?;
-    let name = "forward-to-host";
-    let thread = thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(move || shared.accept_all())
-        .map_err(|source| Repr::Thread { name, source })?;
-    Ok(Forward {
-        address: Listening::Guest(listening),
-        closer,
-        thread: Some(thread),
-    })
+    let listening = Listening::Guest(listening);
+    Forward::start(
+        guest,
+        shared,
+        listening,
+        "forward-to-host",
+        ToHost::accept_all,
+    )
 }
 
 impl ToHost {
@@ -90,6 +85,7 @@ impl ToHost {
             });
             if let Err(error) = started {
                 tracing::warn!(%error, "a guest's connection could not be passed on");
+                thread::sleep(RETRY);
             }
         }
     }

@@ -1,5 +1,11 @@
+use vmm_core::{MAX_VCPUS, MIN_MEMORY_MIB};
+
+use super::checks::check_architecture;
 use super::*;
 use crate::ErrorKind;
+use crate::builder::Settings;
+use crate::identity::Description;
+use crate::kernel::Kernel;
 use crate::testing::{image, record};
 
 fn settings() -> Settings {

@@ -160,7 +160,6 @@ impl Guest for GuestLink {
     }
 
     fn has_answered(&self) {
-        telemetry::command_ended();
         if let Some(shared) = self.0.upgrade()
             && let Phase::Running(live) = &shared.lock().phase
         {

@@ -126,7 +126,7 @@ impl Store {
 }
 
 fn round(store: &Store, what: &Housekeeping, progress: &dyn Progress) -> Result<Kept, Error> {
-    sessions::sweep_disks(store.inner());
+    sessions::sweep(store.inner());
     let enforced = super::limits::enforce_all(store, progress)?;
     let expired = expire(store, what)?;
     let collect = |grace| store.inner().gc(grace, progress);

@@ -64,7 +64,8 @@ pub struct SessionInfo {
 /// | from | to | by |
 /// |---|---|---|
 /// | – | `Created` | [`SessionBuilder::create`](crate::SessionBuilder::create) |
-/// | –, `Created`, `Stopped`, `Interrupted`, `Failed` | `Starting`, then `Running` | [`SessionBuilder::start`](crate::SessionBuilder::start) |
+/// | –, `Created`, `Stopped` | `Starting`, then `Running` while it boots | [`SessionBuilder::start`](crate::SessionBuilder::start) |
+/// | `Interrupted`, `Failed` | `Running` | [`SessionBuilder::start`](crate::SessionBuilder::start) |
 /// | `Running` | `Paused`, and back | [`Session::pause`](crate::Session::pause), [`unpause`](crate::Session::unpause) |
 /// | `Running`, `Paused` | `ShuttingDown`, then `Stopped` | [`Session::shutdown`](crate::Session::shutdown), a limit, the guest's power button |
 /// | `Running` | `Failed` | the guest's kernel panicked, or its VM could not go on |
@@ -80,7 +81,7 @@ pub enum SessionState {
     Created,
     /// A process has it, and its disk is not open yet, or was just closed.
     Starting,
-    /// A process runs it.
+    /// A process runs it, or boots its guest.
     Running,
     /// A process has it, and its guest stands still.
     Paused,
@@ -121,10 +122,10 @@ impl SessionState {
             (RecordState::Stopped, true) => Self::Starting,
             (RecordState::Stopped, false) if record.started.is_none() => Self::Created,
             (RecordState::Stopped, false) => Self::Stopped,
+            (RecordState::ShuttingDown, true) => Self::ShuttingDown,
             (_, _) if record.failure.is_some() => Self::Failed,
             (RecordState::Open, true) => Self::Running,
             (RecordState::Paused, true) => Self::Paused,
-            (RecordState::ShuttingDown, true) => Self::ShuttingDown,
             (_, false) => Self::Interrupted,
         }
     }
@@ -243,7 +244,7 @@ pub(super) fn sweep(store: &rootfs_store::Store) {
 }
 
 /// Removes disks of sessions at rest, which processes left behind that died between two steps of a start or a shutdown.
-pub(super) fn sweep_disks(store: &rootfs_store::Store) {
+fn sweep_disks(store: &rootfs_store::Store) {
     let disks = store.disk_ids().unwrap_or_default();
     let sessions: BTreeSet<_> = disks
         .iter()

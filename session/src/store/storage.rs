@@ -93,6 +93,15 @@ impl Store {
             Storage::look(&store).map(Storage::each)
         })
     }
+
+    /// Says how many bytes the sessions take together that have this value of a label: what removing all of them frees. That
+    /// is more than the sum of what each takes, if they share something. Nothing happens before [`Chore::start`].
+    pub fn storage_of_label(&self, key: impl Into<String>, value: impl Into<String>) -> Chore<u64> {
+        let (store, key, value) = (self.clone(), key.into(), value.into());
+        Chore::new("storage", self.inner(), move |_, _| {
+            Ok(Storage::look(&store)?.bytes_of_label(&key, &value))
+        })
+    }
 }
 
 #[cfg(test)]

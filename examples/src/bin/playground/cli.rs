@@ -403,6 +403,7 @@ mod tests {
                 "8 parsecs",
             ],
             &["playground", "fork"],
+            &["playground", "resume", "web", "--forward", "127.0.0.1:0:80"],
             &[
                 "playground",
                 "resume",

@@ -28,7 +28,7 @@ pub(crate) struct DescriptionArgs {
     #[arg(long = "drive", value_name = "NAME=SIZE|SNAPSHOT[:PATH]", value_parser = drive)]
     drives: Vec<DriveArg>,
     /// Passes connections to this address of the host on to the guest's port
-    #[arg(long = "forward", value_name = "ADDRESS:PORT:GUEST_PORT", value_parser = forward)]
+    #[arg(long = "forward", value_name = "ADDRESS:PORT:GUEST_PORT", value_parser = forward, requires = "command")]
     forwards: Vec<(SocketAddr, u16)>,
     /// What people shall call the session
     #[arg(long, value_name = "TEXT")]

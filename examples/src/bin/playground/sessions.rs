@@ -81,9 +81,18 @@ pub(crate) fn inspect(store: &Store, report: Report, id: &str) -> Result<(), Fai
     value["failure"] = json!(info.failure);
     value["max_uptime_s"] = json!(info.limits.max_uptime.map(|limit| limit.as_secs()));
     value["idle_s"] = json!(info.limits.idle.as_ref().map(|idle| idle.after.as_secs()));
+    value["at_end"] = json!(info.limits.at_end);
     report.print(&value, || {
+        let labels: Vec<_> = info
+            .about
+            .labels
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
         let rows = [
             ["session", &info.id],
+            ["title", info.about.title.as_deref().unwrap_or("none")],
+            ["labels", &labels.join(" ")],
             ["state", info.state.as_str()],
             ["snapshot", &info.snapshot.to_string()],
             ["base", &info.base.to_string()],
@@ -99,6 +108,7 @@ pub(crate) fn inspect(store: &Store, report: Report, id: &str) -> Result<(), Fai
                 "idle after",
                 &limit(info.limits.idle.as_ref().map(|idle| idle.after)),
             ],
+            ["then", value["at_end"].as_str().unwrap_or_default()],
             ["failed", info.failure.as_deref().unwrap_or("no")],
         ];
         table(&rows.map(|row| row.map(str::to_owned).to_vec()))
@@ -162,7 +172,10 @@ pub(crate) fn remove(store: &Store, report: Report, id: &str) -> Result<(), Fail
 fn limit(limit: Option<Duration>) -> String {
     limit.map_or_else(
         || "without limit".to_owned(),
-        |limit| format!("{} min", limit.as_secs() / 60),
+        |limit| match limit.as_secs() {
+            seconds if seconds % 60 == 0 => format!("{} min", seconds / 60),
+            seconds => format!("{seconds} s"),
+        },
     )
 }
 
@@ -174,6 +187,8 @@ fn brief(info: &SessionInfo) -> Value {
         "base": info.base,
         "created": info.created,
         "changed": info.changed,
+        "title": info.about.title,
+        "labels": info.about.labels,
     })
 }
 

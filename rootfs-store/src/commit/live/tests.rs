@@ -81,15 +81,15 @@ fn a_snapshot_holds_what_was_written_before_the_freeze_and_nothing_later() {
 fn what_was_frozen_for_nothing_is_in_the_next_snapshot() {
     let bed = Bed::new();
     bed.write(0, 1);
-    drop(bed.store.freeze(&bed.disk).unwrap());
+    drop(bed.store.prepare_freeze(&bed.disk).unwrap().freeze());
     bed.write(1, 2);
-    drop(bed.store.freeze(&bed.disk).unwrap());
+    drop(bed.store.prepare_freeze(&bed.disk).unwrap().freeze());
     bed.write(0, 3);
     assert_eq!(first_blocks(&bed.disk), [3, 2, 9, 9]);
     let committed = bed.store.commit_live(&bed.disk, &()).unwrap();
     assert_eq!(bed.first_blocks(&committed.snapshot), [3, 2, 9, 9]);
     assert_eq!(bed.files().len(), 2);
-    drop(bed.store.freeze(&bed.disk).unwrap());
+    drop(bed.store.prepare_freeze(&bed.disk).unwrap().freeze());
     bed.write(3, 4);
     let stopped = bed.store.commit(&bed.disk, &()).unwrap();
     assert_eq!(bed.first_blocks(&stopped.snapshot), [3, 2, 9, 4]);
@@ -99,7 +99,7 @@ fn what_was_frozen_for_nothing_is_in_the_next_snapshot() {
 fn a_disk_that_was_frozen_or_made_ready_opens_with_everything() {
     let Bed { dir, store, disk } = Bed::new();
     disk.write_at(&[1; 4096], 0).unwrap();
-    drop(store.freeze(&disk).unwrap());
+    drop(store.prepare_freeze(&disk).unwrap().freeze());
     disk.write_at(&[2; 4096], BLOCK).unwrap();
     drop(store.prepare_freeze(&disk).unwrap());
     disk.write_at(&[3; 4096], 2 * BLOCK).unwrap();
@@ -131,7 +131,7 @@ fn what_was_made_ready_and_not_needed_is_given_back() {
 fn others_commit_when_what_was_frozen_is_gone() {
     let bed = Bed::new();
     bed.write(0, 1);
-    let frozen = bed.store.freeze(&bed.disk).unwrap();
+    let frozen = bed.store.prepare_freeze(&bed.disk).unwrap().freeze();
     thread::scope(|scope| {
         let other = scope.spawn(|| bed.store.commit(&bed.disk, &()).unwrap().snapshot);
         thread::sleep(Duration::from_millis(50));

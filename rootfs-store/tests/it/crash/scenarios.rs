@@ -271,7 +271,7 @@ fn freezes(store: &Store, log: &Log, scratch: &Path) -> Outcome {
     drop(frozen);
     drop(log.attempt(|| store.prepare_freeze(&disk))?);
     writer.fill(12_288..20_480, 4)?;
-    let frozen = log.attempt(|| store.freeze(&disk))?;
+    let frozen = log.attempt(|| store.prepare_freeze(&disk))?.freeze();
     let mut held = writer.region.clone();
     writer.fill(16_384..24_576, 5)?;
     writer.flush()?;

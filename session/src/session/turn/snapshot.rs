@@ -35,8 +35,6 @@ impl Turn {
         let store = self.shared.store.inner();
         let prepared = disks.prepare(store)?;
         let quiet = Quiet::begin(control);
-        // A file system that is held still says the same of itself as one that was unmounted.
-        let is_clean = disks.root().has_clean_root();
         let frozen = prepared.freeze();
         let quiet = quiet.end();
         {
@@ -45,8 +43,7 @@ impl Turn {
             timings.stall = Some(quiet.stall);
         }
         let begun = Instant::now();
-        let is_clean = is_clean && quiet.is_clean;
-        let snapshot = frozen.seal(store, &record, is_clean, progress)?;
+        let snapshot = frozen.seal(store, &record, quiet.is_clean, progress)?;
         self.shared.timings().commit = Some(begun.elapsed());
         Ok(snapshot)
     }

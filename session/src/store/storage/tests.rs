@@ -36,7 +36,7 @@ fn of(store: &Store, id: &str) -> SessionStorage {
 }
 
 fn team(store: &Store) -> u64 {
-    Storage::look(store).unwrap().bytes_of_label("team", "a")
+    store.storage_of_label("team", "a").start().wait().unwrap()
 }
 
 #[test]
