@@ -1,6 +1,7 @@
 //! Many sessions, each in a process of its own, that do random things and are killed in between, against a model.
 //!
 //! `VM_TEST_OPERATIONS` says how many operations, by 20 sessions; without it there are as few as suit a run of all tests.
+//! `VM_TEST_SEED` chooses other ones.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use super::playground::{Bed, machine};
 
-const OPERATIONS: usize = 10;
+const OPERATIONS: u64 = 10;
 const SESSIONS: u64 = 3;
 const MANY_SESSIONS: u64 = 20;
 /// As many guests as there is memory for.
@@ -63,7 +64,7 @@ struct Model {
     /// How many sessions there are at the most.
     most: u64,
     sessions: BTreeMap<String, Known>,
-    done: BTreeMap<&'static str, usize>,
+    done: BTreeMap<&'static str, u64>,
 }
 
 impl Model {
@@ -242,23 +243,30 @@ impl Model {
     }
 }
 
+/// What the environment says of `name`.
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap())
+}
+
 #[test]
 fn sessions_that_do_random_things_and_are_killed_lose_nothing_and_leave_nothing() {
-    let asked = std::env::var("VM_TEST_OPERATIONS");
-    let (operations, most) = match asked {
-        Ok(text) => (text.parse().unwrap(), MANY_SESSIONS),
-        Err(_) => (OPERATIONS, SESSIONS),
+    let (operations, most) = match number("VM_TEST_OPERATIONS") {
+        Some(operations) => (operations, MANY_SESSIONS),
+        None => (OPERATIONS, SESSIONS),
     };
     let mut model = Model {
         bed: Bed::new(),
-        random: Random(SEED),
+        random: Random(number("VM_TEST_SEED").unwrap_or(SEED)),
         most,
         sessions: BTreeMap::new(),
         done: BTreeMap::new(),
     };
-    while model.done.values().sum::<usize>() < operations {
+    let mut done = 0;
+    while done < operations {
         model.step();
         model.check();
+        done = model.done.values().sum();
     }
     println!("{:?}", model.done);
     for what in ["work", "kill", "fork", "settle"] {

@@ -1,30 +1,30 @@
 //! From files to a tar stream.
 //!
-//! Invariant: of each level of the tree one open folder is held, and of a file one buffer; nothing follows a symbolic
+//! Invariant: of each level of the tree one open folder is held, and of files one buffer; nothing follows a symbolic
 //! link.
+
+mod stream;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions, ReadDir};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use tar::{Builder, EntryType, Header};
+use tar::{EntryType, Header};
 
-use super::error::{ArchiveError, text};
-use super::{BUFFER_BYTES, REPORT_BYTES, kernel_fs};
+use super::error::ArchiveError;
+use super::kernel_fs;
 use crate::protocol::Copied;
+use stream::{Progress, Stream};
 
 /// How many files with several names are remembered; others are sent again under each.
 const MAX_LINKED: usize = 1 << 16;
 
 /// The most bytes of a file whose size is said to be zero.
 const MAX_MADE_UP: u64 = 4 << 20;
-
-/// What a header has room for.
-const SHORT_NAME: usize = 100;
 
 /// Writes the file or folder at `path`, with all that is in it, as `name` and what is below that.
 ///
@@ -42,37 +42,21 @@ pub fn pack<W: Write>(
     report: &mut dyn FnMut(&Copied),
 ) -> Result<Copied, ArchiveError> {
     let mut packer = Packer {
-        builder: Builder::new(to),
+        stream: Stream::new(to),
         linked: HashMap::new(),
-        copied: Copied::default(),
-        last: Vec::new(),
-        report,
+        progress: Progress::new(report),
     };
     packer.tree(path, name)?;
-    let mut to = packer
-        .builder
-        .into_inner()
-        .map_err(|source| stream_error(&packer.last, source))?;
-    to.flush()
-        .map_err(|source| stream_error(&packer.last, source))?;
-    (packer.report)(&packer.copied);
-    Ok(packer.copied)
-}
-
-fn stream_error(last: &[u8], source: io::Error) -> ArchiveError {
-    ArchiveError::Stream {
-        after: text(last),
-        source,
-    }
+    packer.stream.finish()?;
+    packer.progress.tell();
+    Ok(packer.progress.copied)
 }
 
 struct Packer<'a, W: Write> {
-    builder: Builder<W>,
+    stream: Stream<W>,
     /// The names of files that have more than one, by device and inode.
     linked: HashMap<(u64, u64), Vec<u8>>,
-    copied: Copied,
-    last: Vec<u8>,
-    report: &'a mut dyn FnMut(&Copied),
+    progress: Progress<'a>,
 }
 
 /// A folder that is being gone through.
@@ -120,20 +104,15 @@ impl<W: Write> Packer<'_, W> {
             data => data.map_err(ArchiveError::entry("examine", &shown))?,
         };
         let kind = data.file_type();
-        let mut level = None;
         if kind.is_dir() {
-            level = self.folder(path, name.clone(), &data, device)?;
+            return self.folder(path, name, &data, device);
         } else if kind.is_symlink() {
             let target =
                 fs::read_link(&path).map_err(ArchiveError::entry("read the link", &shown))?;
             let mut header = header_of(&data, EntryType::Symlink);
-            self.put(
-                &mut header,
-                &name,
-                Some(target.as_os_str().as_bytes()),
-                io::empty(),
-            )?;
-            self.copied.symlinks += 1;
+            let target = Some(target.as_os_str().as_bytes());
+            self.stream.put(&mut header, &name, target, &[])?;
+            self.progress.copied.symlinks += 1;
         } else if kind.is_file() {
             self.file(&path, &name, &data)?;
         } else {
@@ -143,10 +122,9 @@ impl<W: Write> Packer<'_, W> {
                     || kind.is_block_device()
                     || kind.is_char_device()
             );
-            self.copied.skipped += 1;
+            self.progress.copied.skipped += 1;
         }
-        self.last = name;
-        Ok(level)
+        Ok(None)
     }
 
     fn folder(
@@ -157,8 +135,8 @@ impl<W: Write> Packer<'_, W> {
         device: Option<u64>,
     ) -> Result<Option<Level>, ArchiveError> {
         let mut header = header_of(data, EntryType::Directory);
-        self.put(&mut header, &name, None, io::empty())?;
-        self.copied.directories += 1;
+        self.stream.put(&mut header, &name, None, &[])?;
+        self.progress.copied.directories += 1;
         let is_mount = device.is_some_and(|device| device != data.dev());
         if is_mount && kernel_fs::is_kernels(&path) {
             return Ok(None);
@@ -178,8 +156,8 @@ impl<W: Write> Packer<'_, W> {
         if data.nlink() > 1 {
             if let Some(first) = self.linked.get(&identity).cloned() {
                 let mut header = header_of(data, EntryType::Link);
-                self.put(&mut header, name, Some(&first), io::empty())?;
-                self.copied.files += 1;
+                self.stream.put(&mut header, name, Some(&first), &[])?;
+                self.progress.copied.files += 1;
                 return Ok(());
             }
             if self.linked.len() < MAX_LINKED {
@@ -207,9 +185,10 @@ impl<W: Write> Packer<'_, W> {
             return self.without_size(&mut header, name, shown, &file);
         }
         header.set_size(data.len());
-        self.content(&mut header, name, shown, file, data.len())?;
-        self.copied.files += 1;
-        (self.report)(&self.copied);
+        self.stream
+            .file(&mut header, name, shown, &file, &mut self.progress)?;
+        self.progress.copied.files += 1;
+        self.progress.tell();
         Ok(())
     }
 
@@ -230,93 +209,12 @@ impl<W: Write> Packer<'_, W> {
             return Err(ArchiveError::refused(shown, problem));
         }
         header.set_size(bytes.len() as u64);
-        self.put(header, name, None, bytes.as_slice())?;
-        self.copied.files += 1;
-        self.copied.bytes += bytes.len() as u64;
-        (self.report)(&self.copied);
+        self.stream.put(header, name, None, &bytes)?;
+        self.progress.copied.files += 1;
+        self.progress.copied.bytes += bytes.len() as u64;
+        self.progress.tell();
         Ok(())
     }
-
-    fn content(
-        &mut self,
-        header: &mut Header,
-        name: &[u8],
-        shown: &[u8],
-        file: File,
-        size: u64,
-    ) -> Result<(), ArchiveError> {
-        self.names(header, name, None)?;
-        let mut exactly = Exactly {
-            file: BufReader::with_capacity(BUFFER_BYTES, file),
-            left: size,
-            failure: None,
-            copied: &mut self.copied,
-            unreported: 0,
-            report: &mut *self.report,
-        };
-        let written = self.builder.append(header, &mut exactly);
-        match (exactly.failure, written) {
-            (Some(source), _) => Err(ArchiveError::entry("read", shown)(source)),
-            (None, written) => written.map_err(|source| stream_error(name, source)),
-        }
-    }
-
-    fn put(
-        &mut self,
-        header: &mut Header,
-        name: &[u8],
-        link: Option<&[u8]>,
-        data: impl Read,
-    ) -> Result<(), ArchiveError> {
-        self.names(header, name, link)?;
-        let written = self.builder.append(header, data);
-        written.map_err(|source| stream_error(name, source))
-    }
-
-    /// Puts the names into the header, or in front of it if they are too long for it.
-    fn names(
-        &mut self,
-        header: &mut Header,
-        name: &[u8],
-        link: Option<&[u8]>,
-    ) -> Result<(), ArchiveError> {
-        let failed = |source| stream_error(name, source);
-        if let Some(link) = link {
-            if link.len() > SHORT_NAME {
-                self.long_name(EntryType::GNULongLink, link)
-                    .map_err(failed)?;
-            }
-            put_name(&mut header.as_old_mut().linkname, link);
-        }
-        if name.len() > SHORT_NAME {
-            self.long_name(EntryType::GNULongName, name)
-                .map_err(failed)?;
-        }
-        put_name(&mut header.as_old_mut().name, name);
-        header.set_cksum();
-        Ok(())
-    }
-
-    fn long_name(&mut self, kind: EntryType, name: &[u8]) -> io::Result<()> {
-        let mut header = Header::new_gnu();
-        put_name(&mut header.as_old_mut().name, b"././@LongLink");
-        header.set_entry_type(kind);
-        header.set_mode(0o644);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(0);
-        // Its end counts.
-        header.set_size(name.len() as u64 + 1);
-        header.set_cksum();
-        self.builder.append(&header, name.chain(&[0][..]))
-    }
-}
-
-/// As much of a name as a field holds; what is longer is told in front of the header.
-fn put_name(field: &mut [u8; SHORT_NAME], name: &[u8]) {
-    let len = name.len().min(SHORT_NAME);
-    *field = [0; SHORT_NAME];
-    field[..len].copy_from_slice(&name[..len]);
 }
 
 fn header_of(data: &Metadata, kind: EntryType) -> Header {
@@ -329,47 +227,4 @@ fn header_of(data: &Metadata, kind: EntryType) -> Header {
     header.set_mtime(u64::try_from(data.mtime()).unwrap_or(0));
     header.set_size(0);
     header
-}
-
-/// A file of which just so many bytes are read, as its header says.
-struct Exactly<'a> {
-    file: BufReader<File>,
-    left: u64,
-    failure: Option<io::Error>,
-    copied: &'a mut Copied,
-    unreported: u64,
-    report: &'a mut dyn FnMut(&Copied),
-}
-
-impl Exactly<'_> {
-    fn fill(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let wanted = usize::try_from(self.left).map_or(buf.len(), |left| left.min(buf.len()));
-        let count = self.file.read(&mut buf[..wanted])?;
-        if count == 0 && wanted > 0 {
-            let text = "it became shorter while it was read";
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
-        }
-        Ok(count)
-    }
-}
-
-impl Read for Exactly<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let count = match self.fill(buf) {
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
-            Err(error) => {
-                self.failure = Some(error);
-                return Err(io::ErrorKind::Other.into());
-            }
-        };
-        self.left -= count as u64;
-        self.copied.bytes += count as u64;
-        self.unreported += count as u64;
-        if self.unreported >= REPORT_BYTES {
-            self.unreported = 0;
-            (self.report)(self.copied);
-        }
-        Ok(count)
-    }
 }

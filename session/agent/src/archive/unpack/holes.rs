@@ -18,11 +18,17 @@ const PIECE_BYTES: usize = 4096;
 pub(super) struct Content<'a> {
     file: &'a File,
     at: u64,
+    /// Whether a hole is the last that it has.
+    ends_in_hole: bool,
 }
 
 impl<'a> Content<'a> {
     pub(super) fn new(file: &'a File) -> Self {
-        Self { file, at: 0 }
+        Self {
+            file,
+            at: 0,
+            ends_in_hole: false,
+        }
     }
 
     /// Puts `bytes` behind those that were given before.
@@ -40,6 +46,7 @@ impl<'a> Content<'a> {
             if !is_hole {
                 self.file.write_all_at(&bytes[..len], self.at)?;
             }
+            self.ends_in_hole = is_hole;
             self.at += len as u64;
             bytes = &bytes[len..];
         }
@@ -56,7 +63,10 @@ impl<'a> Content<'a> {
 
     /// Gives the file its length, which a hole at its end has not.
     pub(super) fn finish(self) -> io::Result<()> {
-        self.file.set_len(self.at)
+        match self.ends_in_hole {
+            true => self.file.set_len(self.at),
+            false => Ok(()),
+        }
     }
 }
 

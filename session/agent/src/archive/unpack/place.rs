@@ -3,32 +3,29 @@
 //! Invariant: every path is resolved by openat2(2) from the folder, by rules that keep it beneath; what is made gets
 //! its name by a call that follows no link, and its owner by a descriptor.
 
+mod file;
+mod folder;
 mod temporary;
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
-use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat, futimens, mkdirat};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::{Mode, SFlag, fstat, fstatat, futimens, mkdirat};
 use nix::sys::time::TimeSpec;
-use nix::unistd::{Gid, Uid, fchown, fchownat, geteuid, linkat, symlinkat};
+use nix::unistd::{Gid, Uid, fchownat, geteuid, symlinkat};
 
 use super::super::ArchiveError;
 use super::super::name::{self, Name};
 use super::Ownership;
 use super::entry::Entry;
+use folder::Waiting;
 use temporary::Temporary;
-
-/// How many bytes the paths of new folders may take that wait for their permissions.
-const MAX_WAITING: usize = 16 << 20;
-
-const RWX_OWNER: Mode = Mode::S_IRWXU;
 
 #[derive(Debug)]
 pub(super) struct Place {
@@ -44,13 +41,6 @@ pub(super) struct Place {
     /// New folders, which get their permissions and times when they are filled.
     waiting: Vec<Waiting>,
     waiting_bytes: usize,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    path: PathBuf,
-    mode: Mode,
-    modified: i64,
 }
 
 impl Place {
@@ -163,56 +153,6 @@ impl Place {
         Mode::from_bits_truncate(entry.mode & kept)
     }
 
-    /// Makes a folder, unless it is there; `false` if it is the one that is unpacked into.
-    pub(super) fn folder(&mut self, at: &Name, entry: &Entry) -> Result<bool, ArchiveError> {
-        let Some((parents, name)) = at.split() else {
-            return Ok(false);
-        };
-        let shown = &entry.name;
-        let parent = self.parent(parents, shown)?;
-        match mkdirat(&parent, name, RWX_OWNER) {
-            Ok(()) => {}
-            Err(Errno::EEXIST) => {
-                let opened = self.open_folder(&at.path());
-                opened.map_err(ArchiveError::entry("fill the folder", shown))?;
-                return Ok(true);
-            }
-            Err(error) => return Err(ArchiveError::entry("make the folder", shown)(error)),
-        }
-        self.own_new(&parent, name, SFlag::S_IFDIR, Some(entry))
-            .map_err(ArchiveError::entry("set the owner of", shown))?;
-        let waiting = Waiting {
-            path: at.path(),
-            mode: self.mode(entry),
-            modified: entry.modified,
-        };
-        self.waiting_bytes += waiting.path.as_os_str().len() + size_of::<Waiting>();
-        self.waiting.push(waiting);
-        if self.waiting_bytes > MAX_WAITING {
-            self.finish_folders()?;
-        }
-        Ok(true)
-    }
-
-    /// Sets the permissions and times of folders, the innermost first.
-    pub(super) fn finish_folders(&mut self) -> Result<(), ArchiveError> {
-        self.waiting_bytes = 0;
-        while let Some(folder) = self.waiting.pop() {
-            let finished = self
-                .open(
-                    &folder.path,
-                    OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW,
-                )
-                .and_then(|opened| {
-                    fchmod(&opened, folder.mode)?;
-                    set_modified(&opened, folder.modified)
-                });
-            let shown = folder.path.as_os_str().as_bytes();
-            finished.map_err(ArchiveError::entry("set the permissions of", shown))?;
-        }
-        Ok(())
-    }
-
     /// The place of an entry, where a folder must not be, with a name for the time in which it is being made.
     fn place<'n>(
         &mut self,
@@ -228,58 +168,6 @@ impl Place {
             return Err(ArchiveError::entry("replace", shown)(Errno::EISDIR));
         }
         Ok((self.temporary.next(parent), name))
-    }
-
-    /// Makes an empty file, which has no name of its own before it is finished.
-    pub(super) fn new_file<'n>(
-        &mut self,
-        at: &'n Name,
-        entry: &Entry,
-    ) -> Result<NewFile<'n>, ArchiveError> {
-        let (temporary, name) = self.place(at, &entry.name)?;
-        let flags =
-            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let how = OpenHow::new()
-            .flags(flags)
-            .mode(Mode::S_IRUSR | Mode::S_IWUSR)
-            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-        let file = again(|| openat2(temporary.parent(), temporary.name(), how));
-        let file = File::from(file.map_err(ArchiveError::entry("make", &entry.name))?);
-        Ok(NewFile {
-            file,
-            temporary: temporary.made(),
-            name,
-        })
-    }
-
-    /// Gives a file that was written its owner, permissions and time, in this order: each undoes a part of the next.
-    /// Then it replaces what has its name.
-    pub(super) fn finish_file(
-        &mut self,
-        new: NewFile<'_>,
-        entry: &Entry,
-    ) -> Result<(), ArchiveError> {
-        let NewFile {
-            file,
-            temporary,
-            name,
-        } = new;
-        let finish = || {
-            if let Some((uid, gid)) = self.owner(Some(entry)) {
-                fchown(&file, Some(uid), Some(gid))?;
-            }
-            fchmod(&file, self.mode(entry))?;
-            set_modified(&file, entry.modified)
-        };
-        finish().map_err(ArchiveError::entry(
-            "set the owner and permissions of",
-            &entry.name,
-        ))?;
-        let identity = identity(&file).map_err(ArchiveError::entry("examine", &entry.name))?;
-        let placed = temporary.become_known(name);
-        placed.map_err(ArchiveError::entry("replace", &entry.name))?;
-        self.made.insert(identity);
-        Ok(())
     }
 
     pub(super) fn symlink(
@@ -306,48 +194,6 @@ impl Place {
         let placed = temporary.become_known(name);
         placed.map_err(ArchiveError::entry("replace", &entry.name))
     }
-
-    pub(super) fn hard_link(
-        &mut self,
-        at: &Name,
-        entry: &Entry,
-        target: &Name,
-    ) -> Result<(), ArchiveError> {
-        let failed = || ArchiveError::entry("make the hard link", &entry.name);
-        let file = self
-            .open(&target.path(), OFlag::O_PATH | OFlag::O_NOFOLLOW)
-            .map_err(failed())?;
-        if !self.made.contains(&identity(&file).map_err(failed())?) {
-            let problem = "is a hard link to something that this stream did not make";
-            return Err(ArchiveError::refused(&entry.name, problem));
-        }
-        let (temporary, name) = self.place(at, &entry.name)?;
-        // The very file that was looked at, whatever has its name now.
-        let itself = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-        let (parent, new) = (temporary.parent(), temporary.name());
-        linkat(AT_FDCWD, &itself, parent, new, AtFlags::AT_SYMLINK_FOLLOW).map_err(failed())?;
-        temporary.made().become_known(name).map_err(failed())
-    }
-}
-
-/// A file that is being made; dropping it unfinished leaves nothing.
-#[derive(Debug)]
-pub(super) struct NewFile<'n> {
-    file: File,
-    temporary: temporary::Made,
-    /// What it shall be called.
-    name: &'n OsStr,
-}
-
-impl NewFile<'_> {
-    pub(super) fn file(&self) -> &File {
-        &self.file
-    }
-}
-
-fn identity(file: impl AsFd) -> nix::Result<(u64, u64)> {
-    let data = fstat(file)?;
-    Ok((data.st_dev, data.st_ino))
 }
 
 fn set_modified(file: impl AsFd, seconds: i64) -> nix::Result<()> {

@@ -52,32 +52,54 @@ impl Temporary {
 
     /// Now something has it.
     pub(super) fn made(self) -> Made {
-        Made(self)
+        Made {
+            temporary: self,
+            is_there: true,
+        }
     }
 }
 
 /// Something that has a temporary name.
 #[derive(Debug)]
-pub(super) struct Made(Temporary);
+pub(super) struct Made {
+    temporary: Temporary,
+    /// Whether it may still have that name.
+    is_there: bool,
+}
 
 impl Made {
     pub(super) fn parent(&self) -> &OwnedFd {
-        &self.0.parent
+        &self.temporary.parent
     }
 
     pub(super) fn name(&self) -> &OsStr {
-        &self.0.name
+        &self.temporary.name
     }
 
-    /// Gives it `name`, in the place of the file or link that has it.
-    pub(super) fn become_known(self, name: &OsStr) -> nix::Result<()> {
-        renameat(&*self.0.parent, self.name(), &*self.0.parent, name)
+    /// Gives it `name`, which is not its own yet, in the place of the file or link that has it.
+    pub(super) fn become_known(mut self, name: &OsStr) -> nix::Result<()> {
+        self.rename(name)?;
+        self.is_there = false;
+        Ok(())
+    }
+
+    /// Likewise, if `name` may be one that it has already.
+    pub(super) fn become_another(self, name: &OsStr) -> nix::Result<()> {
+        // It does nothing then, so that the temporary name is still to be given up.
+        self.rename(name)
+    }
+
+    fn rename(&self, name: &OsStr) -> nix::Result<()> {
+        let parent = &*self.temporary.parent;
+        renameat(parent, self.name(), parent, name)
     }
 }
 
 impl Drop for Made {
     fn drop(&mut self) {
-        // A rename leaves it if both names are the same file's; otherwise it is gone.
-        let _gone_or_not = unlinkat(&*self.0.parent, self.name(), UnlinkatFlags::NoRemoveDir);
+        if self.is_there {
+            let parent = &*self.temporary.parent;
+            let _gone_or_not = unlinkat(parent, self.name(), UnlinkatFlags::NoRemoveDir);
+        }
     }
 }
