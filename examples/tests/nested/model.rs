@@ -13,6 +13,8 @@ use super::playground::{Bed, machine};
 const OPERATIONS: u64 = 10;
 const SESSIONS: u64 = 3;
 const MANY_SESSIONS: u64 = 20;
+/// What was done is printed after so many operations.
+const SHOWN: u64 = 25;
 /// As many guests as there is memory for.
 const MOST_RUNNING: usize = 6;
 /// By this one the few operations have one of each kind that is not rare.
@@ -266,9 +268,11 @@ fn sessions_that_do_random_things_and_are_killed_lose_nothing_and_leave_nothing(
     while done < operations {
         model.step();
         model.check();
-        done = model.done.values().sum();
+        let before = std::mem::replace(&mut done, model.done.values().sum());
+        if done > before && (done.is_multiple_of(SHOWN) || done == operations) {
+            println!("{done} operations: {:?}", model.done);
+        }
     }
-    println!("{:?}", model.done);
     for what in ["work", "kill", "fork", "settle"] {
         assert!(model.done.contains_key(what), "{what} was not tried");
     }
