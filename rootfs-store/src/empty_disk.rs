@@ -4,6 +4,7 @@ use crate::chunk::DEFAULT_CHUNK_BYTES;
 use crate::ext4::{LABEL_BYTES, Layout, LayoutError};
 use crate::import::{Imported, round_up};
 use crate::manifest::MAX_DISK_BYTES;
+use crate::pack::PACK_BYTES;
 use crate::plain_disk::PlainDisk;
 use crate::store::{Store, StoreError};
 use crate::tree::{Tree, TreeError};
@@ -64,6 +65,7 @@ impl Store {
             count: occupied.len() as u64,
             occupied: occupied.into_iter(),
             read: &read,
+            pack_bytes: PACK_BYTES,
         };
         Ok(self.seal_plain(disk, &())?)
     }

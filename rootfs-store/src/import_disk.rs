@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use crate::chunk::DEFAULT_CHUNK_BYTES;
 use crate::import::Imported;
 use crate::manifest::MAX_DISK_BYTES;
+use crate::pack::PACK_BYTES;
 use crate::plain_disk::PlainDisk;
 use crate::progress::Progress;
 use crate::store::{Store, StoreError};
@@ -74,6 +75,7 @@ impl Store {
                 .sum(),
             occupied: occupied.into_iter().flatten(),
             read: &|chunk, buffer: &mut [u8]| raw.read(buffer, chunk * chunk_len),
+            pack_bytes: PACK_BYTES,
         };
         self.seal_plain(disk, progress)
     }

@@ -5,7 +5,6 @@ use crate::image::ImageConfig;
 use crate::import::Imported;
 use crate::index::Index;
 use crate::manifest::NewSnapshot;
-use crate::pack::PACK_BYTES;
 use crate::progress::Progress;
 use crate::seal::{ChunkWriter, Dirty, Known, ReadChunk, seal};
 use crate::store::{Store, StoreError};
@@ -20,6 +19,8 @@ pub(crate) struct PlainDisk<'a, N, E> {
     pub(crate) count: u64,
     /// Reads one of them.
     pub(crate) read: ReadChunk<'a, E>,
+    /// The most bytes of a pack.
+    pub(crate) pack_bytes: u64,
 }
 
 impl Store {
@@ -47,7 +48,7 @@ impl Store {
             digest: &|_| None,
             read: disk.read,
         };
-        let writer = ChunkWriter::new(self.blobs(), PACK_BYTES);
+        let writer = ChunkWriter::new(self.blobs(), disk.pack_bytes);
         let sealed = seal(&self.inner.source, &empty, writer, dirty, progress)?;
         let sealed = sealed.publish(&lease, chunk_bytes)?;
         let snapshot = NewSnapshot {

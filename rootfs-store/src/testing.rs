@@ -15,13 +15,13 @@ use crate::chunk_source::ChunkSource;
 use crate::digest::{ChunkDigest, SnapshotDigest};
 use crate::files::Files;
 use crate::image::ImageConfig;
-use crate::index::{self, Index, Locator, Page};
+use crate::index::{self, Locator, Page};
 use crate::leases::Lease;
 use crate::manifest::{MAX_DISK_BYTES, NewSnapshot, Pack};
 use crate::pack::{PACK_BYTES, PackSet};
+use crate::plain_disk::PlainDisk;
 use crate::registry::{Registries, RegistryOptions};
 use crate::remote::Remotes;
-use crate::seal::{ChunkWriter, Dirty, Known, seal};
 use crate::store::{Store, StoreError};
 
 /// A lease in the store in `root`.
@@ -50,30 +50,14 @@ pub(crate) fn snapshot_of(store: &Store, bytes: &[u8]) -> SnapshotDigest {
         buffer.copy_from_slice(&bytes[start..start + chunk_len]);
         Ok::<_, StoreError>(())
     };
-    let dirty = Dirty {
-        numbers: (0..chunks).map(Ok),
-        count: chunks,
-        chunk_bytes: DEFAULT_CHUNK_BYTES,
-        known: &Known::default(),
-        digest: &|_| None,
-        read: &read,
-    };
-    let empty = Index { root: None, chunks };
-    let lease = store.lease().unwrap();
-    let writer = ChunkWriter::new(store.blobs(), TEST_PACK_BYTES);
-    let sealed = seal(&store.inner.source, &empty, writer, dirty, &()).unwrap();
-    let sealed = sealed.publish(&lease, DEFAULT_CHUNK_BYTES).unwrap();
-    let snapshot = NewSnapshot {
+    let disk = PlainDisk {
         disk_bytes: bytes.len() as u64,
-        chunk_bytes: DEFAULT_CHUNK_BYTES,
-        image: None,
-        parent: None,
-        machine: ImageConfig::default(),
-        packs: sealed.packs,
-        profile: None,
-        root: sealed.root,
+        occupied: 0..chunks,
+        count: chunks,
+        read: &read,
+        pack_bytes: TEST_PACK_BYTES,
     };
-    snapshot.write(store.blobs(), &lease).unwrap().0
+    store.seal_plain(disk, &()).unwrap().snapshot
 }
 
 /// A disk of the largest size whose index names one page of each level as often as fits. The chunks of its leaf are

@@ -135,8 +135,8 @@ impl SessionBuilder {
         self
     }
 
-    /// Fetches the rest of the root's disk, if it is in a registry, while the session runs, once the first command has an answer (or
-    /// ten seconds after the guest is ready for one), at so many bytes per second at most if a limit is given. What has
+    /// Fetches the rest of the root's disk, if it is in a registry, while the session runs, once the first command has an
+    /// answer (or ten seconds after the guest is ready for one), at so many bytes per second at most if a limit is given. What has
     /// come when the session ends stays in the store. Without this, only what the guest reads is fetched, and what the
     /// last start read.
     pub fn fill_in_background(mut self, bytes_per_second: Option<NonZeroU64>) -> Self {

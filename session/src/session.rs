@@ -246,8 +246,8 @@ impl Session {
         self.shared.console().text()
     }
 
-    /// What the guest could not read of its root's disk so far, as a registry could not be reached or did not give it; nothing if
-    /// all went well, and nothing once the session's disk is closed. [`SessionBuilder::on_event`] tells when that begins
+    /// What the guest could not read of its root's disk so far, as a registry could not be reached or did not give it;
+    /// nothing if all went well, and nothing once the session's disk is closed. [`SessionBuilder::on_event`] tells when that begins
     /// and ends.
     #[must_use]
     pub fn disk_trouble(&self) -> Option<RemoteTrouble> {

@@ -1,7 +1,7 @@
 //! Many sessions, each in a process of its own, that do random things and are killed in between, against a model.
 //!
 //! `VM_TEST_OPERATIONS` says how many operations, by 20 sessions; without it there are as few as suit a run of all tests.
-//! `VM_TEST_SEED` chooses other ones.
+//! `VM_TEST_SEED`, which must not be 0, chooses other ones.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -27,6 +27,11 @@ const COUNTER: &str = "n=$(cat /count 2>/dev/null || echo 0); echo $n; while rea
 struct Random(u64);
 
 impl Random {
+    fn new(seed: u64) -> Self {
+        assert_ne!(seed, 0, "nothing but zeros would come of it");
+        Self(seed)
+    }
+
     fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -259,7 +264,7 @@ fn sessions_that_do_random_things_and_are_killed_lose_nothing_and_leave_nothing(
     };
     let mut model = Model {
         bed: Bed::new(),
-        random: Random(number("VM_TEST_SEED").unwrap_or(SEED)),
+        random: Random::new(number("VM_TEST_SEED").unwrap_or(SEED)),
         most,
         sessions: BTreeMap::new(),
         done: BTreeMap::new(),

@@ -648,3 +648,15 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_hard_link_that_is_there_already_leaves_no_other_name() {
+    let bed = Bed::new();
+    let stream = ended(&[file("a", "text"), hard("b", "a"), hard("b", "a")]);
+    bed.strict().run(&stream[..]).unwrap();
+    let names = fs::read_dir(bed.inner()).unwrap();
+    let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["a", "b"]);
+    bed.check();
+}
