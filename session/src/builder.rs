@@ -12,7 +12,7 @@ use crate::about::About;
 use crate::background::Fill;
 use crate::drive::ExtraDrive;
 use crate::error::Error;
-use crate::event::{Event, Events};
+use crate::event::{Event, Listener};
 use crate::identity::{Description, Group, GuestFile, User};
 use crate::kernel::Kernel;
 use crate::launch;
@@ -39,7 +39,7 @@ pub struct SessionBuilder {
     pub(crate) store: Store,
     pub(crate) source: Source,
     pub(crate) settings: Settings,
-    pub(crate) events: Events,
+    pub(crate) listener: Option<Listener>,
 }
 
 /// What a session starts from.
@@ -95,7 +95,7 @@ impl SessionBuilder {
             store: store.clone(),
             source,
             settings,
-            events: Events::default(),
+            listener: None,
         }
     }
 
@@ -246,10 +246,11 @@ impl SessionBuilder {
         self
     }
 
-    /// Is told of what happens to the session while it runs. It is called on threads of the session, and must return
-    /// quickly: the guest waits for it, so it must not wait for the session. Only the last one that is set is called.
+    /// Is told of what happens to the session while it runs, one event after the other, on a thread of its own, where it may
+    /// do what it wants, also with the session. While it does not return for one event up to 1,024 others wait; what comes
+    /// then is lost to it. Only the last one that is set is called.
     pub fn on_event(mut self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        self.events = Events::to(listener);
+        self.listener = Some(Box::new(listener));
         self
     }
 

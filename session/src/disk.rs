@@ -21,6 +21,8 @@ use crate::event::Events;
 use crate::telemetry::DiskBytes;
 use reach::Reach;
 
+pub(crate) use reach::is_of_a_registry;
+
 /// How long after a guest is ready its reads still belong to its start, unless a command ends before.
 const START_TAIL: Duration = Duration::from_secs(10);
 /// What guests read and write at least.

@@ -1,12 +1,15 @@
 //! What happens to a session while it runs, told as it happens.
 
+mod listener;
+
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::limits::Limit;
 use crate::snapshot::Snapshot;
 use crate::tasks::TaskStatus;
+
+pub(crate) use listener::{Events, Listener};
 
 /// Something that happened to a running session, and that no call of its owner returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +32,32 @@ pub enum Event {
         failed: u64,
         /// Since the first of these.
         outage: Duration,
+    },
+    /// The host could not do what the guest asked of a disk, for another reason than a registry: its own disk is full or
+    /// damaged, for example. The guest was told of an I/O error. After a change that failed so, no snapshot is made of
+    /// the disk. Told at most once a second for each disk.
+    DiskFailed {
+        /// Which disk.
+        device: Device,
+        /// What went wrong.
+        message: String,
+    },
+    /// What connects one of the guest's networks on the host is gone, as `passt` that was killed. The guest sees the link
+    /// go down, until it sets the interface up anew or is started again.
+    NetworkLost {
+        /// Which of the networks, in the order in which they were given, counted from 0.
+        network: usize,
+        /// What went wrong.
+        message: String,
+    },
+    /// The host has not come to an end with what the guest wants of a disk or a network: an overloaded host, or a file
+    /// system or a registry that does not answer. The guest waits for it, and so may a pause and a snapshot. Told once for
+    /// each such wait.
+    DeviceSlow {
+        /// Of what.
+        device: Device,
+        /// For how long by now.
+        waited: Duration,
     },
     /// A limit is near, by one of [`Limits::warnings`](crate::Limits::warnings).
     LimitNear {
@@ -66,8 +95,7 @@ pub enum Event {
         /// Bytes that are left.
         free: u64,
     },
-    /// The session could not be ended as was due. Nothing is lost. After a limit it is tried again, and after the others
-    /// while the guest runs.
+    /// The session could not be ended as was due. Nothing is lost, and it is tried again each minute.
     NotEnded {
         /// Why.
         message: String,
@@ -96,6 +124,34 @@ pub enum Event {
     },
 }
 
+/// A device of the guest's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Device {
+    /// The disk of its root.
+    RootDisk,
+    /// A further drive.
+    Drive {
+        /// Its name.
+        name: String,
+    },
+    /// A network.
+    Network {
+        /// Which, in the order in which they were given, counted from 0.
+        network: usize,
+    },
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RootDisk => f.write_str("the root's disk"),
+            Self::Drive { name } => write!(f, "drive {name}"),
+            Self::Network { network } => write!(f, "network {network}"),
+        }
+    }
+}
+
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -107,6 +163,16 @@ impl fmt::Display for Event {
                 "the disk can be read again, after {failed} requests that failed in {} s",
                 outage.as_secs()
             ),
+            Self::DiskFailed { device, message } => {
+                write!(f, "a request of the guest's to {device} failed: {message}")
+            }
+            Self::NetworkLost { network, message } => {
+                write!(f, "network {network} is gone: {message}")
+            }
+            Self::DeviceSlow { device, waited } => {
+                let seconds = waited.as_secs();
+                write!(f, "the guest has waited {seconds} s for {device}")
+            }
             Self::LimitNear { limit, left } => {
                 let what = match limit {
                     Limit::Uptime => "its time is over",
@@ -137,34 +203,5 @@ impl fmt::Display for Event {
             }
             Self::TaskEnded { status } => write!(f, "task {}: {}", status.name, status.state),
         }
-    }
-}
-
-type Listener = Box<dyn Fn(&Event) + Send + Sync>;
-
-/// Who wants to be told.
-#[derive(Default)]
-pub(crate) struct Events(Option<Listener>);
-
-impl Events {
-    pub(crate) fn to(listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        Self(Some(Box::new(listener)))
-    }
-
-    /// Tells of an event. A listener that panics is no reason for a guest's device to end.
-    pub(crate) fn tell(&self, event: &Event) {
-        let told = self
-            .0
-            .as_ref()
-            .map(|listener| catch_unwind(AssertUnwindSafe(|| listener(event))));
-        if let Some(Err(_)) = told {
-            tracing::error!(?event, "who listens for a session's events panicked");
-        }
-    }
-}
-
-impl fmt::Debug for Events {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Events").field(&self.0.is_some()).finish()
     }
 }

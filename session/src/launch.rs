@@ -67,18 +67,18 @@ fn start(builder: SessionBuilder) -> Result<Session, Error> {
         store,
         source,
         settings,
-        events,
+        listener,
     } = builder;
     check(&settings)?;
     check_kvm(Path::new(KVM))?;
     quotas::check_start(&store, &labels(&store, &source, &settings)?)?;
+    let events = Arc::new(listener.map(Events::to).transpose()?.unwrap_or_default());
     let mut timings = Timings::default();
     let mut holding = match source {
         Source::Session(id) => resume(&store, &id, &settings)?,
         new => make(&store, new, &settings, &mut timings)?,
     };
     telemetry::of_session(&holding.record().id);
-    let events = Arc::new(events);
     holding.tell(Arc::clone(&events));
     // An image may have taken what room there was.
     if timings.import.is_some()

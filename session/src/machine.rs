@@ -2,77 +2,35 @@
 //!
 //! Invariant: when a call here fails or ends the machine, the VM has ended and calls no disk any more.
 
-use std::io;
+mod boot;
+mod news;
+mod spec;
+mod watch;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use agent::protocol::{CONTROL_PORT, Config};
-use vmm_core::{
-    BlockBackend, Drive, Exit, Metrics, Net, RECOMMENDED_COMMAND_LINE, Vm, VmConfig, VmHandle,
-    VsockHost, VsockStream,
-};
+use vmm_core::{Exit, Vm, VsockHost, VsockStream};
 
-use crate::console::{Console, ConsoleFiles};
-use crate::control::{self, Channel, Talk, Timed};
+use crate::console::Console;
+use crate::control::{Channel, Talk};
 use crate::disk::RootDisk;
-use crate::error::{Error, Repr, one_line};
+use crate::error::{Error, one_line};
 use crate::kernel::HeldKernel;
-use crate::telemetry::{self, End, RunningGuest};
+use crate::telemetry::{End, RunningGuest};
+use boot::Boot;
 
-/// The guest's address; it means something to its own VM alone.
-const CID: u32 = 3;
+pub(crate) use spec::{Attached, Spec};
+pub(crate) use watch::{Gone, GoneKind, Watch};
 
 /// What the agent knows the root disk by.
 pub(crate) const ROOT_SERIAL: &str = "session-root";
-
-/// Nobody logs in on the console, which has no input. Without udev in the image, systemd would wait 90 s for it.
-const NO_GETTY: &str = "systemd.getty_auto=0";
 
 /// How long a guest whose connection broke may take to be gone altogether.
 const GONE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The part of the time for a shutdown, in quarters, that the guest's own init gets before the agent forces it.
 const GRACE_QUARTERS: u32 = 3;
-
-/// Said of guests that did not come up.
-const NO_MODULES: &str = "; it was given no kernel modules: name their folder if the kernel's virtio drivers or ext4 are modules";
-
-/// A machine to be booted.
-#[derive(Debug)]
-pub(crate) struct Spec {
-    pub(crate) kernel: HeldKernel,
-    pub(crate) has_modules: bool,
-    pub(crate) initramfs: Vec<u8>,
-    pub(crate) nets: Vec<Net>,
-    pub(crate) vcpus: u8,
-    pub(crate) memory_mib: u32,
-    pub(crate) disk: Arc<RootDisk>,
-    pub(crate) drives: Vec<Attached>,
-    pub(crate) console: ConsoleFiles,
-    pub(crate) config: Config,
-    /// How long it may take until the guest takes commands.
-    pub(crate) deadline: Duration,
-}
-
-/// A further drive of a machine.
-#[derive(Debug)]
-pub(crate) struct Attached {
-    /// What the agent knows it by.
-    pub(crate) serial: String,
-    pub(crate) read_only: bool,
-    pub(crate) disk: Arc<RootDisk>,
-}
-
-impl From<Attached> for Drive {
-    fn from(attached: Attached) -> Self {
-        let limiter = attached.disk.limiter().clone();
-        let mut drive = Self::new(attached.disk);
-        drive.serial = attached.serial;
-        drive.read_only = attached.read_only;
-        drive.limiter = limiter;
-        drive
-    }
-}
 
 /// How long the steps of a boot took.
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +47,7 @@ pub(crate) struct BootTimes {
 #[derive(Debug)]
 pub(crate) struct Machine {
     vm: Vm,
+    watch: Watch,
     vsock: VsockHost,
     control: Control,
     console: Console,
@@ -118,62 +77,6 @@ impl Control {
     }
 }
 
-/// How a machine ended that nobody stopped.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Gone {
-    pub(crate) kind: GoneKind,
-    /// For people.
-    pub(crate) reason: String,
-}
-
-/// What the guest, or the host, wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum GoneKind {
-    /// The guest switched itself off.
-    PowerOff,
-    /// The guest wants to be started again.
-    Reboot,
-    /// It was stopped by its owner.
-    Stopped,
-    /// The guest's kernel, or its VM, could not go on.
-    Crash,
-}
-
-/// The life of a machine, for those who don't own it.
-#[derive(Debug, Clone)]
-pub(crate) struct Watch {
-    vm: VmHandle,
-    console: Console,
-}
-
-impl Watch {
-    /// Why the guest is gone, if it is within `patience`.
-    pub(crate) fn exit_within(&self, patience: Duration) -> Option<Gone> {
-        let exit = self.vm.wait_timeout(patience)?;
-        Some(gone(&exit, &self.console))
-    }
-
-    /// What the machine has done so far.
-    pub(crate) fn metrics(&self) -> Metrics {
-        self.vm.metrics()
-    }
-
-    /// Makes the guest stand still.
-    pub(crate) fn pause(&self) {
-        self.vm.pause();
-    }
-
-    /// Lets the guest go on.
-    pub(crate) fn unpause(&self) {
-        self.vm.resume();
-    }
-
-    /// Ends the guest by force, without waiting for it.
-    pub(crate) fn stop(&self) {
-        self.vm.stop();
-    }
-}
-
 /// How a machine ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ended {
@@ -184,60 +87,39 @@ pub(crate) struct Ended {
 impl Machine {
     /// Boots a guest until its agent takes commands. `begun_with` is told of the machine as soon as there is one.
     pub(crate) fn boot(spec: Spec, begun_with: &dyn Fn(Watch)) -> Result<(Self, BootTimes), Error> {
-        let console = Console::new(spec.console);
+        let parts = spec.into_parts();
         let begun = Instant::now();
-        let mut root = Drive::new(Arc::clone(&spec.disk) as Arc<dyn BlockBackend>);
-        root.serial = ROOT_SERIAL.to_owned();
-        root.limiter = spec.disk.limiter().clone();
-        let mut config = VmConfig::new(spec.kernel.kernel());
-        config.initrd = Some(spec.initramfs);
-        config.command_line = format!("{RECOMMENDED_COMMAND_LINE} {NO_GETTY}");
-        config.vcpus = spec.vcpus;
-        config.memory_mib = spec.memory_mib;
-        let further = spec.drives.into_iter().map(Drive::from);
-        config.drives = std::iter::once(root).chain(further).collect();
-        config.nets = spec.nets;
-        config.vsock_cid = Some(CID);
-        config.console = Box::new(console.clone());
-        let vm = Vm::start(config)?;
+        let vm = Vm::start(parts.vm)?;
         let start = begun.elapsed();
-        begun_with(Watch {
-            vm: vm.handle(),
-            console: console.clone(),
-        });
+        let watch = Watch::new(&vm, &parts.console, &parts.has_tripped);
+        begun_with(watch.clone());
         let boot = Boot {
             vm: &vm,
-            console: &console,
-            has_modules: spec.has_modules,
+            watch: &watch,
+            console: &parts.console,
+            has_modules: parts.has_modules,
             begun,
-            patience: spec.deadline,
+            patience: parts.deadline,
         };
-        let greeted = boot.greet(spec.config);
+        let greeted = boot.greet(parts.agent);
         let greeted = greeted.map_err(|error| boot.explain(error))?;
         let times = BootTimes {
             start,
             hello: greeted.hello,
             ready: greeted.ready,
         };
-        let Greeted {
-            vsock,
-            control,
-            complaints,
-            ..
-        } = greeted;
-        Ok((
-            Self {
-                vm,
-                vsock,
-                control: Control(Arc::new(Mutex::new(Channel::new(control)))),
-                console,
-                disk: spec.disk,
-                complaints,
-                running: RunningGuest::new(),
-                _kernel: spec.kernel,
-            },
-            times,
-        ))
+        let machine = Self {
+            vm,
+            watch,
+            vsock: greeted.vsock,
+            control: Control(Arc::new(Mutex::new(Channel::new(greeted.control)))),
+            console: parts.console,
+            disk: parts.disk,
+            complaints: greeted.complaints,
+            running: RunningGuest::new(),
+            _kernel: parts.kernel,
+        };
+        Ok((machine, times))
     }
 
     /// What the guest reads from now on does not belong to its start any more.
@@ -267,10 +149,7 @@ impl Machine {
 
     /// What its end can be awaited and brought about with.
     pub(crate) fn watch(&self) -> Watch {
-        Watch {
-            vm: self.vm.handle(),
-            console: self.console.clone(),
-        }
+        self.watch.clone()
     }
 
     /// Shuts the guest down, and ends it by force if that takes longer than `timeout`.
@@ -321,105 +200,4 @@ impl Machine {
             self.vm.stop();
         }
     }
-}
-
-/// A guest whose agent has answered.
-struct Greeted {
-    vsock: VsockHost,
-    control: VsockStream,
-    complaints: Vec<String>,
-    hello: Duration,
-    ready: Duration,
-}
-
-fn waiting(source: io::Error) -> Error {
-    let doing = "waiting for it to answer";
-    Repr::Connection { doing, source }.into()
-}
-
-/// A boot under way.
-struct Boot<'a> {
-    vm: &'a Vm,
-    console: &'a Console,
-    has_modules: bool,
-    begun: Instant,
-    patience: Duration,
-}
-
-impl Boot<'_> {
-    fn greet(&self, config: Config) -> Result<Greeted, Error> {
-        let vsock = self.vm.vsock().ok_or(Repr::AgentConfused {
-            what: "its VM has no vsock device",
-        })?;
-        let listener = vsock.listen(CONTROL_PORT).map_err(waiting)?;
-        let left = self.patience.saturating_sub(self.begun.elapsed());
-        let control = listener.accept(Some(left)).map_err(waiting)?;
-        // A time that the clock can't express is as good as never.
-        let mut timed = Timed::new(&control, self.begun.checked_add(self.patience));
-        control::hear_hello(&mut timed)?;
-        let hello = self.begun.elapsed();
-        let complaints = control::configure(&mut timed, config)?.complaints;
-        let ready = self.begun.elapsed();
-        Ok(Greeted {
-            vsock,
-            control,
-            complaints,
-            hello,
-            ready,
-        })
-    }
-
-    /// Says in one error why the guest did not come up, whatever the connection to it had to say.
-    fn explain(&self, error: Error) -> Error {
-        telemetry::guest_failed(&error);
-        if matches!(error.repr(), Repr::Agent { .. }) {
-            return error;
-        }
-        if error.io_kind() == Some(io::ErrorKind::TimedOut) {
-            let seconds = self.patience.as_secs();
-            let advice = "raise the boot deadline if it is only slow".to_owned();
-            let advice = self.with_hint(advice);
-            return Repr::BootTimeout { seconds, advice }.into();
-        }
-        match self.vm.wait_timeout(GONE_PATIENCE) {
-            Some(exit) => {
-                let how = gone(&exit, self.console).reason;
-                Repr::GuestStopped {
-                    how: self.with_hint(how),
-                }
-                .into()
-            }
-            None => error,
-        }
-    }
-
-    /// What the console has to say that `how` does not, and what may be missing.
-    fn with_hint(&self, how: String) -> String {
-        let mut text = how;
-        match self.console.panic_line() {
-            Some(line) if text.contains(&line) => {}
-            Some(line) => text.push_str(&format!("; its kernel's words: {line}")),
-            None => {
-                let lines = self.console.last_lines();
-                text.push_str(&format!("; its console's last lines: {lines}"));
-            }
-        }
-        if !self.has_modules {
-            text.push_str(NO_MODULES);
-        }
-        text
-    }
-}
-
-fn gone(exit: &Exit, console: &Console) -> Gone {
-    let (kind, reason) = match exit {
-        Exit::PowerOff => (GoneKind::PowerOff, "it powered itself off".to_owned()),
-        Exit::Reboot => match console.panic_line() {
-            Some(line) => (GoneKind::Crash, format!("its kernel panicked: {line}")),
-            None => (GoneKind::Reboot, "it rebooted".to_owned()),
-        },
-        Exit::Stopped => (GoneKind::Stopped, "it was stopped".to_owned()),
-        Exit::Failed(error) => (GoneKind::Crash, one_line(&**error)),
-    };
-    Gone { kind, reason }
 }

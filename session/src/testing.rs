@@ -1,8 +1,9 @@
 //! What several unit tests begin with.
 
 use std::fmt;
+use std::iter;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -13,8 +14,9 @@ use tempfile::TempDir;
 use crate::about::About;
 use crate::command::{Close, Connection, Guest, Incoming};
 use crate::error::{Error, Repr};
+use crate::event::{Event, Events};
 use crate::identity::Identity;
-use crate::limits::Limits;
+use crate::limits::{Limit, Limits};
 use crate::record::{Record, RecordState};
 use crate::store::Store;
 
@@ -137,5 +139,30 @@ impl Guest for FakeGuest {
             exit: "it powered itself off".into(),
         }
         .into()
+    }
+}
+
+/// Events, and what is heard of them.
+pub(crate) fn heard() -> (Events, Heard) {
+    let (sender, receiver) = mpsc::channel();
+    let events = Events::to(Box::new(move |event| drop(sender.send(event.clone()))));
+    (events.unwrap(), Heard(receiver))
+}
+
+/// What is heard of events.
+pub(crate) struct Heard(mpsc::Receiver<Event>);
+
+impl Heard {
+    /// What was told since the last call.
+    pub(crate) fn so_far(&self, events: &Events) -> Vec<Event> {
+        // Whatever was told before this is heard before it.
+        let last = Event::LimitReached {
+            limit: Limit::Uptime,
+        };
+        events.tell(last.clone());
+        let next = || self.0.recv_timeout(Duration::from_secs(20)).unwrap();
+        iter::repeat_with(next)
+            .take_while(|event| *event != last)
+            .collect()
     }
 }

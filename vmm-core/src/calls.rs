@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::event::{CALL_PATIENCE, Event};
+use crate::event::{Backend, CALL_PATIENCE, Event};
 
 /// The time between two looks: how much later than [`CALL_PATIENCE`] a call may be told of.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -73,6 +73,7 @@ pub(crate) struct SlowCalls {
 
 struct Watched {
     calls: Arc<Calls>,
+    backend: Backend,
     /// What was counted at the last look, and when that was first seen.
     count: u64,
     since: Instant,
@@ -91,8 +92,8 @@ impl SlowCalls {
         }
     }
 
-    /// The calls of one more thread.
-    pub(crate) fn of_thread(&mut self, name: String) -> Arc<Calls> {
+    /// The calls of one more thread, all of them to `backend`.
+    pub(crate) fn of_thread(&mut self, name: String, backend: Backend) -> Arc<Calls> {
         let calls = Arc::new(Calls {
             thread: name,
             count: AtomicU64::new(0),
@@ -100,6 +101,7 @@ impl SlowCalls {
         });
         self.threads.push(Watched {
             calls: Arc::clone(&calls),
+            backend,
             count: 0,
             since: Instant::now(),
             is_told: false,
@@ -159,7 +161,11 @@ impl Watched {
         self.is_told = true;
         let thread = self.calls.thread.clone();
         tracing::warn!(thread, ?elapsed, "a call to a backend has not returned");
-        Some(Event::BackendSlow { thread, elapsed })
+        Some(Event::BackendSlow {
+            backend: self.backend,
+            thread,
+            elapsed,
+        })
     }
 
     fn has_moved(&self) -> bool {

@@ -75,6 +75,8 @@ pub enum Event {
     /// A call to a backend has not returned for 5 seconds. Whatever the guest wants of that disk or network waits
     /// meanwhile, and so do pauses of the VM. Told once for each call, while the run is not over.
     BackendSlow {
+        /// Whose call.
+        backend: Backend,
         /// The thread that waits for the call: `vm-block0`, or `vm-block0q1` and so on for further queues, for the
         /// backend of the first drive, `vm-net0` for that of the first network device.
         thread: String,
@@ -96,6 +98,16 @@ pub enum Event {
 pub(crate) const CALL_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the end of a run waits before it says for whom.
 pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a VM calls for the requests of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Backend {
+    /// Of one of [`VmConfig::drives`](crate::VmConfig::drives), counted from 0.
+    Drive(usize),
+    /// Of one of [`VmConfig::nets`](crate::VmConfig::nets), counted from 0.
+    Net(usize),
+}
 
 /// How a guest's kernel crashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -121,7 +121,7 @@ pub use config::{
     Drive, MAX_DRIVES, MAX_SERIAL_BYTES, MAX_VCPUS, MIN_GUEST_CID, MIN_MEMORY_MIB, VmConfig,
 };
 pub use error::{BalloonError, RunError, StartError};
-pub use event::{CrashKind, DiskOperation, Event};
+pub use event::{Backend, CrashKind, DiskOperation, Event};
 pub use kernel::{Kernel, KernelError, KernelSource};
 pub use layout::{BOOT_MARK_PORT, BOOT_MARK_VALUE};
 pub use machine::ConsoleInput;

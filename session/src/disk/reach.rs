@@ -32,7 +32,7 @@ struct Outage {
 impl Reach {
     /// Takes note of a request for a range of the disk that failed; says whether that was because of a registry.
     pub(super) fn failed(&self, range: Range<u64>, error: &DiskError, events: &Events) -> bool {
-        if !matches!(error, DiskError::Store(StoreError::Remote(error)) if error.is_of_origins()) {
+        if !is_of_a_registry(error) {
             return false;
         }
         // Held while somebody is told, so that nobody hears of an end before the beginning.
@@ -49,7 +49,7 @@ impl Reach {
         if is_new {
             let message = one_line(error);
             tracing::warn!(message, "a part of a session's disk can't be had");
-            events.tell(&Event::DiskUnreachable { message });
+            events.tell(Event::DiskUnreachable { message });
         }
         true
     }
@@ -68,9 +68,14 @@ impl Reach {
             self.is_out.store(false, Ordering::Release);
             let (failed, outage) = (ended.failed, ended.begun.elapsed());
             tracing::info!(failed, ?outage, "a session's disk can be read again");
-            events.tell(&Event::DiskReachableAgain { failed, outage });
+            events.tell(Event::DiskReachableAgain { failed, outage });
         }
     }
+}
+
+/// Whether a request failed because a registry can't be reached, or does not give what it should.
+pub(crate) fn is_of_a_registry(error: &DiskError) -> bool {
+    matches!(error, DiskError::Store(StoreError::Remote(error)) if error.is_of_origins())
 }
 
 /// What is left of a range once `had` was had, if that touches its start or its end.

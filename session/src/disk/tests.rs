@@ -1,4 +1,3 @@
-use std::sync::Mutex;
 use std::time::Duration;
 
 use rootfs_store::StoreOptions;
@@ -8,7 +7,7 @@ use super::*;
 use crate::event::Event;
 use crate::holding::Holding;
 use crate::store::Store;
-use crate::testing::{record, store_with_image};
+use crate::testing::{heard, record, store_with_image};
 use crate::{Registries, RegistryOptions};
 
 fn open(dir: &std::path::Path, front: &Front) -> Store {
@@ -48,10 +47,9 @@ fn disk_in_a_registry_tells_when_that_is_gone_and_when_it_is_back() {
     let lazy = open(&folder.path().join("lazy"), &front);
     lazy.pull_lazily(name, Some("disk")).start().wait().unwrap();
     let disk = lazy.inner().create_disk("d", &image).unwrap();
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let list = Arc::clone(&heard);
-    let events = Events::to(move |event| list.lock().unwrap().push(event.clone()));
-    let disk = RootDisk::new(disk).telling(Arc::new(events));
+    let (events, heard) = heard();
+    let events = Arc::new(events);
+    let disk = RootDisk::new(disk).telling(Arc::clone(&events));
     assert_eq!(disk.trouble(), None);
     front.down();
     let mut buffer = vec![0; 4096];
@@ -62,16 +60,15 @@ fn disk_in_a_registry_tells_when_that_is_gone_and_when_it_is_back() {
     let trouble = disk.trouble().unwrap();
     assert_eq!(trouble.reads, 2);
     assert!(trouble.message.contains(front.host()), "{trouble:?}");
-    assert_eq!(heard.lock().unwrap().len(), 1);
+    assert_eq!(heard.so_far(&events).len(), 1);
     front.up().unwrap();
     disk.read_at(&mut ReadTarget::from_slice(&mut buffer), 0)
         .unwrap();
-    let heard = heard.lock().unwrap();
-    assert_eq!(heard.len(), 2, "{heard:?}");
-    assert!(matches!(
-        heard[1],
-        Event::DiskReachableAgain { failed: 2, .. }
-    ));
+    let told = heard.so_far(&events);
+    assert!(
+        matches!(told[..], [Event::DiskReachableAgain { failed: 2, .. }]),
+        "{told:?}"
+    );
     // No change of the disk failed, so a snapshot can be made of it.
     assert!(disk.failure().is_none());
     drop(folder);

@@ -58,6 +58,7 @@ pub(crate) fn boot(
         disk,
         drives: attached(holding.record(), drives),
         console,
+        events: Arc::clone(holding.events()),
         config,
         deadline: plan.boot_timeout,
     };
@@ -71,9 +72,7 @@ pub(crate) fn boot(
             "a part of a guest's identity could not be carried out"
         );
         let message = message.clone();
-        holding
-            .events()
-            .tell(&Event::IdentityIncomplete { message });
+        holding.events().tell(Event::IdentityIncomplete { message });
     }
     started.is_ready();
     background.is_ready();

@@ -8,8 +8,9 @@ use std::time::Duration;
 use agent::protocol::COMMAND_PORT;
 use vmm_core::{VsockHost, VsockListener};
 
+use super::not_running;
 use super::phase::{Doing, Phase};
-use super::{Inner, Shared, not_running};
+use super::shared::{Inner, Shared};
 use crate::activity::{Activity, Counted, CountedPort, Occupied};
 use crate::command::{Close, Connection, Guest, Incoming};
 use crate::error::{Error, Repr};

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use agent::protocol::Address;
 
 use super::guest::GuestLink;
-use super::{Phase, Session, Shared};
+use super::shared::Shared;
+use super::{Phase, Session};
 use crate::command::Guest;
 use crate::copy::{CopyIn, CopyOut, GuestTar};
 use crate::error::Error;

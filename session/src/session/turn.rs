@@ -14,7 +14,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::phase::{Doing, Phase};
-use super::{Inner, Shared};
+use super::shared::{Inner, Shared};
+use crate::telemetry;
 
 /// The wish to do something with a session. While it lives, a dropped session is not cut off.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ impl Claim {
 
     /// Waits for the turn.
     pub(super) fn wait(mut self) -> Turn {
+        telemetry::of_session(&self.shared.id);
         let turn = self.turn.take();
         turn.unwrap_or_else(|| Turn::take(&self.shared))
     }

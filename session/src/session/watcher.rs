@@ -2,22 +2,26 @@
 //!
 //! Invariant: it does not keep a session alive that nobody else has, and ends with it.
 
+mod ending;
 mod room;
+mod warning;
 
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ending::{end, gone, gone_by, has_ended, is_due, is_running};
 use room::Room;
+use warning::warn;
 
-use super::Shared;
 use super::phase::Phase;
+use super::shared::Shared;
 use super::turn::Claim;
 use crate::activity::Activity;
 use crate::error::{Error, Repr, one_line};
 use crate::event::Event;
-use crate::limits::{AtEnd, Limit, Sample, Verdict};
-use crate::machine::{Gone, GoneKind, Watch};
+use crate::limits::{AtEnd, Sample, Verdict};
+use crate::machine::{GoneKind, Watch};
 use crate::over::Over;
 use crate::quotas;
 
@@ -25,8 +29,6 @@ use crate::quotas;
 const HEARTBEAT: Duration = Duration::from_secs(30);
 /// How long an end that failed waits until it is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(60);
-/// How long a guest may take to show a warning.
-const NOTICE_PATIENCE: Duration = Duration::from_secs(2);
 /// The names of network devices, and which of their queues the guest sends by (virtio 1.2, section 5.1.2).
 const NETWORK_DEVICES: &str = "vm-net";
 const SENDING_QUEUE: usize = 1;
@@ -39,6 +41,7 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<(), Error> {
         over: Arc::clone(&shared.over),
         last_beat: None,
         room: Room::default(),
+        owed: None,
         quiet_until: None,
     };
     let thread = thread::Builder::new().name(name.to_owned());
@@ -69,7 +72,9 @@ struct Watcher {
     over: Arc<Over>,
     last_beat: Option<Instant>,
     room: Room,
-    /// Since an end by a limit has failed.
+    /// How the session was to be ended when that failed.
+    owed: Option<AtEnd>,
+    /// Nothing is tried again before.
     quiet_until: Option<Instant>,
 }
 
@@ -87,7 +92,7 @@ impl Watcher {
                 self.after_end(&shared);
             }
             self.beat(&shared);
-            self.remove_the_rest(&shared);
+            self.try_again(&shared);
             self.look_at_limits(&shared);
             self.look_for_room(&shared);
         }
@@ -138,7 +143,7 @@ impl Watcher {
             match verdict {
                 Verdict::Near { limit, left } => warn(shared, limit, left, limits.tell_guest),
                 Verdict::Over { limit } => {
-                    shared.events.tell(&Event::LimitReached { limit });
+                    shared.events.tell(Event::LimitReached { limit });
                     self.end(shared, || is_due(shared, limit));
                 }
             }
@@ -165,50 +170,33 @@ impl Watcher {
             _ => return,
         };
         if let Some(event) = found.end {
-            shared.events.tell(&event);
+            shared.events.tell(event);
             self.end(shared, || is_running(shared).then_some(AtEnd::Shutdown));
         }
     }
 
-    /// Throws away what a termination could not.
-    fn remove_the_rest(&mut self, shared: &Arc<Shared>) {
-        let is_left = || matches!(shared.lock().phase, Phase::Removing(_));
-        if is_left() && !self.is_quiet() {
-            self.end(shared, || is_left().then_some(AtEnd::Terminate));
+    /// Ends what could not be ended: after its guest is gone no limit and no quota says so again. A termination may have
+    /// been anyone's.
+    fn try_again(&mut self, shared: &Arc<Shared>) {
+        let owed = self.owed;
+        let due = || match shared.lock().phase {
+            Phase::Removing(_) => Some(AtEnd::Terminate),
+            Phase::Halted(_) => owed,
+            _ => None,
+        };
+        if !self.is_quiet() && due().is_some() {
+            self.end(shared, due);
         }
     }
 
     /// Ends the session if `is_due` says how, once no other operation changes that, and tells how it went.
     fn end(&mut self, shared: &Arc<Shared>, is_due: impl FnOnce() -> Option<AtEnd>) {
-        let ended = end(shared, is_due);
-        self.quiet_until = ended.is_err().then(|| Instant::now() + RETRY_PAUSE);
+        self.owed = end(shared, is_due).err();
+        self.quiet_until = self.owed.map(|_| Instant::now() + RETRY_PAUSE);
     }
 
     fn is_quiet(&self) -> bool {
         self.quiet_until.is_some_and(|until| Instant::now() < until)
-    }
-}
-
-fn warn(shared: &Arc<Shared>, limit: Limit, left: Duration, tell_guest: bool) {
-    shared.events.tell(&Event::LimitNear { limit, left });
-    let control = match &shared.lock().phase {
-        Phase::Running(live) if tell_guest && !live.is_paused => live.machine.control(),
-        _ => return,
-    };
-    let text = notice(limit, left);
-    let told = control.ask(NOTICE_PATIENCE, |talk| talk.notice(text));
-    if let Err(error) = told {
-        let error = one_line(&error);
-        tracing::debug!(error, "a guest did not show a warning");
-    }
-}
-
-fn notice(limit: Limit, left: Duration) -> String {
-    let minutes = left.as_secs().div_ceil(60);
-    let unit = if minutes == 1 { "minute" } else { "minutes" };
-    match limit {
-        Limit::Uptime => format!("This machine's time is over in {minutes} {unit}."),
-        Limit::Idle => format!("This machine is not in use, and ends in {minutes} {unit}."),
     }
 }
 
@@ -223,7 +211,7 @@ impl Watcher {
             GoneKind::Crash => {
                 let reason = gone.reason.clone();
                 turn.note_crash(gone);
-                shared.events.tell(&Event::GuestFailed { reason });
+                shared.events.tell(Event::GuestFailed { reason });
             }
             GoneKind::Reboot => {
                 if let Err(error) = turn.reboot() {
@@ -233,78 +221,13 @@ impl Watcher {
             }
             GoneKind::PowerOff => {
                 drop(turn);
-                shared.events.tell(&Event::PoweredOff);
+                shared.events.tell(Event::PoweredOff);
                 // Somebody may have started it again, or ended the session.
                 let is_off = || gone_by(shared, GoneKind::PowerOff);
                 self.end(shared, || is_off().then(|| shared.limits().at_power_off));
             }
             // Whoever stopped it sees to the rest.
             GoneKind::Stopped => {}
-        }
-    }
-}
-
-/// How the guest ended, if it did and nobody has seen to that.
-fn gone(shared: &Shared) -> Option<Gone> {
-    match &shared.lock().phase {
-        Phase::Running(live) => live.machine.watch().exit_within(Duration::ZERO),
-        _ => None,
-    }
-}
-
-fn gone_by(shared: &Shared, kind: GoneKind) -> bool {
-    gone(shared).is_some_and(|gone| gone.kind == kind)
-}
-
-fn is_running(shared: &Shared) -> bool {
-    matches!(shared.lock().phase, Phase::Running(_))
-}
-
-/// Whether there is nothing to be ended any more.
-fn has_ended(phase: &Phase) -> bool {
-    matches!(
-        phase,
-        Phase::Stopped(_) | Phase::Removing(_) | Phase::Removed
-    )
-}
-
-/// How the session is to be ended, if its limits say at this moment that this one is over.
-fn is_due(shared: &Shared, limit: Limit) -> Option<AtEnd> {
-    let guest = {
-        let inner = shared.lock();
-        if has_ended(&inner.phase) {
-            return None;
-        }
-        inner.phase.watch()
-    };
-    let sample = sample(&shared.activity, guest.as_ref());
-    let limits = shared.limits().clone();
-    let now = shared.store.clock().monotonic();
-    let is_over = shared.limit_watch().is_over(limit, now, sample, &limits);
-    is_over.then_some(limits.at_end)
-}
-
-/// Ends the session as `is_due` says under the turn, and tells how that went.
-fn end(shared: &Arc<Shared>, is_due: impl FnOnce() -> Option<AtEnd>) -> Result<(), Error> {
-    let turn = Claim::new(shared).wait();
-    let ended = match is_due() {
-        None => return Ok(()),
-        Some(AtEnd::Shutdown) => turn
-            .shut_down(&())
-            .map(|snapshot| Event::ShutDown { snapshot }),
-        Some(AtEnd::Terminate) => turn.terminate().map(|()| Event::Terminated),
-    };
-    match ended {
-        Ok(event) => {
-            shared.events.tell(&event);
-            Ok(())
-        }
-        // Who terminates it is told how that goes.
-        Err(_) if shared.is_doomed() => Ok(()),
-        Err(error) => {
-            let message = one_line(&error);
-            shared.events.tell(&Event::NotEnded { message });
-            Err(error)
         }
     }
 }

@@ -3,7 +3,6 @@
 //! Invariant: a task that has ended never changes again.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::ThreadId;
 use std::time::Instant;
 
 use super::{Task, TaskState, TaskStatus};
@@ -25,8 +24,6 @@ pub(super) struct State {
     pub(super) entries: Vec<Entry>,
     /// No task begins any more.
     pub(super) is_over: bool,
-    /// Threads of the tasks' that are just telling somebody, who may do anything.
-    pub(super) telling: Vec<ThreadId>,
 }
 
 #[derive(Debug)]
@@ -74,7 +71,6 @@ impl Board {
             state: Mutex::new(State {
                 entries: tasks.into_iter().map(Entry::new).collect(),
                 is_over: false,
-                telling: Vec::new(),
             }),
             changed: Condvar::new(),
         }

@@ -74,17 +74,15 @@ impl Runner {
 
 impl Drop for Runner {
     fn drop(&mut self) {
-        let is_own = self.board.change(|state| {
+        self.board.change(|state| {
             cancel(state);
             state
                 .entries
                 .iter()
                 .filter_map(|entry| entry.killer.as_ref())
                 .for_each(|k| k.kill());
-            state.telling.contains(&thread::current().id())
         });
-        // A thread that waits for itself would do so for ever.
-        if let Some(thread) = self.thread.take().filter(|_| !is_own)
+        if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
             tracing::error!("the thread that runs tasks panicked");
@@ -149,10 +147,7 @@ impl Context {
     fn tell(&self, at: usize) {
         let status = self.board.lock().entries[at].status();
         tracing::debug!(task = status.name, state = %status.state, "a task ended");
-        let me = thread::current().id();
-        self.board.lock().telling.push(me);
-        self.events.tell(&Event::TaskEnded { status });
-        self.board.lock().telling.retain(|thread| *thread != me);
+        self.events.tell(Event::TaskEnded { status });
     }
 
     /// Runs one task to its end.

@@ -11,6 +11,7 @@ use crate::ErrorKind;
 use crate::command::{Close, Connection, Guest, Incoming};
 use crate::error::{Error, Repr};
 use crate::event::{Event, Events};
+use crate::testing::{Heard, heard};
 
 /// A guest whose agent serves each command on a thread, as `serve` says.
 /// Reaching it takes a while.
@@ -60,7 +61,8 @@ fn no_ports() -> Error {
 struct Bed {
     board: Arc<Board>,
     runner: Option<Runner>,
-    told: Arc<Mutex<Vec<String>>>,
+    events: Arc<Events>,
+    heard: Heard,
 }
 
 impl Bed {
@@ -79,19 +81,15 @@ impl Bed {
         let tasks: Vec<Task> = tasks.into_iter().collect();
         check(&tasks).unwrap();
         let board = Arc::new(Board::new(tasks));
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let telling = Arc::clone(&told);
-        let events = Events::to(move |event| {
-            if let Event::TaskEnded { status } = event {
-                telling.lock().unwrap().push(status.name.clone());
-            }
-        });
+        let (events, heard) = heard();
+        let events = Arc::new(events);
         let guest = Arc::new(FakeGuest(Arc::new(serve), takes));
-        let runner = Some(Runner::start(&board, guest, Arc::new(events), "m"));
+        let runner = Some(Runner::start(&board, guest, Arc::clone(&events), "m"));
         Self {
             board,
             runner,
-            told,
+            events,
+            heard,
         }
     }
 
@@ -106,9 +104,15 @@ impl Bed {
     /// Those that the owner was told of, when there is nothing more to tell.
     fn told(mut self) -> Vec<String> {
         self.runner = None;
-        let mut told = self.told.lock().unwrap().clone();
-        told.sort();
-        told
+        let told = self.heard.so_far(&self.events).into_iter();
+        let mut names: Vec<_> = told
+            .map(|event| match event {
+                Event::TaskEnded { status } => status.name,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        names.sort();
+        names
     }
 }
 
@@ -357,11 +361,12 @@ fn whoever_is_told_of_a_task_may_end_the_session() {
     let (ended, has_ended) = mpsc::channel();
     let runner = Arc::new(Mutex::new(None::<Runner>));
     let slot = Arc::clone(&runner);
-    let events = Events::to(move |_| {
+    let events = Events::to(Box::new(move |_| {
         let runner = slot.lock().unwrap().take();
         drop(runner);
         let _ = ended.send(());
-    });
+    }));
+    let events = events.unwrap();
     let board = Arc::new(Board::new(vec![script("one", &[])]));
     let serve: Arc<Serve> = Arc::new(|stream, _| exit(stream, 0));
     let guest = Arc::new(FakeGuest(serve, Duration::ZERO));

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use session::{ErrorKind, Event, Quotas, Session, SessionState, Store};
+use session::{Device, ErrorKind, Event, Quotas, Session, SessionState, Store};
 
 use super::bed::{env, kernel, noise, patient, sh};
 
@@ -47,6 +47,16 @@ fn store(folder: &Path, host_reserve: u64) -> Store {
     store.with_quotas(quotas)
 }
 
+/// What is told next, but that the host is slow.
+fn next_of(told: &mpsc::Receiver<Event>) -> Event {
+    loop {
+        match told.recv_timeout(Duration::from_secs(300)).unwrap() {
+            Event::DeviceSlow { .. } => {}
+            event => return event,
+        }
+    }
+}
+
 #[test]
 fn a_guest_that_fills_the_hosts_disk_is_shut_down_before_a_write_fails() {
     let folder = tempfile::tempdir().unwrap();
@@ -65,7 +75,7 @@ fn a_guest_that_fills_the_hosts_disk_is_shut_down_before_a_write_fails() {
     // What it writes takes room now, and hardly any in a snapshot.
     let flood = session.command("sh").args(["-c", "yes > /flood"]);
     let flood = flood.output();
-    let next = || told.recv_timeout(Duration::from_secs(300)).unwrap();
+    let next = || next_of(&told);
     assert!(matches!(next(), Event::HostFull { .. }));
     let end = next();
     assert!(matches!(end, Event::ShutDown { .. }), "{end:?}");
@@ -83,13 +93,18 @@ fn a_full_host_disk_loses_nothing_that_was_synced() {
         .import(env("VM_TEST_BUSYBOX_IMAGE"))
         .disk_bytes(1 << 30);
     let image = import.start().wait().unwrap().snapshot;
+    let (events, told) = mpsc::channel();
     let builder = Session::from_snapshot(&store, image)
         .id("full")
-        .kernel(kernel());
+        .kernel(kernel())
+        .on_event(move |event| drop(events.send(event.clone())));
     let session = patient(builder).start().wait().unwrap();
     sh(&session, "echo synced > /synced; sync");
     let flood = session.command("sh").args(["-c", "cat > /flood && sync"]);
     drop(flood.stdin(noise(24 << 20)).output().wait());
+    let event = next_of(&told);
+    let of_root = matches!(&event, Event::DiskFailed { device: Device::RootDisk, message } if message.contains("space"));
+    assert!(of_root, "{event:?}");
 
     let error = session.shutdown().wait().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Storage, "{error}");

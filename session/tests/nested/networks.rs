@@ -1,6 +1,15 @@
 //! Guests with networks.
 
-use session::{ErrorKind, Network, Session, Switch};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use session::{ErrorKind, Event, Network, Session, SessionState, Switch};
 
 use super::bed::{Bed, kernel, patient, sh};
 
@@ -48,4 +57,111 @@ fn two_sessions_on_one_switch_reach_each_other() {
     assert_eq!(sh(&b, mac), own);
     assert!(sh(&b, "ip addr show eth0").contains("10.9.8.3/24"));
     bed.shut_down(&b);
+}
+
+const SOON: Duration = Duration::from_secs(60);
+
+fn run(program: &str, arguments: &[&str]) {
+    let done = Command::new(program).args(arguments).status();
+    assert!(done.unwrap().success(), "{program} {arguments:?}");
+}
+
+/// A TAP interface of the host's.
+struct Tap(&'static str);
+
+impl Tap {
+    fn new(name: &'static str, address: &str) -> Self {
+        run("ip", &["tuntap", "add", "dev", name, "mode", "tap"]);
+        run("ip", &["addr", "add", address, "dev", name]);
+        run("ip", &["link", "set", name, "up"]);
+        Self(name)
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        run("ip", &["tuntap", "del", "dev", self.0, "mode", "tap"]);
+    }
+}
+
+/// A `passt` in a network of its own, with a web server that the guest finds behind its gateway.
+struct Island {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Island {
+    fn new(page: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // Started by root, passt becomes nobody before it makes its socket.
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+        fs::write(folder.path().join("page"), page).unwrap();
+        let script = "ip link set lo up; ip tuntap add dev up0 mode tap\n\
+             ip addr add 10.8.0.1/24 dev up0; ip link set up0 up\n\
+             ip route add default via 10.8.0.254 dev up0\n\
+             busybox httpd -p 127.0.0.1:8080 -h \"$1\"\n\
+             exec passt --foreground --socket \"$1/socket\"";
+        let mut child = Command::new("unshare");
+        child.args(["--net", "sh", "-c", script, "island"]);
+        child.arg(folder.path()).process_group(0);
+        let island = Self {
+            child: child.spawn().unwrap(),
+            folder,
+        };
+        let begun = Instant::now();
+        while !island.socket().exists() {
+            assert!(begun.elapsed() < SOON, "passt does not listen");
+            thread::sleep(Duration::from_millis(50));
+        }
+        island
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("socket")
+    }
+
+    fn end(&mut self) {
+        run("kill", &["--", &format!("-{}", self.child.id())]);
+        self.child.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_session_on_a_tap_interface_and_behind_passt_tells_when_one_is_gone() {
+    let bed = Bed::busybox();
+    let tap = Tap::new("sessiontest0", "10.9.7.1/24");
+    let mut island = Island::new("hello from the island\n");
+    let (telling, told) = mpsc::channel();
+    let builder = Session::from_snapshot(&bed.store, bed.image)
+        .id("n")
+        .network(Network::tap(tap.0).address([10, 9, 7, 2], 24))
+        .network(
+            Network::passt(island.socket())
+                .address([10, 8, 0, 1], 24)
+                .gateway([10, 8, 0, 254]),
+        )
+        .on_event(move |event| drop(telling.send(event.clone())));
+    let session = patient(builder.kernel(kernel())).start().wait().unwrap();
+    sh(&session, "ping -c 2 -w 60 10.9.7.1");
+    let page = sh(&session, "wget -q -O - http://10.8.0.254:8080/page");
+    assert_eq!(page, "hello from the island\n");
+    island.end();
+    let event = told.recv_timeout(SOON).unwrap();
+    assert!(
+        matches!(event, Event::NetworkLost { network: 1, .. }),
+        "{event:?}"
+    );
+    sh(
+        &session,
+        "until [ $(cat /sys/class/net/eth1/carrier) = 0 ]; do sleep 0.1; done",
+    );
+    sh(&session, "ping -c 2 -w 60 10.9.7.1");
+    bed.shut_down(&session);
+    // Nobody listens where the session was connected, which names the socket and changes nothing.
+    let error = Session::resume(&bed.store, "n").start().wait().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Host, "{error}");
+    assert!(error.to_string().contains("socket"), "{error}");
+    let info = bed.store.session("n").unwrap();
+    assert_eq!(info.state, SessionState::Stopped);
+    drop(tap);
 }

@@ -1,7 +1,7 @@
 //! Sessions that start from snapshots in a registry, and go on elsewhere.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,8 @@ use session::{
 use testbed::{Front, Options, Registry};
 
 use super::bed::{Bed, kernel, patient, sh};
+
+const SOON: Duration = Duration::from_secs(60);
 
 /// Opens a store that knows the registry behind a front.
 fn store(dir: &Path, front: &Front) -> Store {
@@ -197,10 +199,9 @@ fn a_registry_that_is_gone_is_an_error_to_the_guest_and_an_event_to_its_owner() 
     let front = Front::start(registry.host()).unwrap();
     let bed = Bed::busybox();
     let (lazy, snapshot) = with_a_large_file(&bed, &front);
-    let events = Arc::new(Mutex::new(Vec::new()));
-    let heard = Arc::clone(&events);
+    let (telling, told) = mpsc::channel();
     let builder = Session::from_snapshot(&lazy, snapshot).kernel(kernel());
-    let builder = builder.on_event(move |event| heard.lock().unwrap().push(event.clone()));
+    let builder = builder.on_event(move |event| drop(telling.send(event.clone())));
     let session = patient(builder).start().wait().unwrap();
     // Nothing but the content of the file shall be missing.
     sh(&session, "cat /bin/busybox /sum >/dev/null; stat /large");
@@ -211,19 +212,18 @@ fn a_registry_that_is_gone_is_an_error_to_the_guest_and_an_event_to_its_owner() 
     let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success());
     assert!(complaint.contains("Input/output error"), "{complaint}");
-    {
-        let events = events.lock().unwrap();
-        let [Event::DiskUnreachable { message }] = &events[..] else {
-            panic!("{events:?}")
-        };
-        assert!(message.contains(front.host()), "{message}");
+    match told.recv_timeout(SOON) {
+        Ok(Event::DiskUnreachable { message }) => {
+            assert!(message.contains(front.host()), "{message}");
+        }
+        other => panic!("{other:?}"),
     }
     assert!(session.disk_trouble().unwrap().reads > 0);
     front.up().unwrap();
     assert!(sh(&session, "md5sum -c /sum").contains("OK"));
-    let last = events.lock().unwrap().last().cloned();
-    let again = matches!(last, Some(Event::DiskReachableAgain { failed: 1.., .. }));
-    assert!(again, "{last:?}");
+    let next = told.recv_timeout(SOON);
+    let again = matches!(next, Ok(Event::DiskReachableAgain { failed: 1.., .. }));
+    assert!(again, "{next:?}");
     assert!(shut_down(&session).clean);
     assert_eq!(session.disk_trouble(), None);
 }

@@ -31,7 +31,9 @@ impl Bench {
     fn look(&mut self, second: u64) -> Vec<(String, u64)> {
         let events = self.slow.look(self.at(second));
         let told = events.into_iter().map(|event| match event {
-            Event::BackendSlow { thread, elapsed } => (thread, elapsed.as_secs()),
+            Event::BackendSlow {
+                thread, elapsed, ..
+            } => (thread, elapsed.as_secs()),
             other => panic!("{other:?}"),
         });
         told.collect()
@@ -49,7 +51,7 @@ fn nothing() -> Vec<(String, u64)> {
 #[test]
 fn each_call_that_does_not_return_is_told_once_after_five_seconds() {
     let mut bench = Bench::new();
-    let calls = bench.slow.of_thread("vm-block0".into());
+    let calls = bench.slow.of_thread("vm-block0".into(), Backend::Drive(0));
     for begin in [0, 100] {
         calls.make(|| {
             assert_eq!(bench.look(begin), nothing());
@@ -64,7 +66,7 @@ fn each_call_that_does_not_return_is_told_once_after_five_seconds() {
 #[test]
 fn a_thread_that_always_is_in_some_call_is_not_taken_for_one_that_hangs() {
     let mut bench = Bench::new();
-    let calls = bench.slow.of_thread("vm-block0".into());
+    let calls = bench.slow.of_thread("vm-block0".into(), Backend::Drive(0));
     for second in 0..30 {
         calls.make(|| assert_eq!(bench.look(second), nothing()));
     }
@@ -73,8 +75,8 @@ fn a_thread_that_always_is_in_some_call_is_not_taken_for_one_that_hangs() {
 #[test]
 fn threads_are_told_apart() {
     let mut bench = Bench::new();
-    let first = bench.slow.of_thread("vm-block0".into());
-    let second = bench.slow.of_thread("vm-net0".into());
+    let first = bench.slow.of_thread("vm-block0".into(), Backend::Drive(0));
+    let second = bench.slow.of_thread("vm-net0".into(), Backend::Net(0));
     first.make(|| {
         assert_eq!(bench.look(0), nothing());
         second.make(|| {
@@ -88,7 +90,7 @@ fn threads_are_told_apart() {
 #[test]
 fn who_looks_is_woken_by_the_first_call_and_sleeps_when_all_threads_rest() {
     let mut bench = Bench::new();
-    let calls = bench.slow.of_thread("vm-block0".into());
+    let calls = bench.slow.of_thread("vm-block0".into(), Backend::Drive(0));
     assert_eq!(bench.slow.next_look(bench.at(0)), None);
     for round in 0..3u32 {
         for _ in 0..5 {
@@ -115,7 +117,7 @@ fn who_looks_is_woken_by_the_first_call_and_sleeps_when_all_threads_rest() {
 fn a_call_that_begins_while_the_others_are_looked_at_is_not_overlooked() {
     const ROUNDS: u32 = 1000;
     let mut bench = Bench::new();
-    let calls = bench.slow.of_thread("vm-block0".into());
+    let calls = bench.slow.of_thread("vm-block0".into(), Backend::Drive(0));
     let (begun, released) = (AtomicU32::new(0), AtomicU32::new(0));
     thread::scope(|scope| {
         scope.spawn(|| {

@@ -17,7 +17,7 @@ use crate::block::{self, Block, BlockState, ConfigSpace, DiskCounters, ErrorRepo
 use crate::calls::SlowCalls;
 use crate::config::VmConfig;
 use crate::error::{RunError, StartError};
-use crate::event::Events;
+use crate::event::{Backend, Events};
 use crate::layout::{
     POWER_BUTTON_GSI, SERIAL_GSI, VIRTIO_FIRST_GSI, VIRTIO_MMIO, VIRTIO_MMIO_STRIDE,
 };
@@ -117,7 +117,7 @@ pub(super) fn devices(
                 .sharing(&space)
                 .reporting_to(Arc::clone(&reports))
                 .counting_in(Arc::clone(&counters))
-                .calling_as(slow_calls.of_thread(thread));
+                .calling_as(slow_calls.of_thread(thread, Backend::Drive(index)));
             Ok(Box::new(block))
         };
         let handlers = (0..drive.queues).map(&mut block).collect::<io::Result<_>>();
@@ -139,7 +139,7 @@ pub(super) fn devices(
     for (index, mut net) in config.nets.drain(..).enumerate() {
         net.settle_mac(index);
         let name = format!("vm-net{index}");
-        let calls = slow_calls.of_thread(name.clone());
+        let calls = slow_calls.of_thread(name.clone(), Backend::Net(index));
         devices.push(Device {
             name,
             info: net::info(&net),

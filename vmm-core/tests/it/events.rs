@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use vmm_core::{
-    BOOT_MARK_PORT, BOOT_MARK_VALUE, CrashKind, DiskOperation, Event, Exit, FrameStream, Net,
-    NetBackend, OffloadHeader, RunError, Vm, VmConfig,
+    BOOT_MARK_PORT, BOOT_MARK_VALUE, Backend, CrashKind, DiskOperation, Event, Exit, FrameStream,
+    Net, NetBackend, OffloadHeader, RunError, Vm, VmConfig,
 };
 
 use super::disk::{
@@ -197,11 +197,20 @@ fn the_owner_hears_of_backends_that_do_not_return_while_their_guests_run() {
     let (with_net, of_net) = start(&[set_up(), spin()], |config| {
         config.nets = vec![Net::new(StuckNet(ours))];
     });
-    for (events, name) in [(&of_disk, "vm-block0"), (&of_net, "vm-net0")] {
-        let Ok(Event::BackendSlow { thread, elapsed }) = events.recv_timeout(SOON) else {
+    for (events, name, of) in [
+        (&of_disk, "vm-block0", Backend::Drive(0)),
+        (&of_net, "vm-net0", Backend::Net(0)),
+    ] {
+        let Ok(Event::BackendSlow {
+            backend,
+            thread,
+            elapsed,
+            ..
+        }) = events.recv_timeout(SOON)
+        else {
             panic!("nothing was told of {name}");
         };
-        assert_eq!(thread, name);
+        assert_eq!((thread.as_str(), backend), (name, of));
         assert!(elapsed >= Duration::from_secs(5), "{elapsed:?}");
     }
     disk.open();

@@ -18,20 +18,16 @@ use crate::telemetry;
 
 impl Turn {
     /// Powers the guest off, and makes a snapshot of its disk, which `progress` is told of.
-    pub(in crate::session) fn shut_down(self, progress: &dyn Progress) -> Result<Snapshot, Error> {
-        telemetry::of_session(&self.shared.id);
-        let begun = Instant::now();
-        let snapshot = self.power_off_and_commit(progress)?;
-        telemetry::shut_down(begun.elapsed());
-        Ok(snapshot)
-    }
-
-    fn power_off_and_commit(mut self, progress: &dyn Progress) -> Result<Snapshot, Error> {
+    pub(in crate::session) fn shut_down(
+        mut self,
+        progress: &dyn Progress,
+    ) -> Result<Snapshot, Error> {
         match &self.shared.lock().phase {
             Phase::Stopped(snapshot) => return Ok(snapshot.clone()),
             Phase::Removing(_) | Phase::Removed => return Err(not_running("it was terminated")),
             _ => {}
         }
+        let asked = Instant::now();
         let phase = self.take_out(Doing::Ending);
         // What is not written down, a later look at the session would only see as running.
         if let Phase::Running(live) = phase
@@ -52,6 +48,7 @@ impl Turn {
         if let Ok(snapshot) = &committed {
             // The lock is let go here, before anyone can see that the session is stopped.
             self.taken = Some(Phase::Stopped(snapshot.clone()));
+            telemetry::shut_down(asked.elapsed());
         }
         committed
     }
@@ -94,7 +91,6 @@ impl Turn {
 
     /// Ends the guest by force, and throws the session away. If that fails it may be tried again.
     pub(in crate::session) fn terminate(mut self) -> Result<(), Error> {
-        telemetry::of_session(&self.shared.id);
         self.take_out(Doing::Ending);
         let folder = match self.taken.replace(Phase::Removed) {
             Some(Phase::Running(live)) => live.end().into_folder(),

@@ -34,12 +34,12 @@ impl Turn {
                 self.put_back();
                 self.shared.guest_is_up();
                 let took = begun.elapsed();
-                self.shared.events.tell(&Event::Rebooted { took });
+                self.shared.events.tell(Event::Rebooted { took });
                 Ok(())
             }
             Err(error) => {
                 let reason = format!("it did not come up again: {}", one_line(&error));
-                self.shared.events.tell(&Event::GuestFailed {
+                self.shared.events.tell(Event::GuestFailed {
                     reason: reason.clone(),
                 });
                 let failure = Some(reason.clone());

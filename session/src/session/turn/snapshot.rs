@@ -13,7 +13,6 @@ use super::Turn;
 use crate::error::{Error, one_line};
 use crate::machine::Control;
 use crate::snapshot::Snapshot;
-use crate::telemetry;
 
 /// How long the guest may take to write everything out and hold its file systems still.
 const FREEZE_PATIENCE: Duration = Duration::from_secs(30);
@@ -25,7 +24,6 @@ const THAW_PATIENCE: Duration = Duration::from_secs(10);
 impl Turn {
     /// Makes snapshots of the disks while the guest runs, which `progress` is told of.
     pub(in crate::session) fn snapshot(&self, progress: &dyn Progress) -> Result<Snapshot, Error> {
-        telemetry::of_session(&self.shared.id);
         let (disks, record, control) = self.live(|live| {
             let disks = live.holding.sound_disks()?.clone();
             // A guest that stands still answers nothing, and writes nothing either.

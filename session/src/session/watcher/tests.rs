@@ -2,7 +2,7 @@ use std::fs;
 use std::sync::mpsc;
 
 use super::*;
-use crate::limits::Limits;
+use crate::limits::{Limit, Limits};
 use crate::session::Status;
 use crate::session::turn::tests::Bed;
 
@@ -51,24 +51,64 @@ fn a_limit_that_is_over_ends_the_session_as_it_says_at_that_moment() {
     assert_eq!(bed.session.status(), Status::Terminated);
 }
 
-#[test]
-fn a_removal_that_failed_is_tried_again_after_a_pause() {
-    let bed = Bed::new();
-    let shared = bed.shared();
-    let mut watcher = Watcher {
+fn watcher(shared: &Arc<Shared>) -> Watcher {
+    Watcher {
         session: Arc::downgrade(shared),
         over: Arc::clone(&shared.over),
         last_beat: None,
         room: Room::default(),
+        owed: None,
         quiet_until: None,
-    };
+    }
+}
+
+#[test]
+fn a_removal_that_failed_is_tried_again_after_a_pause() {
+    let bed = Bed::new();
+    let shared = bed.shared();
+    let mut watcher = watcher(shared);
     let in_the_way = bed.block_removal();
     watcher.end(shared, || Some(AtEnd::Terminate));
     assert!(watcher.look().is_some());
     fs::remove_file(in_the_way).unwrap();
-    watcher.remove_the_rest(shared);
+    watcher.try_again(shared);
     assert_eq!(bed.session.status(), Status::Unremoved);
     watcher.quiet_until = None;
-    watcher.remove_the_rest(shared);
+    watcher.try_again(shared);
     assert_eq!(bed.session.status(), Status::Terminated);
+}
+
+#[test]
+fn a_removal_that_failed_for_its_owner_is_tried_again() {
+    let bed = Bed::new();
+    let in_the_way = bed.block_removal();
+    bed.session.terminate().wait().unwrap_err();
+    fs::remove_file(in_the_way).unwrap();
+    watcher(bed.shared()).try_again(bed.shared());
+    assert_eq!(bed.session.status(), Status::Terminated);
+}
+
+#[test]
+fn a_shutdown_that_was_due_and_failed_is_tried_again_after_a_pause() {
+    let bed = Bed::new();
+    let shared = bed.shared();
+    let mut watcher = watcher(shared);
+    let folder = bed.store.dir().join("sessions").join(bed.session.id());
+    let elsewhere = folder.with_file_name("elsewhere");
+    fs::rename(&folder, &elsewhere).unwrap();
+    watcher.end(shared, || Some(AtEnd::Shutdown));
+    fs::rename(&elsewhere, &folder).unwrap();
+    assert_eq!(bed.session.status(), Status::Unsaved);
+    watcher.try_again(shared);
+    assert_eq!(bed.session.status(), Status::Unsaved);
+    watcher.quiet_until = None;
+    watcher.try_again(shared);
+    assert!(matches!(bed.session.status(), Status::Stopped(_)));
+}
+
+#[test]
+fn a_session_whose_guest_is_gone_and_that_nothing_was_to_end_is_left_to_its_owner() {
+    let bed = Bed::new();
+    watcher(bed.shared()).try_again(bed.shared());
+    assert_eq!(bed.session.status(), Status::Unsaved);
 }
