@@ -498,6 +498,17 @@ fn pax_names_links_and_owners_are_understood_and_other_sizes_refused() {
     assert!(error.contains("number"), "{error}");
 }
 
+/// Keeps what the stream says, as far as this process may.
+fn ownership() -> Ownership {
+    match nix::unistd::geteuid().is_root() {
+        true => Ownership::Stream,
+        false => Ownership::Fixed {
+            uid: nix::unistd::getuid().as_raw(),
+            gid: nix::unistd::getgid().as_raw(),
+        },
+    }
+}
+
 #[test]
 fn a_root_is_one_for_links_that_are_there_and_keeps_owners_and_permissions() {
     let bed = Bed::new();
@@ -508,25 +519,18 @@ fn a_root_is_one_for_links_that_are_there_and_keeps_owners_and_permissions() {
     let stream = ended(&[
         raw(EntryType::Directory, b"lib", b"", 0o700, b""),
         file("lib/x", "1"),
+        file("lib/new/z", "3"),
         file("up/y", "2"),
         raw(EntryType::Regular, b"su", b"", 0o4755, b"x"),
     ]);
-    let is_root = nix::unistd::geteuid().is_root();
-    let ownership = match is_root {
-        true => Ownership::Stream,
-        false => Ownership::Fixed {
-            uid: nix::unistd::getuid().as_raw(),
-            gid: nix::unistd::getgid().as_raw(),
-        },
-    };
-    Unpacker::as_root(open(&inner), ownership)
-        .run(stream.as_slice())
-        .unwrap();
+    let unpacker = Unpacker::as_root(open(&inner), ownership());
+    unpacker.run(stream.as_slice()).unwrap();
     assert_eq!(fs::read(inner.join("usr/lib/x")).unwrap(), b"1");
+    assert_eq!(fs::read(inner.join("usr/lib/new/z")).unwrap(), b"3");
     assert_eq!(fs::read(inner.join("y")).unwrap(), b"2");
     let data = fs::metadata(inner.join("su")).unwrap();
     assert_eq!(data.mode() & 0o7777, 0o4755);
-    if is_root {
+    if ownership() == Ownership::Stream {
         assert_eq!((data.uid(), data.gid()), (12, 34));
     }
     assert!(
@@ -534,6 +538,82 @@ fn a_root_is_one_for_links_that_are_there_and_keeps_owners_and_permissions() {
             .unwrap()
             .is_symlink()
     );
+    bed.check();
+}
+
+#[test]
+fn links_that_are_there_are_followed_inside_and_never_out() {
+    let bed = Bed::new();
+    let inner = bed.inner();
+    fs::create_dir_all(inner.join("a/b")).unwrap();
+    fs::create_dir(inner.join("c")).unwrap();
+    for (target, name) in [
+        ("../c", "a/in"),
+        ("in", "a/twice"),
+        ("b/../..", "a/top"),
+        ("../..", "a/up"),
+        ("c/../../secret", "a/out"),
+        ("/", "absolute"),
+        ("loop", "loop"),
+        ("nowhere", "dangling"),
+    ] {
+        symlink(target, inner.join(name)).unwrap();
+    }
+    let run = |name: &str| {
+        let unpacker = Unpacker::beneath(open(&inner), ownership());
+        unpacker.run(ended(&[file(name, "1")]).as_slice())
+    };
+    for (name, place) in [
+        ("a/in/1", "c/1"),
+        ("a/twice/2", "c/2"),
+        ("a/top/3", "3"),
+        ("a/twice/new/4", "c/new/4"),
+    ] {
+        run(name).unwrap();
+        assert_eq!(fs::read(inner.join(place)).unwrap(), b"1", "{name}");
+    }
+    for (name, problem) in [
+        ("a/up/x", "leads out"),
+        ("a/out/x", "reach the folder"),
+        ("absolute/x", "leads out"),
+        ("loop/x", "reach the folder"),
+        ("dangling/x", "reach the folder"),
+    ] {
+        let error = run(name).unwrap_err().to_string();
+        assert!(error.contains(problem) && error.contains(name), "{error}");
+    }
+    bed.check();
+}
+
+#[test]
+fn links_of_others_are_not_followed() {
+    if !nix::unistd::geteuid().is_root() {
+        // Only root can give a link away.
+        return;
+    }
+    let bed = Bed::new();
+    let inner = bed.inner();
+    fs::create_dir(inner.join("a")).unwrap();
+    symlink("a", inner.join("link")).unwrap();
+    std::os::unix::fs::lchown(inner.join("link"), Some(1000), None).unwrap();
+    let entries = [
+        file("link/x", "1"),
+        raw(EntryType::Directory, b"link", b"", 0o700, b""),
+    ];
+    for entry in entries {
+        for unpacker in [Unpacker::beneath, Unpacker::as_root] {
+            let stream = ended(std::slice::from_ref(&entry));
+            let unpacker = unpacker(open(&inner), Ownership::Stream);
+            let error = unpacker.run(stream.as_slice()).unwrap_err().to_string();
+            assert!(error.contains("another user's"), "{error}");
+        }
+    }
+    // In the place of the link itself something else may come.
+    let unpacker = Unpacker::beneath(open(&inner), Ownership::Stream);
+    unpacker
+        .run(ended(&[file("link", "1")]).as_slice())
+        .unwrap();
+    assert_eq!(fs::read(inner.join("link")).unwrap(), b"1");
     bed.check();
 }
 

@@ -13,7 +13,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
-use nix::fcntl::ResolveFlag;
 use nix::sys::statvfs::fstatvfs;
 use tar::Archive;
 
@@ -24,7 +23,7 @@ use crate::protocol::Copied;
 use entry::{Entry, Extensions, Kind};
 use holes::Content;
 pub use limits::Limits;
-use place::Place;
+use place::{Links, Place};
 
 /// How many bytes may follow behind the end of an archive: tools fill up their last block.
 const MAX_TRAILER: u64 = 1 << 20;
@@ -47,8 +46,8 @@ pub enum Ownership {
 
 /// Makes the files of a tar stream in a folder.
 ///
-/// Files that are there are replaced once what replaces them is complete, folders that are there are filled and stay as they are otherwise. Device nodes
-/// and pipes are skipped. A hard link can only be to a file that the same stream made.
+/// Files that are there are replaced once what replaces them is complete, folders that are there are filled and stay as they
+/// are otherwise. Device nodes and pipes are skipped. A hard link can only be to a file that the same stream made.
 pub struct Unpacker<'a> {
     place: Place,
     rename: Option<OsString>,
@@ -60,17 +59,21 @@ impl<'a> Unpacker<'a> {
     /// Into `folder`, where no symbolic link is followed: an entry below one is an error.
     #[must_use]
     pub fn strict(folder: OwnedFd) -> Self {
-        let resolve = ResolveFlag::RESOLVE_BENEATH
-            | ResolveFlag::RESOLVE_NO_SYMLINKS
-            | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-        Self::new(Place::new(folder, resolve, Ownership::Unpacker))
+        Self::new(Place::new(folder, Links::None, Ownership::Unpacker))
     }
 
-    /// Into `folder`, which is the root for symbolic links that are there.
+    /// Into `folder`, where symbolic links are followed that belong to this process's user and stay inside. An entry below
+    /// another one is an error.
+    #[must_use]
+    pub fn beneath(folder: OwnedFd, ownership: Ownership) -> Self {
+        Self::new(Place::new(folder, Links::Own, ownership))
+    }
+
+    /// As [`beneath`](Self::beneath), where `folder` is the root to links: absolute ones begin there, and no `..` leads out
+    /// of it.
     #[must_use]
     pub fn as_root(folder: OwnedFd, ownership: Ownership) -> Self {
-        let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-        Self::new(Place::new(folder, resolve, ownership))
+        Self::new(Place::new(folder, Links::OwnFromRoot, ownership))
     }
 
     fn new(place: Place) -> Self {

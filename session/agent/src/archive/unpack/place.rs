@@ -1,10 +1,11 @@
 //! The folder that is unpacked into.
 //!
-//! Invariant: every path is resolved by openat2(2) from the folder, by rules that keep it beneath; what is made gets
-//! its name by a call that follows no link, and its owner by a descriptor.
+//! Invariant: every path is resolved from the folder, by rules that keep it beneath; what is made gets its name by a call
+//! that follows no link, and its owner by a descriptor.
 
 mod file;
 mod folder;
+mod links;
 mod temporary;
 
 use std::collections::HashSet;
@@ -25,12 +26,14 @@ use super::super::name::{self, Name};
 use super::Ownership;
 use super::entry::Entry;
 use folder::Waiting;
+pub(super) use links::Links;
+use links::Unreached;
 use temporary::Temporary;
 
 #[derive(Debug)]
 pub(super) struct Place {
     folder: OwnedFd,
-    resolve: ResolveFlag,
+    links: Links,
     ownership: Ownership,
     /// The folder that was used last.
     parent: Option<(PathBuf, Rc<OwnedFd>)>,
@@ -44,10 +47,10 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn new(folder: OwnedFd, resolve: ResolveFlag, ownership: Ownership) -> Self {
+    pub(super) fn new(folder: OwnedFd, links: Links, ownership: Ownership) -> Self {
         Self {
             folder,
-            resolve,
+            links,
             ownership,
             parent: None,
             temporary: temporary::Names::new(),
@@ -62,16 +65,13 @@ impl Place {
     }
 
     /// Opens what is beneath the folder.
-    fn open(&self, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
+    fn open(&self, path: &Path, flags: OFlag) -> Result<OwnedFd, Unreached> {
         let path = if path.as_os_str().is_empty() {
             Path::new(".")
         } else {
             path
         };
-        let how = OpenHow::new()
-            .flags(flags | OFlag::O_CLOEXEC)
-            .resolve(self.resolve);
-        again(|| openat2(&self.folder, path, how))
+        links::open(&self.folder, path, flags, self.links)
     }
 
     /// The folder `path`, which is made if it is missing.
@@ -82,28 +82,28 @@ impl Place {
             return Ok(Rc::clone(opened));
         }
         let opened = match self.open_folder(&path) {
-            Err(Errno::ENOENT) => self.make_all(&path),
+            Err(Unreached::System(Errno::ENOENT)) => self.make_all(&path),
             opened => opened,
         };
-        let opened = Rc::new(opened.map_err(ArchiveError::entry("reach the folder of", shown))?);
+        let opened = Rc::new(opened.map_err(Unreached::when("reach the folder of", shown))?);
         self.parent = Some((path, Rc::clone(&opened)));
         Ok(opened)
     }
 
-    fn open_folder(&self, path: &Path) -> nix::Result<OwnedFd> {
+    fn open_folder(&self, path: &Path) -> Result<OwnedFd, Unreached> {
         self.open(path, OFlag::O_PATH | OFlag::O_DIRECTORY)
     }
 
-    fn make_all(&self, path: &Path) -> nix::Result<OwnedFd> {
+    fn make_all(&self, path: &Path) -> Result<OwnedFd, Unreached> {
         let mut above = self.open_folder(Path::new(""))?;
         for step in name::steps(path) {
             above = match self.open_folder(&step) {
-                Err(Errno::ENOENT) => {
+                Err(Unreached::System(Errno::ENOENT)) => {
                     let name = step.file_name().unwrap_or_default();
                     match mkdirat(&above, name, Mode::from_bits_truncate(0o755)) {
                         Ok(()) => self.own_new(&above, name, SFlag::S_IFDIR, None)?,
                         Err(Errno::EEXIST) => {}
-                        Err(error) => return Err(error),
+                        Err(error) => return Err(error.into()),
                     }
                     self.open_folder(&step)?
                 }

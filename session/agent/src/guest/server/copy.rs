@@ -4,7 +4,7 @@
 mod tests;
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use agent::archive::{self, ArchiveError, Ownership, Unpacker};
 use agent::protocol::{DataReader, DataWriter, FailureKind, Frame, Owner, Pack, Unpack};
@@ -56,7 +56,13 @@ pub(super) fn unpack(link: &mut Link, unpack: &Unpack) -> Option<Frame> {
             return Some(failed(FailureKind::NoDirectory, message));
         }
     };
-    let unpacker = Unpacker::as_root(folder, ownership);
+    let unpacker = match Path::new(directory)
+        .components()
+        .all(|part| part == Component::RootDir)
+    {
+        true => Unpacker::as_root(folder, ownership),
+        false => Unpacker::beneath(folder, ownership),
+    };
     match unpacker.run(DataReader::new(link)) {
         Ok(copied) => Some(Frame::Copied(copied)),
         Err(error) => Some(failure(&error)),

@@ -14,6 +14,7 @@ use nix::unistd::{fchown, linkat};
 use super::super::super::ArchiveError;
 use super::super::super::name::Name;
 use super::super::entry::Entry;
+use super::links::Unreached;
 use super::{Place, again, set_modified, temporary};
 
 /// A file that is being made; dropping it unfinished leaves nothing.
@@ -92,10 +93,11 @@ impl Place {
         entry: &Entry,
         target: &Name,
     ) -> Result<(), ArchiveError> {
-        let failed = || ArchiveError::entry("make the hard link", &entry.name);
+        const DOING: &str = "make the hard link";
+        let failed = || ArchiveError::entry(DOING, &entry.name);
         let file = self
             .open(&target.path(), OFlag::O_PATH | OFlag::O_NOFOLLOW)
-            .map_err(failed())?;
+            .map_err(Unreached::when(DOING, &entry.name))?;
         if !self
             .made
             .contains(&identity(&fstat(&file).map_err(failed())?))

@@ -12,6 +12,7 @@ use nix::sys::stat::{Mode, SFlag, fchmod, mkdirat};
 use super::super::super::ArchiveError;
 use super::super::super::name::Name;
 use super::super::entry::Entry;
+use super::links::Unreached;
 use super::{Place, set_modified};
 
 /// How many bytes the paths of new folders may take that wait for their permissions.
@@ -42,7 +43,7 @@ impl Place {
             Ok(()) => {}
             Err(Errno::EEXIST) => {
                 let opened = self.open_folder(&at.path());
-                opened.map_err(ArchiveError::entry("fill the folder", shown))?;
+                opened.map_err(Unreached::when("fill the folder", shown))?;
                 return Ok(true);
             }
             Err(error) => return Err(ArchiveError::entry("make the folder", shown)(error)),
@@ -73,10 +74,10 @@ impl Place {
                 )
                 .and_then(|opened| {
                     fchmod(&opened, folder.mode)?;
-                    set_modified(&opened, folder.modified)
+                    Ok(set_modified(&opened, folder.modified)?)
                 });
             let shown = folder.path.as_os_str().as_bytes();
-            finished.map_err(ArchiveError::entry("set the permissions of", shown))?;
+            finished.map_err(Unreached::when("set the permissions of", shown))?;
         }
         Ok(())
     }

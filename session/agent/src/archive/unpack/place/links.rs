@@ -1,0 +1,139 @@
+//! Symbolic links on the way to what is made.
+//!
+//! Invariant: a link is followed only if it belongs to whoever unpacks, and never out of the folder.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
+use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::unistd::geteuid;
+
+use super::again;
+use crate::archive::ArchiveError;
+
+/// How many links a path may lead through, as in the kernel.
+const MAX_LINKS: usize = 40;
+
+/// Which links that are there are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Links {
+    /// None.
+    None,
+    /// Those of whoever unpacks that stay inside.
+    Own,
+    /// Likewise, and the folder is the root to them.
+    OwnFromRoot,
+}
+
+/// Why a path can't be opened.
+#[derive(Debug)]
+pub(super) enum Unreached {
+    System(Errno),
+    /// Something is wrong with a link on the way.
+    Link(&'static str),
+}
+
+impl From<Errno> for Unreached {
+    fn from(error: Errno) -> Self {
+        Self::System(error)
+    }
+}
+
+impl Unreached {
+    /// For `map_err`: what was being done, and to what.
+    pub(super) fn when(action: &'static str, shown: &[u8]) -> impl FnOnce(Self) -> ArchiveError {
+        move |error| match error {
+            Self::System(error) => ArchiveError::entry(action, shown)(error),
+            Self::Link(problem) => ArchiveError::refused(shown, problem),
+        }
+    }
+}
+
+/// Opens what is at `path` in `folder`. The last part may be a link if `flags` say that it is not followed.
+pub(super) fn open(
+    folder: &OwnedFd,
+    path: &Path,
+    flags: OFlag,
+    links: Links,
+) -> Result<OwnedFd, Unreached> {
+    let flags = flags | OFlag::O_CLOEXEC;
+    let how = OpenHow::new().flags(flags).resolve(
+        ResolveFlag::RESOLVE_BENEATH
+            | ResolveFlag::RESOLVE_NO_SYMLINKS
+            | ResolveFlag::RESOLVE_NO_MAGICLINKS,
+    );
+    match again(|| openat2(folder, path, how)) {
+        Err(Errno::ELOOP) if links != Links::None => walk(folder, path, flags, links),
+        opened => Ok(opened?),
+    }
+}
+
+/// The same, part by part.
+fn walk(folder: &OwnedFd, path: &Path, flags: OFlag, links: Links) -> Result<OwnedFd, Unreached> {
+    const LEADS_OUT: Unreached =
+        Unreached::Link("is behind a symbolic link that leads out of the folder");
+    const OF_OTHERS: Unreached = Unreached::Link("is behind a symbolic link of another user's");
+    let mut way = VecDeque::new();
+    put_before(&mut way, path);
+    let mut above = vec![folder.try_clone().map_err(errno)?];
+    let mut followed = 0;
+    while let Some(part) = way.pop_front() {
+        if part == ".." {
+            match above.len() {
+                1 if links == Links::Own => return Err(LEADS_OUT),
+                1 => {}
+                _ => drop(above.pop()),
+            }
+            continue;
+        }
+        let parent = above.last().unwrap_or(folder);
+        let itself = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let found = openat(parent, part.as_os_str(), itself, Mode::empty())?;
+        let data = fstat(&found)?;
+        if data.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFLNK.bits() {
+            if way.is_empty() {
+                let flags = flags | OFlag::O_NOFOLLOW;
+                return Ok(openat(parent, part.as_os_str(), flags, Mode::empty())?);
+            }
+            above.push(found);
+            continue;
+        }
+        followed += 1;
+        if followed > MAX_LINKS || (way.is_empty() && flags.contains(OFlag::O_NOFOLLOW)) {
+            return Err(Errno::ELOOP.into());
+        }
+        if data.st_uid != geteuid().as_raw() {
+            return Err(OF_OTHERS);
+        }
+        let target = readlinkat(&found, "")?;
+        if Path::new(&target).is_absolute() {
+            if links == Links::Own {
+                return Err(LEADS_OUT);
+            }
+            above.truncate(1);
+        }
+        put_before(&mut way, Path::new(&target));
+    }
+    // Where a link led to a folder above.
+    let folder = above.last().unwrap_or(folder);
+    Ok(openat(folder, ".", flags, Mode::empty())?)
+}
+
+/// Puts the parts of `path` before what is left of a way.
+fn put_before(way: &mut VecDeque<OsString>, path: &Path) {
+    for part in path.components().rev() {
+        match part {
+            Component::Normal(name) => way.push_front(name.to_owned()),
+            Component::ParentDir => way.push_front("..".into()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+}
+
+fn errno(error: std::io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
