@@ -49,8 +49,9 @@ pub struct PublishOptions {
     /// The image that the snapshot came from, in an OCI layout or a registry. What differs from it becomes one more
     /// layer; without it, everything becomes one layer.
     pub base: Option<ImageReference>,
-    /// The machine that the image is for; `linux/amd64` by default.
-    pub platform: Platform,
+    /// The machine that the image is for: which of a base's images is taken, and what an image without a base says. By
+    /// default it is Linux on the architecture that the snapshot is for.
+    pub platform: Option<Platform>,
     /// How the new layer is compressed; gzip by default, which everything can read.
     pub compression: Compression,
     /// Paths that stay as they are in the base, or are left out where there is none, with all below them.
@@ -63,11 +64,21 @@ impl Default for PublishOptions {
     fn default() -> Self {
         Self {
             base: None,
-            platform: Platform::default(),
+            platform: None,
             compression: Compression::Gzip,
             exclude: Vec::new(),
             limits: Limits::default(),
         }
+    }
+}
+
+impl PublishOptions {
+    fn platform(&self, snapshot: &Snapshot) -> Platform {
+        let own = || Platform {
+            architecture: snapshot.machine.architecture().to_owned(),
+            ..Platform::default()
+        };
+        self.platform.clone().unwrap_or_else(own)
     }
 }
 
@@ -197,7 +208,7 @@ impl Store {
             }),
             // Only an image says what is to be run.
             machine: found.image.is_some().then_some(&found.machine),
-            platform: &options.platform,
+            platform: options.platform(found),
         };
         let config = layout.put(&documents.config()?)?;
         let manifest_bytes = documents.manifest(&config)?;

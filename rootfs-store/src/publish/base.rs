@@ -2,7 +2,7 @@
 
 use super::{PublishError, PublishOptions};
 use crate::digest::SnapshotDigest;
-use crate::image::{self, Image, Scratch, open_in_registry};
+use crate::image::{self, Image, Platform, Scratch, open_in_registry};
 use crate::import::ImportOptions;
 use crate::leases::Lease;
 use crate::manifest::Snapshot;
@@ -40,7 +40,8 @@ impl Store {
         options: &PublishOptions,
         progress: &dyn Progress,
     ) -> Result<BaseImage, PublishError> {
-        let image = self.open_base(reference, options, progress)?;
+        let platform = options.platform(snapshot);
+        let image = self.open_base(reference, &platform, options, progress)?;
         if let Some(came_from) = &snapshot.image
             && *came_from != image.manifest_digest
         {
@@ -68,10 +69,10 @@ impl Store {
     fn open_base(
         &self,
         reference: &ImageReference,
+        platform: &Platform,
         options: &PublishOptions,
         progress: &dyn Progress,
     ) -> Result<Image, PublishError> {
-        let platform = &options.platform;
         let opened = match reference {
             ImageReference::Oci { .. } => {
                 let scratch = Scratch {
@@ -128,7 +129,7 @@ impl Store {
         progress: &dyn Progress,
     ) -> Result<(Option<Lease>, SnapshotDigest), PublishError> {
         let options = ImportOptions {
-            platform: options.platform.clone(),
+            platform: options.platform(snapshot),
             // So that chunks can be compared by digest.
             chunk_bytes: snapshot.chunk_bytes,
             limits: options.limits.clone(),

@@ -34,7 +34,7 @@ pub(super) struct Documents<'a> {
     pub(super) layer: Option<NewLayer<'a>>,
     /// What is to be run; what the base says, if nothing is known.
     pub(super) machine: Option<&'a ImageConfig>,
-    pub(super) platform: &'a Platform,
+    pub(super) platform: Platform,
 }
 
 impl Documents<'_> {

@@ -5,15 +5,16 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 
-use rootfs_store::{PublishError, PublishOptions, Store};
-use serde_json::Value;
+use rootfs_store::{ImageReference, ImportOptions, PublishError, PublishOptions, Store};
+use serde_json::{Value, json};
 
 use super::{World, published, small};
 use crate::layer::Layer;
 use crate::mount::{as_root, mount, run, unmount, walk};
+use crate::oci_layout::{add_blob, add_index, add_manifest, digest, write_index};
 use crate::sample_image::largest_blob;
 
-fn json(path: &Path) -> Value {
+fn read_json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
@@ -187,7 +188,7 @@ fn a_layout_keeps_its_other_images() {
     let first = publish("first", &PublishOptions::default());
     publish("second", &PublishOptions::default());
     let second = publish("second", &world.stacked());
-    let index = json(&dir.join("index.json"));
+    let index = read_json(&dir.join("index.json"));
     let entries = index["manifests"].as_array().unwrap();
     let digests: Vec<_> = entries.iter().map(|entry| &entry["digest"]).collect();
     assert_eq!(
@@ -206,7 +207,7 @@ fn a_layout_keeps_its_other_images() {
         .args(["copy", "--quiet", "--preserve-digests"])
         .arg(format!("oci:{}:second", dir.display()))
         .arg(format!("oci:{}:copy", copy.display())));
-    let copied = json(&copy.join("index.json"));
+    let copied = read_json(&copy.join("index.json"));
     let digest = &copied["manifests"][0]["digest"];
     assert_eq!(*digest, second.manifest.to_string());
 }
@@ -300,14 +301,14 @@ fn properties_of_the_base_stay() {
     let world = World::new(&[linked()]);
     // As builders write it: with members that nothing here knows.
     let image = world.path("image");
-    let index = json(&image.join("index.json"));
+    let index = read_json(&image.join("index.json"));
     let blob = |digest: &Value| {
         image
             .join("blobs/sha256")
             .join(&digest.as_str().unwrap()[7..])
     };
-    let manifest = json(&blob(&index["manifests"][0]["digest"]));
-    let mut config = json(&blob(&manifest["config"]["digest"]));
+    let manifest = read_json(&blob(&index["manifests"][0]["digest"]));
+    let mut config = read_json(&blob(&manifest["config"]["digest"]));
     config["config"]["Healthcheck"] = serde_json::json!({ "Test": ["CMD", "true"] });
     config["config"]["Env"] = serde_json::json!(["A=b"]);
     config["history"] = serde_json::json!([{ "created_by": "someone" }]);
@@ -333,7 +334,7 @@ fn properties_of_the_base_stay() {
         let path = world
             .path("out/blobs/sha256")
             .join(&digest.to_string()[7..]);
-        json(&path)
+        read_json(&path)
     };
     let stacked = read(&published.manifest);
     let media_type = &stacked["layers"][0]["mediaType"];
@@ -348,4 +349,42 @@ fn properties_of_the_base_stay() {
     assert_eq!(alone["created"], "2023-11-14T22:13:20Z");
     let created_by = alone["history"][0]["created_by"].as_str().unwrap();
     assert_eq!(created_by, format!("vm-sessions publish {snapshot}"));
+}
+
+#[test]
+fn an_image_is_for_the_architecture_that_its_disk_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = dir.path().join("image");
+    let manifests = ["amd64", "386"].map(|architecture| {
+        let platform = json!({ "os": "linux", "architecture": architecture });
+        let layer = Layer::new()
+            .file("machine", architecture.as_bytes())
+            .bytes();
+        let blob = add_blob(&layout, "application/vnd.oci.image.layer.v1.tar", &layer);
+        let mut manifest = add_manifest(&layout, &platform, &[blob], &[&digest(&layer)]);
+        manifest["platform"] = platform;
+        manifest
+    });
+    write_index(&layout, &[add_index(&layout, &manifests)]);
+    let reference: ImageReference = format!("oci:{}", layout.display()).parse().unwrap();
+    let store = Store::open(dir.path().join("store")).unwrap();
+    let options = ImportOptions {
+        platform: "linux/386".parse().unwrap(),
+        ..small()
+    };
+    let snapshot = store.import(&reference, &options, &()).unwrap().snapshot;
+    let out = dir.path().join("out");
+    let stacked = PublishOptions {
+        base: Some(reference),
+        ..PublishOptions::default()
+    };
+    for (tag, options) in [
+        ("squashed", PublishOptions::default()),
+        ("stacked", stacked),
+    ] {
+        let image = store.publish_to_layout(&snapshot, &out, tag, &options, &());
+        let config = image.unwrap().config.to_string();
+        let config = read_json(&out.join("blobs/sha256").join(&config["sha256:".len()..]));
+        assert_eq!(config["architecture"], "386", "{tag}");
+    }
 }
