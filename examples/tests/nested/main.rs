@@ -1,4 +1,5 @@
-//! The contract of `playground`, and the life of sessions behind `async_service`, end to end on a stock Debian kernel.
+//! The contract of `playground`, the life of sessions behind `async_service`, and the smaller examples, end to end on a
+//! stock Debian kernel.
 //!
 //! | variable | names |
 //! |---|---|
@@ -15,6 +16,7 @@
 #[path = "../it/async_service.rs"]
 mod async_service;
 mod crash;
+mod first_steps;
 mod images;
 mod model;
 mod playground;
