@@ -1,18 +1,23 @@
-//! Tar streams as a guest sends them, unpacked on the host.
+//! Tar streams: as a guest sends them, unpacked on the host, and as a guest's agent gets them.
 //!
 //! Oracle: whatever bytes come, what lies outside of the folder stays as it is, links that lead there are not followed,
 //! and in the folder appears nothing but files, folders and links, no more than the limits say, under the name that was
-//! given. Checksums of headers are put right first.
+//! given. It makes no difference whether the stream comes in frames. Checksums of headers are put right first.
 #![no_main]
 
+#[path = "../folders.rs"]
+mod folders;
 #[path = "../tar_headers.rs"]
 mod tar_headers;
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
-use agent::archive::{Limits, Unpacker};
+use agent::archive::{Limits, Ownership, Unpacker};
+use agent::protocol::{DataReader, DataWriter};
+use folders::open_up;
 use libfuzzer_sys::fuzz_target;
 use tar_headers::fix_checksums;
 
@@ -63,53 +68,83 @@ impl Drop for Bed {
     }
 }
 
-/// Makes folders that can't be listed so that they can.
-fn open_up(folder: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).expect("permissions");
-    for entry in fs::read_dir(folder).expect("a listing").flatten() {
-        if entry.file_type().expect("a kind").is_dir() {
-            open_up(&entry.path());
-        }
-    }
-}
-
-/// Counts what is in a folder, and sees that all of it is harmless.
-fn count(folder: &Path) -> (u64, u64) {
-    let (mut entries, mut bytes) = (0, 0);
+/// Bytes of what is in a folder, all of which has to be harmless. `special` are the bits beside permissions that modes
+/// may have.
+fn count(folder: &Path, special: u32) -> u64 {
+    let mut bytes = 0;
     for entry in fs::read_dir(folder).expect("a listing") {
         let entry = entry.expect("an entry");
         let kind = entry.file_type().expect("a kind");
         assert!(kind.is_file() || kind.is_dir() || kind.is_symlink());
-        entries += 1;
         if kind.is_file() {
             let data = entry.metadata().expect("its data");
-            assert_eq!(data.mode() & 0o7000, 0);
+            assert_eq!(data.mode() & 0o7000 & !special, 0);
             bytes += data.len() / data.nlink().max(1);
         }
         if kind.is_dir() {
-            let (more_entries, more_bytes) = count(&entry.path());
-            entries += more_entries;
-            bytes += more_bytes;
+            bytes += count(&entry.path(), special);
         }
     }
-    (entries, bytes)
+    bytes
 }
 
-fuzz_target!(|input: (bool, &[u8])| {
-    let (is_renamed, bytes) = input;
+/// What is unpacked, and how.
+struct Way {
+    is_renamed: bool,
+    is_framed: bool,
+    /// On the host, which follows no link, and drops the bits that let others become the owner.
+    is_strict: bool,
+    is_root: bool,
+}
+
+impl Way {
+    fn of(bits: u8) -> Self {
+        Self {
+            is_renamed: bits & 1 != 0,
+            is_framed: bits & 2 != 0,
+            is_strict: bits & 4 == 0,
+            is_root: bits & 8 != 0,
+        }
+    }
+
+    fn unpacker(&self, folder: File) -> Unpacker<'static> {
+        let data = folder.metadata().expect("the folder");
+        let (uid, gid) = (data.uid(), data.gid());
+        let ownership = Ownership::Fixed { uid, gid };
+        let unpacker = match (self.is_strict, self.is_root) {
+            (true, _) => Unpacker::strict(folder.into()),
+            (false, true) => Unpacker::as_root(folder.into(), ownership),
+            (false, false) => Unpacker::beneath(folder.into(), ownership),
+        };
+        let unpacker = unpacker.limits(LIMITS);
+        match self.is_renamed {
+            true => unpacker.rename("name".into()),
+            false => unpacker,
+        }
+    }
+}
+
+/// The stream in the frames that a connection carries.
+fn framed(stream: &[u8]) -> Vec<u8> {
+    let mut writer = DataWriter::new(Vec::new());
+    writer.write_all(stream).expect("memory");
+    writer.finish().expect("memory")
+}
+
+fuzz_target!(|input: (u8, &[u8])| {
+    let (bits, bytes) = input;
+    let way = Way::of(bits);
     let mut stream = bytes.to_vec();
     fix_checksums(&mut stream);
     let bed = Bed::new();
-    let folder = File::open(&bed.inner).expect("the folder");
-    let mut unpacker = Unpacker::strict(folder.into()).limits(LIMITS);
-    if is_renamed {
-        unpacker = unpacker.rename("name".into());
-    }
-    let made = unpacker.run(stream.as_slice());
+    let unpacker = way.unpacker(File::open(&bed.inner).expect("the folder"));
+    let made = match way.is_framed {
+        true => unpacker.run(DataReader::new(framed(&stream).as_slice())),
+        false => unpacker.run(stream.as_slice()),
+    };
     bed.check_outside();
     open_up(&bed.inner);
-    if is_renamed {
+    if way.is_renamed {
         for entry in fs::read_dir(&bed.inner).expect("a listing").flatten() {
             let name = entry.file_name();
             assert!(
@@ -119,8 +154,8 @@ fuzz_target!(|input: (bool, &[u8])| {
             );
         }
     }
-    let (_, bytes) = count(&bed.inner);
-    assert!(bytes <= LIMITS.bytes);
+    let special = if way.is_strict { 0 } else { 0o7000 };
+    assert!(count(&bed.inner, special) <= LIMITS.bytes);
     if let Ok(made) = made {
         let named = made.files + made.directories + made.symlinks + made.skipped;
         assert!(named <= LIMITS.entries && made.bytes <= LIMITS.bytes);

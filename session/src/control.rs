@@ -12,6 +12,8 @@ use agent::protocol::{Config, Fatal, Frame, Ready, read_frame, write_frame};
 use crate::error::{Error, Repr};
 
 pub(crate) use channel::{Channel, Talk};
+#[cfg(feature = "fuzzing")]
+pub(crate) use timed::Limits;
 pub(crate) use timed::Timed;
 
 /// Waits for the agent to introduce itself.

@@ -1,8 +1,12 @@
 //! Private parts for the fuzz targets.
 
+mod words;
+
 use std::path::Path;
 
 use crate::record;
+
+pub use words::Words;
 
 /// Reads the bytes of a session's record, and writes it again; nothing if they are none.
 #[must_use]
