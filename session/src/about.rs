@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Repr};
+use crate::error::Error;
+use crate::identity::check::bad;
 
 const MAX_TITLE_BYTES: usize = 256;
 const MAX_LABELS: usize = 32;
@@ -36,25 +37,25 @@ impl About {
             return Err(bad(
                 "title",
                 title.unwrap_or_default(),
-                "one line of at most 256 bytes",
+                "it is one line of at most 256 bytes",
             ));
         }
         if self.labels.len() > MAX_LABELS {
-            return Err(bad("labels", &self.labels.len().to_string(), "at most 32"));
+            return Err(bad("number of labels", self.labels.len(), "at most 32 are kept"));
         }
         for (key, value) in &self.labels {
             if !is_key(key) {
                 return Err(bad(
                     "label",
                     key,
-                    "1 to 63 letters, digits, '-', '_', '.' or '/'",
+                    "it is 1 to 63 letters, digits, '-', '_', '.' or '/'",
                 ));
             }
             if !is_line(value, MAX_VALUE_BYTES) {
                 return Err(bad(
                     "value of a label",
                     value,
-                    "one line of at most 256 bytes",
+                    "it is one line of at most 256 bytes",
                 ));
             }
         }
@@ -69,11 +70,6 @@ fn is_line(text: &str, limit: usize) -> bool {
 fn is_key(key: &str) -> bool {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
     (1..=MAX_KEY_BYTES).contains(&key.len()) && key.chars().all(is_allowed)
-}
-
-fn bad(what: &'static str, text: &str, wanted: &'static str) -> Error {
-    let text = text.to_owned();
-    Repr::BadAbout { what, text, wanted }.into()
 }
 
 #[cfg(test)]

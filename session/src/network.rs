@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use agent::protocol::identity::Interface;
+use rootfs_store::BlobDigest;
 use serde::{Deserialize, Serialize};
 use vmm_core::{FrameStream, Net, Switch, Tap};
 
@@ -143,13 +144,9 @@ impl Card {
     fn mac_of(&self, machine_id: &str, index: usize) -> [u8; 6] {
         self.mac.unwrap_or_else(|| {
             // A machine's id is not for others to see, and a hash of it tells nothing of it.
-            let hash = fnv(machine_id
-                .as_bytes()
-                .iter()
-                .copied()
-                .chain(index.to_le_bytes()));
+            let hash = BlobDigest::of(format!("{machine_id} {index}").as_bytes());
             let [a, b] = MAC_PREFIX;
-            let [c, d, e, f, ..] = hash.to_le_bytes();
+            let [c, d, e, f, ..] = *hash.as_bytes();
             [a, b, c, d, e, f]
         })
     }
@@ -180,11 +177,4 @@ pub(crate) fn open(
         Ok(net)
     };
     cards.iter().enumerate().map(open).collect()
-}
-
-/// The hash of Fowler, Noll and Vo (FNV-1a, 64 bits).
-fn fnv(bytes: impl Iterator<Item = u8>) -> u64 {
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }

@@ -75,12 +75,6 @@ pub(crate) enum Repr {
     BadId { id: String },
     #[error("a resumed session keeps its id, so it can't be called {id:?}")]
     IdOfResumed { id: String },
-    #[error("{text:?} is no {what} of a session: it takes {wanted}")]
-    BadAbout {
-        what: &'static str,
-        text: String,
-        wanted: &'static str,
-    },
     #[error("{what}: {used} of the {limit} that are allowed; remove sessions, or raise the quota")]
     OverQuota { what: String, used: u64, limit: u64 },
     #[error(

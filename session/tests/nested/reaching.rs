@@ -154,6 +154,20 @@ fn a_copy_that_fails_says_where(session: &Session, host: &Path) {
             .to_string()
             .contains("nobody-there")
     );
+    // A user of the guest leads nobody anywhere, and the links of a usual root are followed.
+    sh(
+        session,
+        "mkdir /shared /etc/site && ln -s ../etc/site /shared/own && ln -s ../etc/site /shared/tree && chown -h 1000 /shared/tree",
+    );
+    let led = session.copy_in(host.join("tree"), "/shared/tree").start();
+    let error = led.wait().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Copy, "{error}");
+    assert!(error.to_string().contains("another user's"), "{error}");
+    sh(session, "test -z \"$(ls /etc/site)\"");
+    let data = host.join("tree/data");
+    let own = session.copy_in(data, "/shared/own/data").start().wait();
+    assert_eq!(own.unwrap().files, 1);
+    sh(session, "test -s /etc/site/data && rm -r /shared /etc/site");
     let few = session
         .copy_out("/srv/new/tree", host.join("few"))
         .max_entries(10);

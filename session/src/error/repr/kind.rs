@@ -53,7 +53,6 @@ impl Repr {
             | Self::BadHostname { .. }
             | Self::BadLimits { .. }
             | Self::OtherMachine { .. }
-            | Self::BadAbout { .. }
             | Self::BadSetting { .. }
             | Self::BadKey { .. }
             | Self::NoSwitch { .. }
