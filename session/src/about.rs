@@ -41,7 +41,11 @@ impl About {
             ));
         }
         if self.labels.len() > MAX_LABELS {
-            return Err(bad("number of labels", self.labels.len(), "at most 32 are kept"));
+            return Err(bad(
+                "number of labels",
+                self.labels.len(),
+                "at most 32 are kept",
+            ));
         }
         for (key, value) in &self.labels {
             if !is_key(key) {

@@ -17,6 +17,7 @@
 mod async_service;
 mod crash;
 mod first_steps;
+mod further;
 mod images;
 mod model;
 mod playground;

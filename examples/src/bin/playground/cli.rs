@@ -1,17 +1,22 @@
 //! What can be said on the command line.
 
-use std::num::NonZeroU64;
+mod machine;
+mod registries;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
-use session::{RegistryOptions, RepairSource};
+use session::RepairSource;
 
-use crate::description::DescriptionArgs;
+use crate::description::{NoteArgs, pair};
 use crate::duration;
 use crate::failure::Failure;
 use crate::size;
+
+pub(crate) use machine::{AtEnd, LimitArgs, MachineArgs, ResumeArgs, RunArgs};
+pub(crate) use registries::RegistryArgs;
 
 /// VM sessions that survive their shutdown.
 #[derive(Debug, Parser)]
@@ -53,6 +58,28 @@ pub(crate) enum Command {
     },
     /// End sessions whose time passed while no process ran them
     Enforce,
+    /// Change what is noted of a session that does not run
+    Describe {
+        /// The session's id
+        session: String,
+        #[command(flatten)]
+        notes: NoteArgs,
+        /// Take a label away; may be given several times
+        #[arg(long, value_name = "KEY")]
+        unlabel: Vec<String>,
+        /// Let it expire again
+        #[arg(long, conflicts_with = "pin")]
+        unpin: bool,
+    },
+    /// Keep the store in order: `enforce`, then remove the sessions that have expired, then `gc`
+    Clean {
+        /// How long sessions are kept that were shut down and say nothing themselves; for ever if it is not given
+        #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+        keep_stopped: Option<Duration>,
+        /// Spare blobs that are younger
+        #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration::parse)]
+        grace: Duration,
+    },
     /// Connect standard input and output to the SSH server of a session that runs: a ProxyCommand for ssh
     #[command(after_help = "ssh -o ProxyCommand='playground ssh-proxy %h' root@SESSION")]
     SshProxy {
@@ -117,46 +144,17 @@ pub(crate) enum Command {
         from: Option<RepairSource>,
     },
     /// Say what each snapshot takes alone and shared
-    Du,
+    Du {
+        /// Say what each session takes instead: what its removal frees
+        #[arg(long)]
+        sessions: bool,
+        /// Say what the sessions with this label take together
+        #[arg(long, value_name = "KEY=VALUE", value_parser = pair, conflicts_with = "sessions")]
+        label: Option<(String, String)>,
+    },
     /// Snapshots as plain disks
     #[command(subcommand)]
     Disk(DiskCommand),
-}
-
-/// How registries are reached. Credentials are those of `docker login`, or of `$DOCKER_CONFIG`.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Registries")]
-pub(crate) struct RegistryArgs {
-    /// Speak to this registry without TLS; may be given several times
-    #[arg(long, global = true, value_name = "HOST[:PORT]")]
-    pub(crate) plain_http: Vec<String>,
-    /// Trust the certificates in this PEM file, too; may be given several times
-    #[arg(long, global = true, value_name = "FILE")]
-    pub(crate) registry_ca: Vec<PathBuf>,
-    /// Ask this mirror of a registry first; may be given several times
-    #[arg(long, global = true, value_name = "HOST=MIRROR", value_parser = mirror)]
-    pub(crate) mirror: Vec<(String, String)>,
-}
-
-impl RegistryArgs {
-    pub(crate) fn options(self) -> RegistryOptions {
-        let mut options = RegistryOptions::default();
-        options.plain_http.extend(self.plain_http);
-        options.ca_files = self.registry_ca;
-        for (host, mirror) in self.mirror {
-            options.mirrors.entry(host).or_default().push(mirror);
-        }
-        options
-    }
-}
-
-fn mirror(text: &str) -> Result<(String, String), &'static str> {
-    match text.split_once('=') {
-        Some((host, mirror)) if !host.is_empty() && !mirror.is_empty() => {
-            Ok((host.to_owned(), mirror.to_owned()))
-        }
-        _ => Err("write it as HOST=MIRROR"),
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -212,102 +210,6 @@ pub(crate) struct PullArgs {
     pub(crate) name: Option<String>,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct MachineArgs {
-    /// The kernel: a vmlinuz or vmlinux, or the folder of an unpacked kernel package
-    #[arg(long, value_name = "PATH")]
-    pub(crate) kernel: Option<PathBuf>,
-    /// The folder of the kernel's modules: lib/modules/VERSION
-    #[arg(long, value_name = "DIR", requires = "kernel")]
-    pub(crate) modules: Option<PathBuf>,
-    /// Processors
-    #[arg(long, value_name = "N")]
-    pub(crate) vcpus: Option<u8>,
-    /// Memory
-    #[arg(long, value_name = "MIB")]
-    pub(crate) memory: Option<u32>,
-    /// The size that the disk shall grow to, as in 16GiB
-    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
-    pub(crate) size: Option<u64>,
-    /// Fetch the rest of a disk that is in a registry while the session runs, at so many bytes a second at most
-    #[arg(long, value_name = "RATE", num_args = 0..=1, require_equals = true, value_parser = size::rate)]
-    pub(crate) fill: Option<Option<NonZeroU64>>,
-    /// The guest's hostname
-    #[arg(long, value_name = "NAME")]
-    pub(crate) hostname: Option<String>,
-    #[command(flatten)]
-    pub(crate) description: DescriptionArgs,
-    #[command(flatten)]
-    pub(crate) limits: LimitArgs,
-    /// How long the guest may take to boot
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) boot_timeout: Option<u64>,
-    /// How long the guest may take to shut down
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) shutdown_timeout: Option<u64>,
-}
-
-/// When the session ends by itself. What is not given is 8 hours, or as it was.
-#[derive(Debug, Default, Args)]
-pub(crate) struct LimitArgs {
-    /// How long it may run, as 90s, 10min, 1h or 2d
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
-    pub(crate) max_uptime: Option<Duration>,
-    /// Let it run for as long as it likes
-    #[arg(long, conflicts_with = "max_uptime")]
-    pub(crate) no_max_uptime: bool,
-    /// After how long without use it ends
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
-    pub(crate) idle: Option<Duration>,
-    /// What then becomes of its disk
-    #[arg(long, value_name = "WHAT")]
-    pub(crate) at_end: Option<AtEnd>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum AtEnd {
-    /// It is kept
-    Shutdown,
-    /// It is thrown away
-    Terminate,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RunArgs {
-    /// A snapshot (its digest, a unique prefix, a name, a session's id), an image (`docker://NAME:TAG`, `oci:DIR:TAG`), or
-    /// a snapshot in a registry (`docker://HOST/NAME:TAG`)
-    #[arg(value_name = "SNAPSHOT|NAME|REF")]
-    pub(crate) from: String,
-    /// The session's id
-    #[arg(long, value_name = "ID")]
-    pub(crate) session: Option<String>,
-    #[command(flatten)]
-    pub(crate) machine: MachineArgs,
-    /// Throw the session away at the end
-    #[arg(long)]
-    pub(crate) rm: bool,
-    /// Give the command a terminal: this one, if it is one
-    #[arg(long)]
-    pub(crate) tty: bool,
-    /// The command, and its arguments
-    #[arg(last = true, required = true, value_name = "CMD")]
-    pub(crate) command: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ResumeArgs {
-    /// The session's id
-    pub(crate) session: String,
-    #[command(flatten)]
-    pub(crate) machine: MachineArgs,
-    /// Give the command a terminal: this one, if it is one
-    #[arg(long, requires = "command")]
-    pub(crate) tty: bool,
-    /// The command, and its arguments
-    #[arg(last = true, value_name = "CMD")]
-    pub(crate) command: Vec<String>,
-}
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum DiskCommand {
     /// Write a snapshot's disk to a sparse file
@@ -343,77 +245,4 @@ pub(crate) fn default_store() -> Result<PathBuf, Failure> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_guest_command_keeps_its_own_options() {
-        let line = [
-            "playground",
-            "run",
-            "web",
-            "--rm",
-            "--",
-            "ls",
-            "--json",
-            "-l",
-        ];
-        let cli = Cli::try_parse_from(line).unwrap();
-        let Command::Run(args) = cli.command else {
-            panic!("{cli:?}")
-        };
-        assert!(args.rm && !cli.json);
-        assert_eq!(args.command, ["ls", "--json", "-l"]);
-    }
-
-    #[test]
-    fn fill_takes_a_rate_or_none() {
-        for (option, expected) in [
-            ("--fill", Some(None)),
-            ("--fill=4MiB", Some(NonZeroU64::new(4 << 20))),
-            ("--rm", None),
-        ] {
-            let line = ["playground", "run", "web", option, "--", "true"];
-            let Command::Run(args) = Cli::try_parse_from(line).unwrap().command else {
-                panic!("{option}")
-            };
-            assert_eq!(args.machine.fill, expected, "{option}");
-        }
-    }
-
-    #[test]
-    fn wrong_usage_is_refused() {
-        for line in [
-            &["playground"][..],
-            &["playground", "run", "web"],
-            &["playground", "run", "web", "--vcpus", "many", "--", "true"],
-            &["playground", "run", "web", "--fill=0", "--", "true"],
-            &[
-                "playground",
-                "image",
-                "import",
-                "oci:x",
-                "--size",
-                "8 parsecs",
-            ],
-            &["playground", "fork"],
-            &["playground", "resume", "web", "--forward", "127.0.0.1:0:80"],
-            &[
-                "playground",
-                "resume",
-                "web",
-                "--max-uptime",
-                "1h",
-                "--no-max-uptime",
-            ],
-        ] {
-            assert!(Cli::try_parse_from(line).is_err(), "{line:?}");
-        }
-    }
-}
+mod tests;

@@ -1,16 +1,22 @@
 //! What a machine shall be and have besides its disk, from the command line.
 
+mod drives;
+mod networks;
+mod notes;
+mod tasks;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use session::{
-    About, Error, ExtraDrive, Forward, GuestAddress, Session, SessionBuilder, Store, User,
-};
+use session::{About, Error, Forward, GuestAddress, Session, SessionBuilder, Store, User};
 
 use crate::failure::Failure;
-use crate::size;
+use drives::{DriveArg, drive};
+use networks::{NetworkArg, network};
+pub(crate) use notes::NoteArgs;
+use tasks::{TaskArg, task};
 
 /// Who the guest is, which drives it has, and how it is reached.
 #[derive(Debug, Default, Args)]
@@ -30,51 +36,25 @@ pub(crate) struct DescriptionArgs {
     /// Passes connections to this address of the host on to the guest's port
     #[arg(long = "forward", value_name = "ADDRESS:PORT:GUEST_PORT", value_parser = forward, requires = "command")]
     forwards: Vec<(SocketAddr, u16)>,
-    /// What people shall call the session
-    #[arg(long, value_name = "TEXT")]
-    title: Option<String>,
-    /// A label of the session
-    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
-    labels: Vec<(String, String)>,
+    /// A network interface: on a TAP interface of the host's, or behind a `passt` that listens on a socket
+    #[arg(
+        long = "network",
+        value_name = "tap:NAME|passt:SOCKET[,ADDRESS/PREFIX][,via=GATEWAY][,dns=SERVER]",
+        value_parser = network
+    )]
+    networks: Vec<NetworkArg>,
+    /// A script that root runs before the command, once in the session's life, when the tasks that it needs have succeeded
+    #[arg(long = "task", value_name = "NAME[:NEED,…]=SCRIPT", value_parser = task)]
+    tasks: Vec<TaskArg>,
+    #[command(flatten)]
+    notes: NoteArgs,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct DriveArg {
-    name: String,
-    content: Content,
-    mount: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Content {
-    Empty(u64),
-    Snapshot(String),
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
+/// `NAME=VALUE`.
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=');
     let (name, value) = pair.ok_or_else(|| "it has no =".to_owned())?;
     Ok((name.to_owned(), value.to_owned()))
-}
-
-fn drive(text: &str) -> Result<DriveArg, String> {
-    let (name, rest) = pair(text)?;
-    let (content, mount) = match rest.split_once(":/") {
-        Some((content, path)) => (content, Some(format!("/{path}"))),
-        None => (&*rest, None),
-    };
-    if content.is_empty() {
-        return Err("it has neither a size nor a snapshot".to_owned());
-    }
-    let content = match size::parse(content) {
-        Ok(bytes) => Content::Empty(bytes),
-        Err(_) => Content::Snapshot(content.to_owned()),
-    };
-    Ok(DriveArg {
-        name,
-        content,
-        mount,
-    })
 }
 
 fn forward(text: &str) -> Result<(SocketAddr, u16), String> {
@@ -106,16 +86,18 @@ impl DescriptionArgs {
         for drive in &self.drives {
             builder = builder.drive(drive.resolve(store)?);
         }
-        if self.title.is_some() || !self.labels.is_empty() {
-            builder = builder.about(self.renewed(about));
+        for network in &self.networks {
+            builder = builder.network(network.network());
         }
-        Ok(builder)
-    }
-
-    fn renewed(&self, mut about: About) -> About {
-        about.title = self.title.clone().or(about.title);
-        about.labels.extend(self.labels.iter().cloned());
-        about
+        for task in &self.tasks {
+            builder = builder.task(task.task());
+        }
+        if !self.notes.is_empty() {
+            let mut about = about;
+            self.notes.apply(&mut about);
+            builder = builder.about(about);
+        }
+        Ok(builder.wait_for_tasks())
     }
 
     fn described_users(&self) -> Result<Vec<User>, Failure> {
@@ -158,51 +140,9 @@ fn user(text: &str) -> User {
     }
 }
 
-impl DriveArg {
-    fn resolve(&self, store: &Store) -> Result<ExtraDrive, Error> {
-        let drive = match &self.content {
-            Content::Empty(bytes) => ExtraDrive::empty(&self.name, *bytes),
-            Content::Snapshot(text) => ExtraDrive::from_snapshot(&self.name, store.resolve(text)?),
-        };
-        Ok(match &self.mount {
-            Some(path) => drive.mount(path),
-            None => drive,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn drives_are_empty_or_come_from_snapshots_and_may_be_mounted() {
-        let expected = |content, mount: Option<&str>| DriveArg {
-            name: "data".to_owned(),
-            content,
-            mount: mount.map(str::to_owned),
-        };
-        let snapshot = |text: &str| Content::Snapshot(text.to_owned());
-        for (text, content, mount) in [
-            ("data=1GiB", Content::Empty(1 << 30), None),
-            (
-                "data=1GiB:/srv/data",
-                Content::Empty(1 << 30),
-                Some("/srv/data"),
-            ),
-            (
-                "data=sha256:12ab:/mnt",
-                snapshot("sha256:12ab"),
-                Some("/mnt"),
-            ),
-            ("data=sha256:12ab", snapshot("sha256:12ab"), None),
-        ] {
-            assert_eq!(drive(text), Ok(expected(content, mount)), "{text}");
-        }
-        for bad in ["data", "data=", "data=:/mnt"] {
-            assert!(drive(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn forwards_name_an_address_a_port_and_a_port_of_the_guest() {

@@ -4,6 +4,8 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use session::TaskState;
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error(transparent)]
@@ -23,12 +25,14 @@ pub(crate) enum Failure {
     Signals(#[from] ctrlc::Error),
     /// The session was ended after its command failed; `kept` says where its disk is.
     #[error("{} ({kept})", one_line(error))]
-    Command { error: session::Error, kept: String },
+    Command { error: Box<Failure>, kept: String },
     #[error("{} (before that: {})", one_line(error), one_line(command))]
     Both {
         error: session::Error,
-        command: session::Error,
+        command: Box<Failure>,
     },
+    #[error("task {name}: {state}, so the command was not run")]
+    Task { name: String, state: TaskState },
 }
 
 impl Failure {

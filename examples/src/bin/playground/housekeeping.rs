@@ -1,13 +1,15 @@
-//! `playground gc` and `du`
+//! `playground gc`, `clean` and `du`
 
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use session::{Compacted, DiskUsage, SnapshotUsage, Store, Usage};
+use session::{Compacted, DiskUsage, Housekeeping, SnapshotUsage, Store, Usage};
 
 use crate::failure::Failure;
 use crate::progress::Bar;
 use crate::report::{Report, table};
+use crate::sessions::Ended;
 use crate::size;
 
 pub(crate) fn gc(
@@ -43,6 +45,34 @@ pub(crate) fn gc(
             row("too young", collected.spared_blobs, collected.spared_bytes),
         ])
     })
+}
+
+/// Status 1 if a session could not be ended.
+pub(crate) fn clean(
+    store: &Store,
+    report: Report,
+    keep_stopped: Option<Duration>,
+    grace: Duration,
+) -> Result<ExitCode, Failure> {
+    let mut what = Housekeeping::default();
+    what.keep_stopped = keep_stopped;
+    what.gc_grace = Some(grace);
+    let kept = store.clean(&what).on_progress(Bar::default()).start();
+    let kept = kept.wait()?;
+    let ended = Ended::of(&kept.enforced);
+    let freed = kept.collected.map_or(0, |collected| collected.freed_bytes);
+    let value = json!({
+        "ended": ended.values,
+        "expired": kept.expired,
+        "freed_bytes": freed,
+    });
+    report.print(&value, || {
+        let mut rows = ended.rows;
+        let removed = |id: &String| vec![id.clone(), "expired".to_owned(), "removed".to_owned()];
+        rows.extend(kept.expired.iter().map(removed));
+        table(&rows) + &format!("{} freed", size::show(freed))
+    })?;
+    Ok(ended.code)
 }
 
 /// How many names have a smaller snapshot now. Their leases end here, as names keep them.

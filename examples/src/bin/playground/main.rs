@@ -4,6 +4,7 @@
 //! the guest's command ended with, 128 and the signal's number if it was killed.
 
 mod cli;
+mod copies;
 mod description;
 mod disk;
 mod duration;
@@ -19,13 +20,14 @@ mod run;
 mod sessions;
 mod size;
 mod ssh;
+mod storage;
 mod terminal;
 mod verify;
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use session::{Registries, Store, StoreOptions};
+use session::{About, Registries, Store, StoreOptions};
 
 use cli::{Cli, Command, DiskCommand, ImageCommand};
 use failure::Failure;
@@ -79,10 +81,31 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Verify {
             from: Some(from), ..
         } => return verify::repair(&store, report, from),
-        Command::Du => housekeeping::usage(&store, report)?,
+        Command::Du { sessions: true, .. } => storage::of_sessions(&store, report)?,
+        Command::Du {
+            label: Some(label), ..
+        } => storage::of_label(&store, report, label)?,
+        Command::Du { .. } => housekeeping::usage(&store, report)?,
         Command::Fork { session, name } => sessions::fork(&store, report, &session, name)?,
         Command::Settle { session } => sessions::settle(&store, report, session)?,
         Command::Enforce => return sessions::enforce(&store, report),
+        Command::Describe {
+            session,
+            notes,
+            unlabel,
+            unpin,
+        } => {
+            let change = |about: &mut About| {
+                about.pinned &= !unpin;
+                about.labels.retain(|key, _| !unlabel.contains(key));
+                notes.apply(about);
+            };
+            sessions::describe(&store, report, &session, change)?;
+        }
+        Command::Clean {
+            keep_stopped,
+            grace,
+        } => return housekeeping::clean(&store, report, keep_stopped, grace),
         Command::Ls => sessions::list(&store, report)?,
         Command::Inspect { session } => sessions::inspect(&store, report, &session)?,
         Command::Rm { session } => sessions::remove(&store, report, &session)?,

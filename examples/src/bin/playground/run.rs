@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 use session::{
-    About, Error, IdleLimit, Kernel, Limits, Session, SessionBuilder, Snapshot, Store, Timings,
+    About, Error, IdleLimit, Kernel, Limits, Session, SessionBuilder, Snapshot, Store, TaskStatus,
+    Timings,
 };
 
 use crate::cli::{AtEnd, LimitArgs, MachineArgs, ResumeArgs, RunArgs};
+use crate::copies::CopyArgs;
 use crate::description::DescriptionArgs;
 use crate::failure::{Failure, say};
 use crate::guest::{self, Ran};
@@ -40,6 +42,7 @@ pub(crate) fn run(store: &Store, report: Report, args: RunArgs) -> Result<ExitCo
         .apply(builder, store, About::default())?;
     let run = Run {
         description: &machine.description,
+        copies: &machine.copies,
         command: &args.command,
         rm: args.rm,
         tty: args.tty,
@@ -55,6 +58,7 @@ pub(crate) fn resume(store: &Store, report: Report, args: ResumeArgs) -> Result<
     let builder = machine.description.apply(builder, store, known.about)?;
     let run = Run {
         description: &machine.description,
+        copies: &machine.copies,
         command: &args.command,
         rm: false,
         tty: args.tty,
@@ -114,6 +118,7 @@ fn with_machine(
 /// What is done with a session.
 struct Run<'a> {
     description: &'a DescriptionArgs,
+    copies: &'a CopyArgs,
     /// It may be empty.
     command: &'a [String],
     rm: bool,
@@ -131,7 +136,7 @@ impl Run<'_> {
         let builder = builder.on_event(|event| say(&event.to_string()));
         let session = builder.start().wait()?;
         interrupt.session_started(session.id());
-        let ran = self.command(&session, &interrupt, report.is_json(), window);
+        let ran = self.work(&session, &interrupt, report.is_json(), window);
         let end = end(&session, self.rm);
         let total = begun.elapsed();
         let (ran, snapshot) = match (ran, end) {
@@ -139,11 +144,14 @@ impl Run<'_> {
             (Ok(_), Err(error)) => return Err(error.into()),
             (Err(error), Ok(snapshot)) => {
                 return Err(Failure::Command {
-                    error,
+                    error: Box::new(error),
                     kept: kept(session.id(), snapshot.as_ref()),
                 });
             }
-            (Err(command), Err(error)) => return Err(Failure::Both { error, command }),
+            (Err(command), Err(error)) => {
+                let command = Box::new(command);
+                return Err(Failure::Both { error, command });
+            }
         };
         let exit = if interrupt.is_asked() {
             i32::from(interrupt::STATUS)
@@ -158,19 +166,31 @@ impl Run<'_> {
         Ok(ExitCode::from(u8::try_from(exit & 0xff).unwrap_or(1)))
     }
 
-    /// Runs the command, if there is one, with the forwards open.
-    fn command(
+    /// Runs the command, if there is one and no task has failed, with the forwards open, between the copies in and out.
+    fn work(
         &self,
         session: &Session,
         interrupt: &Interrupt,
         is_json: bool,
         window: Option<Window>,
-    ) -> Result<Option<Ran>, Error> {
-        if self.command.is_empty() || interrupt.is_asked() {
+    ) -> Result<Option<Ran>, Failure> {
+        if interrupt.is_asked() {
             return Ok(None);
         }
+        let mut tasks = session.tasks().into_iter();
+        if let Some(TaskStatus { name, state, .. }) = tasks.find(|task| !task.state.is_success()) {
+            return Err(Failure::Task { name, state });
+        }
+        self.copies.copy_in(session)?;
         let _until_it_ends = self.description.open_forwards(session)?;
-        guest::run(session, interrupt, self.command, is_json, window).map(Some)
+        let ran = match self.command {
+            [] => None,
+            command => Some(guest::run(session, interrupt, command, is_json, window)?),
+        };
+        if !interrupt.is_asked() {
+            self.copies.copy_out(session)?;
+        }
+        Ok(ran)
     }
 }
 

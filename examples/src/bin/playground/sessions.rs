@@ -4,7 +4,9 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use session::{AtEnd, Limit, SessionInfo, SnapshotDigest, Store, UnreadableSession};
+use session::{
+    About, AtEnd, Enforced, Limit, SessionInfo, SnapshotDigest, Store, UnreadableSession,
+};
 
 use crate::failure::{Failure, one_line};
 use crate::progress::Bar;
@@ -82,6 +84,8 @@ pub(crate) fn inspect(store: &Store, report: Report, id: &str) -> Result<(), Fai
     value["max_uptime_s"] = json!(info.limits.max_uptime.map(|limit| limit.as_secs()));
     value["idle_s"] = json!(info.limits.idle.as_ref().map(|idle| idle.after.as_secs()));
     value["at_end"] = json!(info.limits.at_end);
+    value["pinned"] = json!(info.about.pinned);
+    value["keep_for_s"] = json!(info.about.keep_for.map(|time| time.as_secs()));
     report.print(&value, || {
         let labels: Vec<_> = info
             .about
@@ -109,6 +113,7 @@ pub(crate) fn inspect(store: &Store, report: Report, id: &str) -> Result<(), Fai
                 &limit(info.limits.idle.as_ref().map(|idle| idle.after)),
             ],
             ["then", value["at_end"].as_str().unwrap_or_default()],
+            ["kept for", &kept(&info.about)],
             ["failed", info.failure.as_deref().unwrap_or("no")],
         ];
         table(&rows.map(|row| row.map(str::to_owned).to_vec()))
@@ -141,32 +146,69 @@ pub(crate) fn settle(store: &Store, report: Report, id: String) -> Result<(), Fa
 /// Status 1 if a session could not be ended.
 pub(crate) fn enforce(store: &Store, report: Report) -> Result<ExitCode, Failure> {
     let enforced = store.enforce_limits().on_progress(Bar::default()).start();
-    let mut code = ExitCode::SUCCESS;
-    let mut rows = Vec::new();
-    let mut values = Vec::new();
-    for one in enforced.wait()? {
-        let what = match &one.result {
-            Ok(AtEnd::Terminate) => "thrown away".to_owned(),
-            Ok(_) => "shut down".to_owned(),
-            Err(error) => {
-                code = ExitCode::FAILURE;
-                one_line(error)
-            }
+    let ended = Ended::of(&enforced.wait()?);
+    report.print(&json!({ "ended": ended.values }), || table(&ended.rows))?;
+    Ok(ended.code)
+}
+
+/// Sessions whose time had passed.
+pub(crate) struct Ended {
+    pub(crate) values: Vec<Value>,
+    pub(crate) rows: Vec<Vec<String>>,
+    /// A failure if one of them could not be ended.
+    pub(crate) code: ExitCode,
+}
+
+impl Ended {
+    pub(crate) fn of(enforced: &[Enforced]) -> Self {
+        let mut ended = Self {
+            values: Vec::new(),
+            rows: Vec::new(),
+            code: ExitCode::SUCCESS,
         };
-        let why = match one.limit {
-            Limit::Idle => "idle",
-            _ => "time is over",
-        };
-        values.push(json!({ "session": one.id, "limit": why, "result": what }));
-        rows.push(vec![one.id, why.to_owned(), what]);
+        for one in enforced {
+            let what = match &one.result {
+                Ok(AtEnd::Terminate) => "thrown away".to_owned(),
+                Ok(_) => "shut down".to_owned(),
+                Err(error) => {
+                    ended.code = ExitCode::FAILURE;
+                    one_line(error)
+                }
+            };
+            let why = match one.limit {
+                Limit::Idle => "idle",
+                _ => "time is over",
+            };
+            let value = json!({ "session": one.id, "limit": why, "result": what });
+            ended.values.push(value);
+            ended.rows.push(vec![one.id.clone(), why.to_owned(), what]);
+        }
+        ended
     }
-    report.print(&json!({ "ended": values }), || table(&rows))?;
-    Ok(code)
+}
+
+pub(crate) fn describe(
+    store: &Store,
+    report: Report,
+    id: &str,
+    change: impl FnOnce(&mut About),
+) -> Result<(), Failure> {
+    store.describe_session(id, change)?;
+    inspect(store, report, id)
 }
 
 pub(crate) fn remove(store: &Store, report: Report, id: &str) -> Result<(), Failure> {
     store.remove_session(id)?;
     report.print(&json!({ "removed": id }), String::new)
+}
+
+/// For how long it is kept after its shutdown.
+fn kept(about: &About) -> String {
+    match (about.pinned, about.keep_for) {
+        (true, _) => "ever".to_owned(),
+        (false, None) => "as long as `clean` says".to_owned(),
+        (false, time) => limit(time),
+    }
 }
 
 fn limit(limit: Option<Duration>) -> String {
