@@ -136,9 +136,9 @@ impl SessionBuilder {
     }
 
     /// Fetches the rest of the root's disk, if it is in a registry, while the session runs, once the first command has an
-    /// answer (or ten seconds after the guest is ready for one), at so many bytes per second at most if a limit is given. What has
-    /// come when the session ends stays in the store. Without this, only what the guest reads is fetched, and what the
-    /// last start read.
+    /// answer (or ten seconds after the guest is ready for one), at so many bytes per second at most if a limit is given.
+    /// What has come when the session ends stays in the store. Without this, only what the guest reads is fetched, and
+    /// what the last start read.
     pub fn fill_in_background(mut self, bytes_per_second: Option<NonZeroU64>) -> Self {
         self.settings.fill = Some(Fill { bytes_per_second });
         self
@@ -247,14 +247,16 @@ impl SessionBuilder {
     }
 
     /// Is told of what happens to the session while it runs, one event after the other, on a thread of its own, where it may
-    /// do what it wants, also with the session. While it does not return for one event up to 1,024 others wait; what comes
-    /// then is lost to it. Only the last one that is set is called.
-    pub fn on_event(mut self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+    /// do what it wants, also with the session: it must not own that, however, but hold a [`Weak`](std::sync::Weak), or nobody
+    /// would ever drop it. While it does not return for one event up to 1,024 others wait; what comes then is lost to it,
+    /// trouble with devices first. Only the last one that is set is called.
+    pub fn on_event(mut self, listener: impl FnMut(&Event) + Send + 'static) -> Self {
         self.listener = Some(Box::new(listener));
         self
     }
 
-    /// Is told how far the import of the image has come. Does nothing for a session that starts from a snapshot.
+    /// Is told how far the import of the image has come. Does nothing for a session that starts from a snapshot; the steps
+    /// of a start itself are [events](Self::on_event).
     pub fn on_progress(mut self, progress: impl Progress + Send + 'static) -> Self {
         if let Source::Image(import) = self.source {
             self.source = Source::Image(Box::new(import.on_progress(progress)));

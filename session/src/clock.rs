@@ -36,6 +36,11 @@ impl Clock for SystemClock {
 
 /// Seconds since 1970; 0 for times before.
 pub(crate) fn unix(clock: &Arc<dyn Clock>) -> u64 {
-    let since = clock.wall().duration_since(UNIX_EPOCH);
+    unix_of(clock.wall())
+}
+
+/// A time in seconds since 1970.
+pub(crate) fn unix_of(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
 }

@@ -17,7 +17,7 @@ use std::fmt;
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use agent::protocol::TerminalSize;
 use agent::protocol::{Exec, Once};
@@ -49,6 +49,7 @@ pub struct Command {
     bad_variable: Option<Error>,
     stdin: Stdin,
     output_limit: usize,
+    timeout: Option<Duration>,
 }
 
 impl Command {
@@ -63,6 +64,7 @@ impl Command {
             bad_variable: None,
             stdin: Stdin::Nothing,
             output_limit: OUTPUT_LIMIT,
+            timeout: None,
         }
     }
 
@@ -133,6 +135,14 @@ impl Command {
         self
     }
 
+    /// How long it may take, from its start and pauses included; then it is killed, and an
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) says so. Without this it may run for as long as its session. One
+    /// that was [spawned](Self::spawn), and waits for its output to be taken, is killed when that is.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
     /// Runs it and collects what it prints. A status that isn't zero is no error.
     ///
     /// The operation fails with
@@ -197,7 +207,7 @@ impl Command {
         {
             return Err(Repr::TerminalSize { rows, columns }.into());
         }
-        Running::start(self.guest, self.exec, self.stdin)
+        Running::start(self.guest, self.exec, self.stdin, self.timeout)
     }
 
     fn collect(self, limit: usize) -> Result<Output, Error> {

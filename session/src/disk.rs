@@ -10,21 +10,21 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rootfs_store::{BootProfile, DiskError, ReadInto, RemoteTrouble, WritableDisk, WriteFrom};
 use vmm_core::{BlockBackend, HostCalls, RateLimiter, ReadTarget, WriteSource};
 
 use crate::error::one_line;
-use crate::event::Events;
+use crate::event::{Device, Event, Events};
 use crate::telemetry::DiskBytes;
 use reach::Reach;
 
-pub(crate) use reach::is_of_a_registry;
-
 /// How long after a guest is ready its reads still belong to its start, unless a command ends before.
 const START_TAIL: Duration = Duration::from_secs(10);
+/// How long after a failure was told the next one is.
+const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 /// What guests read and write at least.
 const BLOCK_BYTES: u64 = 4096;
 
@@ -38,8 +38,11 @@ pub(crate) struct RootDisk {
     /// Since when the guest takes commands.
     ready: OnceLock<Instant>,
     reach: Reach,
-    /// Who is told of outages.
+    /// Which one of its session's, and who is told of its troubles.
+    device: Device,
     events: Arc<Events>,
+    /// When a failure was told last.
+    told: Mutex<Option<Instant>>,
     /// Whether a part of the disk is in a registry, which reads then fetch it from.
     reaches_out: bool,
     bytes: DiskBytes,
@@ -62,7 +65,9 @@ impl RootDisk {
             records: AtomicBool::new(false),
             ready: OnceLock::new(),
             reach: Reach::default(),
+            device: Device::RootDisk,
             events: Arc::default(),
+            told: Mutex::default(),
             reaches_out: false,
             bytes: DiskBytes::new(),
             limiter: RateLimiter::default(),
@@ -99,9 +104,13 @@ impl RootDisk {
         &self.disk
     }
 
-    /// The same, with who is told of outages.
-    pub(crate) fn telling(self, events: Arc<Events>) -> Self {
-        Self { events, ..self }
+    /// The same, as this device, with who is told of its troubles.
+    pub(crate) fn telling(self, device: Device, events: Arc<Events>) -> Self {
+        Self {
+            device,
+            events,
+            ..self
+        }
     }
 
     /// The same, which may have to ask a registry for what is read, or not.
@@ -153,12 +162,28 @@ impl RootDisk {
             self.reach.succeeded(&range, &self.events);
         }
         result.map_err(|error| {
-            self.reach.failed(range, &error, &self.events);
             let message = one_line(&error);
+            if !self.reach.failed(range, &error, &self.events) {
+                self.tell_failed(&message);
+            }
             tracing::error!(message, "the host could not {action} a session's disk");
             let _ = self.failure.set(Failure { action, message });
             io::Error::other(error)
         })
+    }
+
+    /// Tells of a failure of the host's, unless one was told just before.
+    fn tell_failed(&self, message: &str) {
+        let now = Instant::now();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_some_and(|last| now.duration_since(last) < FAILURE_PAUSE) {
+            return;
+        }
+        *told = Some(now);
+        self.events.tell(Event::DiskFailed {
+            device: self.device.clone(),
+            message: message.to_owned(),
+        });
     }
 }
 
@@ -180,7 +205,9 @@ impl BlockBackend for RootDisk {
             }
             Err(error) => {
                 if !self.reach.failed(range, &error, &self.events) {
-                    tracing::error!(message = one_line(&error), "a read failed");
+                    let message = one_line(&error);
+                    tracing::error!(message, "a read failed");
+                    self.tell_failed(&message);
                 }
                 Err(io::Error::other(error))
             }

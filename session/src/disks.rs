@@ -20,7 +20,7 @@ use vmm_core::RateLimits;
 
 use crate::disk::RootDisk;
 use crate::error::{Error, Repr};
-use crate::event::Events;
+use crate::event::{Device, Events};
 use crate::record::Record;
 use crate::snapshot::{DriveSnapshot, Snapshot};
 use crate::store::reference;
@@ -36,6 +36,7 @@ pub(crate) struct Disks {
 
 /// A disk as the store knows it.
 struct Place {
+    device: Device,
     disk: String,
     reference: String,
     snapshot: SnapshotDigest,
@@ -44,6 +45,7 @@ struct Place {
 impl Place {
     fn root(record: &Record) -> Self {
         Self {
+            device: Device::RootDisk,
             disk: record.id.clone(),
             reference: reference(&record.id),
             snapshot: record.snapshot,
@@ -53,6 +55,9 @@ impl Place {
     fn drives(record: &Record) -> impl Iterator<Item = Self> {
         let (disks, references) = (drive_prefix(&record.id), reference_prefix(&record.id));
         record.drives.iter().map(move |drive| Self {
+            device: Device::Drive {
+                name: drive.name.clone(),
+            },
             disk: format!("{disks}{}", drive.name),
             reference: format!("{references}{}", drive.name),
             snapshot: drive.snapshot,
@@ -146,7 +151,7 @@ impl Disks {
             let elsewhere = store.elsewhere(&disk.base());
             // Whoever can't tell must expect it.
             let is_here = elsewhere.is_ok_and(|packs| packs.is_empty());
-            let disk = RootDisk::new(disk).telling(Arc::clone(events));
+            let disk = RootDisk::new(disk).telling(place.device, Arc::clone(events));
             Ok(disk.reaching_out(!is_here))
         };
         let root = open(Place::root(record))?;

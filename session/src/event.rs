@@ -15,6 +15,11 @@ pub(crate) use listener::{Events, Listener};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
+    /// The start of the guest has come so far; told also when it is started again.
+    Starting {
+        /// How far.
+        step: StartStep,
+    },
     /// A request of the guest's to its disk failed, or one of our own, as a part of the disk is in a registry that
     /// can't be reached or does not give it. More such errors follow without an event, until
     /// [`DiskReachableAgain`](Self::DiskReachableAgain).
@@ -95,7 +100,8 @@ pub enum Event {
         /// Bytes that are left.
         free: u64,
     },
-    /// The session could not be ended as was due. Nothing is lost, and it is tried again each minute.
+    /// The session could not be ended as was due. Nothing is lost, and it is tried again: after a minute, and less and less
+    /// often, down to once an hour.
     NotEnded {
         /// Why.
         message: String,
@@ -122,6 +128,34 @@ pub enum Event {
         /// How.
         status: TaskStatus,
     },
+}
+
+impl Event {
+    /// Whether it tells of trouble with a device, which may come again and again.
+    fn is_trouble(&self) -> bool {
+        matches!(
+            self,
+            Self::DiskUnreachable { .. }
+                | Self::DiskReachableAgain { .. }
+                | Self::DiskFailed { .. }
+                | Self::NetworkLost { .. }
+                | Self::DeviceSlow { .. }
+        )
+    }
+}
+
+/// How far the start of a guest has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StartStep {
+    /// Its disks, networks and initial RAM disk are there.
+    Prepared,
+    /// Its VM runs: the kernel boots.
+    Booting,
+    /// The agent is up, and makes the guest what it was described as.
+    Configuring,
+    /// It takes commands.
+    Ready,
 }
 
 /// A device of the guest's.
@@ -155,6 +189,12 @@ impl fmt::Display for Device {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Starting { step } => f.write_str(match step {
+                StartStep::Prepared => "its disks are there",
+                StartStep::Booting => "its kernel boots",
+                StartStep::Configuring => "its agent is up",
+                StartStep::Ready => "it takes commands",
+            }),
             Self::DiskUnreachable { message } => {
                 write!(f, "a part of the disk can't be had: {message}")
             }

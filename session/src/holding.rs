@@ -137,6 +137,15 @@ impl Holding {
         self.change(|record| record.enter(state, now))
     }
 
+    /// Writes down, durably, that the guest failed, and why.
+    pub(crate) fn fail(&mut self, reason: &str) -> Result<(), Error> {
+        let now = clock::unix(self.store.clock());
+        self.change(|record| {
+            record.failure = Some(reason.to_owned());
+            record.changed = now;
+        })
+    }
+
     /// Changes the record, durably. If that fails it is as it was.
     pub(crate) fn change(&mut self, change: impl FnOnce(&mut Record)) -> Result<(), Error> {
         let mut changed = self.record.clone();

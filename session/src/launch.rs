@@ -18,6 +18,7 @@ use crate::clock;
 use crate::error::{Error, Repr};
 use crate::event::Events;
 use crate::holding::Holding;
+use crate::limits::AtEnd;
 use crate::machine::Machine;
 use crate::quotas;
 use crate::record::Record;
@@ -88,7 +89,14 @@ fn start(builder: SessionBuilder) -> Result<Session, Error> {
         return Err(error);
     }
     let now = clock::unix(store.clock());
-    let used = begin_run(holding.record_mut(), now);
+    let beat = holding.folder().last_beat().map(clock::unix_of);
+    let used = match begin_run(holding.record_mut(), beat, now) {
+        Ok(used) => used,
+        Err(error) => {
+            holding.give_back();
+            return Err(error);
+        }
+    };
     let plan = Plan {
         fill: settings.fill,
         switches: settings.switches.clone(),
@@ -132,18 +140,26 @@ pub(crate) fn make_only(builder: SessionBuilder) -> Result<SessionInfo, Error> {
 }
 
 /// Notes that a run begins, or goes on that was cut off before its time was over. Returns how long that had lasted by
-/// the time of day; one that was set back makes no run shorter than it is, and none longer.
-fn begin_run(record: &mut Record, now: u64) -> Duration {
-    record.failure = None;
-    let used = record.started.and_then(|started| now.checked_sub(started));
-    let used = used.map(Duration::from_secs).filter(|used| {
-        let limit = record.limits.max_uptime;
-        record.state.has_disk() && limit.is_none_or(|limit| *used < limit)
+/// the time of day, and at least up to `beat`, its last sign of life: one that was set back makes no run longer.
+///
+/// # Errors
+/// The session's time was over meanwhile, and it is to be thrown away then.
+fn begin_run(record: &mut Record, beat: Option<u64>, now: u64) -> Result<Duration, Error> {
+    let lasted = record.started.map(|started| {
+        let seen = beat.map_or(0, |beat| beat.saturating_sub(started));
+        Duration::from_secs(now.saturating_sub(started).max(seen))
     });
-    if used.is_none() {
-        record.started = Some(now);
+    let cut_off = lasted.filter(|_| record.state.has_disk());
+    let limits = &record.limits;
+    let is_over = |used: &Duration| limits.max_uptime.is_some_and(|limit| *used >= limit);
+    if limits.at_end == AtEnd::Terminate && cut_off.as_ref().is_some_and(is_over) {
+        let id = record.id.clone();
+        return Err(Repr::TimeOver { id }.into());
     }
-    used.unwrap_or_default()
+    let used = cut_off.filter(|used| !is_over(used)).unwrap_or_default();
+    record.failure = None;
+    record.started = Some(now.saturating_sub(used.as_secs()));
+    Ok(used)
 }
 
 #[cfg(test)]

@@ -133,7 +133,7 @@ pub use console::ConsoleLog;
 pub use copy::{Copied, CopyIn, CopyOut, GuestTar};
 pub use drive::{DriveInfo, ExtraDrive};
 pub use error::{Error, ErrorKind};
-pub use event::{Device, Event};
+pub use event::{Device, Event, StartStep};
 pub use forward::{Forward, GuestAddress, GuestStream, HostAddress};
 pub use identity::{Group, GuestFile, User};
 pub use kernel::Kernel;

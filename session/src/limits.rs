@@ -31,7 +31,8 @@ pub struct Limits {
     /// How long a run may last, from its start; 8 hours at first, `None` is without end.
     ///
     /// Reboots and pauses count. A run that is cut off, as its process dies, and resumed goes on counting from where it
-    /// had begun, by the host's clock, if its time was not over by then; a resume after a shutdown begins anew.
+    /// had begun, by the host's clock; if its time was over by then it begins anew, as after a shutdown, or is refused if
+    /// the session was to be thrown away then.
     pub max_uptime: Option<Duration>,
     /// When a session counts as idle; `None`, as at first, is never.
     pub idle: Option<IdleLimit>,
@@ -86,14 +87,15 @@ impl Limits {
 
 /// When a session is idle: for this long, all of these were true.
 ///
-/// - No command ran, and nobody called [`Session::touch`](crate::Session::touch).
+/// - No command ran, and nobody called [`Session::touch`](crate::Session::touch). A console takes no input; a terminal is a
+///   command's.
 /// - Nothing went through a forwarded connection, either way.
 /// - The guest sent no more than [`network_bytes_per_minute`](Self::network_bytes_per_minute) to its networks. What others
 ///   send to it does not count: networks are never quiet.
 /// - The guest's processors together took no more time than [`cpu_percent`](Self::cpu_percent).
 ///
-/// All of it is measured on the host, so a guest can keep its session alive by working, but not by a lie. A paused session
-/// does nothing.
+/// All of it is measured on the host, so a guest keeps its session alive by working, or by leaving the host waiting for a
+/// command's end, which [`Command::timeout`](crate::Command::timeout) bounds. A paused session does nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]

@@ -18,16 +18,13 @@ use crate::disk::RootDisk;
 use crate::error::{Error, one_line};
 use crate::kernel::HeldKernel;
 use crate::telemetry::{End, RunningGuest};
-use boot::Boot;
+use boot::{Boot, GONE_PATIENCE};
 
 pub(crate) use spec::{Attached, Spec};
 pub(crate) use watch::{Gone, GoneKind, Watch};
 
 /// What the agent knows the root disk by.
 pub(crate) const ROOT_SERIAL: &str = "session-root";
-
-/// How long a guest whose connection broke may take to be gone altogether.
-const GONE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The part of the time for a shutdown, in quarters, that the guest's own init gets before the agent forces it.
 const GRACE_QUARTERS: u32 = 3;
@@ -97,6 +94,7 @@ impl Machine {
             vm: &vm,
             watch: &watch,
             console: &parts.console,
+            events: &parts.events,
             has_modules: parts.has_modules,
             begun,
             patience: parts.deadline,

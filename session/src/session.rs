@@ -234,7 +234,8 @@ impl Session {
     }
 
     /// A new session that begins with what this one's disk holds at this moment, by a [`snapshot`](Self::snapshot), on a
-    /// machine like this one's. It has an id of its own. If this session was shut down it needs no snapshot.
+    /// machine like this one's. It has an id of its own. If this session was shut down it needs no snapshot. Networks are as
+    /// they were described for this one, with their addresses: give the fork others where that would clash.
     pub fn fork(&self) -> Op<SessionBuilder> {
         let claim = Claim::new(&self.shared);
         Op::start("fork", move || claim.wait().fork())
@@ -260,7 +261,7 @@ impl Session {
     /// Ends the guest by force and throws its disk away, with the session. Snapshots stay. A shutdown that is under way
     /// is cut short, and fails unless it has come to its snapshot.
     ///
-    /// If something could not be removed, call this again. Until then it is tried each minute.
+    /// If something could not be removed, call this again. Until then it is tried now and then.
     pub fn terminate(&self) -> Op<()> {
         let doom = Doom::new(&self.shared);
         let claim = Claim::new(&self.shared);

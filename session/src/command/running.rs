@@ -6,8 +6,9 @@ use std::io::{self, Cursor, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use agent::protocol::{Exec, Failure, Frame, MAX_DATA, read_frame, write_frame};
+use agent::protocol::{Exec, Failure, Frame, MAX_DATA, ProtocolError, read_frame, write_frame};
 
 use super::output::ExitStatus;
 use super::stdin::{self, Stdin};
@@ -37,6 +38,39 @@ pub(super) struct Running {
     is_killed: Arc<AtomicBool>,
     /// Why its input could not be read to the end.
     input_error: Arc<Mutex<Option<io::Error>>>,
+    timeout: Option<Timeout>,
+}
+
+/// How long a command may take.
+#[derive(Debug, Clone, Copy)]
+struct Timeout {
+    limit: Duration,
+    deadline: Instant,
+}
+
+impl Timeout {
+    /// A time that the clock can't express is as good as never.
+    fn after(limit: Duration) -> Option<Self> {
+        let deadline = Instant::now().checked_add(limit)?;
+        Some(Self { limit, deadline })
+    }
+}
+
+/// The connection of a command, until its time is over.
+struct Until<'a> {
+    connection: &'a mut dyn Connection,
+    deadline: Instant,
+}
+
+impl Read for Until<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.connection.limit_reads(Some(left))?;
+        self.connection.read(buf)
+    }
 }
 
 impl Running {
@@ -45,6 +79,7 @@ impl Running {
         guest: Arc<dyn Guest>,
         mut exec: Exec,
         stdin: Stdin,
+        timeout: Option<Duration>,
     ) -> Result<Self, Error> {
         exec.stdin = !matches!(stdin, Stdin::Nothing);
         let running = Self {
@@ -55,6 +90,7 @@ impl Running {
             is_piped: matches!(stdin, Stdin::Piped),
             is_killed: Arc::default(),
             input_error: Arc::default(),
+            timeout: timeout.and_then(Timeout::after),
         };
         let mut patient = Patient::for_answer(&running.guest, running.writer()?);
         let sent = write_frame(&mut patient, &Frame::Exec(exec));
@@ -112,7 +148,7 @@ impl Running {
 
     /// Waits for what comes next.
     pub(super) fn next(&mut self) -> Result<Event, Error> {
-        match read_frame(&mut self.connection) {
+        match self.read() {
             Ok(Some(Frame::Stdout(bytes) | Frame::Stderr(bytes))) if bytes.len() > MAX_DATA => {
                 Err(Repr::AgentConfused {
                     what: "it sent more output at once than a frame of it has",
@@ -138,8 +174,30 @@ impl Running {
                 }
                 .into(),
             )),
-            Err(error) => Err(self.cut_off(error.into())),
+            Err(error) => Err(self
+                .over_time()
+                .unwrap_or_else(|| self.cut_off(error.into()))),
         }
+    }
+
+    fn read(&mut self) -> Result<Option<Frame>, ProtocolError> {
+        match self.timeout {
+            None => read_frame(&mut self.connection),
+            Some(Timeout { deadline, .. }) => read_frame(&mut Until {
+                connection: &mut *self.connection,
+                deadline,
+            }),
+        }
+    }
+
+    /// That the command's time is over, if it is.
+    fn over_time(&self) -> Option<Error> {
+        let Timeout { limit, deadline } = self.timeout?;
+        let error = Repr::CommandTimeout {
+            program: self.program.clone(),
+            seconds: limit.as_secs(),
+        };
+        (Instant::now() >= deadline).then(|| error.into())
     }
 
     fn refused(&self, failure: Failure) -> Error {

@@ -1,6 +1,6 @@
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
-use std::sync::Mutex;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -410,4 +410,46 @@ fn more_output_at_once_than_a_frame_has_is_no_output() {
         let error = command(|stream, _| say(stream, [flood])).status().wait();
         assert_eq!(error.unwrap_err().kind(), ErrorKind::Guest);
     }
+}
+
+#[test]
+fn a_command_whose_time_is_over_is_hung_up_on_whatever_its_agent_says() {
+    const LIMIT: Duration = Duration::from_millis(300);
+    let scripts: [fn(&mut UnixStream); 2] = [
+        |_| {},
+        // A frame that never ends, a byte at a time.
+        |stream| {
+            let mut header = vec![20];
+            header.extend(60_000_u32.to_le_bytes());
+            let _ = stream.write_all(&header);
+            while stream.write_all(b"x").is_ok() {
+                thread::sleep(Duration::from_millis(20));
+            }
+        },
+    ];
+    for script in scripts {
+        let (told, hung_up) = mpsc::channel();
+        let command = command(move |stream, _| {
+            script(stream);
+            told.send(read_frame(stream).map(|frame| frame.is_none()))
+                .unwrap();
+        });
+        let begun = Instant::now();
+        let error = command.timeout(LIMIT).output().wait().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+        assert!(begun.elapsed() >= LIMIT && begun.elapsed() < 30 * LIMIT);
+        let heard = hung_up.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert!(heard.is_err() || matches!(heard, Ok(true)));
+    }
+}
+
+#[test]
+fn a_command_that_ends_in_time_is_none_the_worse_for_a_limit() {
+    let command = command(|stream, _| {
+        write_frame(stream, &Frame::Stdout(b"out".to_vec())).unwrap();
+        let end = agent::protocol::ExitStatus::Code(0);
+        write_frame(stream, &Frame::Exit(end)).unwrap();
+    });
+    let output = command.timeout(Duration::MAX).output().wait().unwrap();
+    assert_eq!(output.stdout, b"out");
 }

@@ -29,8 +29,8 @@ const BUFFER_BYTES: usize = 64 << 10;
 /// links are copied as such, further names of a file as such, zeros as holes; permissions and times are kept. Device nodes,
 /// pipes and sockets are skipped. At most 2,097,152 files, folders and links are taken. The guest needs no programs for it.
 ///
-/// Symbolic links of the guest's root are followed: on the way to the copy wherever they lead, and below the folder that it
-/// is put into where they stay inside. Those of other users are an error, as the agent writes as root.
+/// Symbolic links of the guest's root are followed: on the way to the folder that the copy is put into wherever they lead,
+/// and in it where they are relative and stay inside. Others are an error, as the agent writes as root.
 #[must_use = "nothing is copied before `start`"]
 pub struct CopyIn {
     guest: Arc<dyn Guest>,

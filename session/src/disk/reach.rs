@@ -32,7 +32,7 @@ struct Outage {
 impl Reach {
     /// Takes note of a request for a range of the disk that failed; says whether that was because of a registry.
     pub(super) fn failed(&self, range: Range<u64>, error: &DiskError, events: &Events) -> bool {
-        if !is_of_a_registry(error) {
+        if !matches!(error, DiskError::Store(StoreError::Remote(error)) if error.is_of_origins()) {
             return false;
         }
         // Held while somebody is told, so that nobody hears of an end before the beginning.
@@ -71,11 +71,6 @@ impl Reach {
             events.tell(Event::DiskReachableAgain { failed, outage });
         }
     }
-}
-
-/// Whether a request failed because a registry can't be reached, or does not give what it should.
-pub(crate) fn is_of_a_registry(error: &DiskError) -> bool {
-    matches!(error, DiskError::Store(StoreError::Remote(error)) if error.is_of_origins())
 }
 
 /// What is left of a range once `had` was had, if that touches its start or its end.

@@ -49,7 +49,7 @@ fn disk_in_a_registry_tells_when_that_is_gone_and_when_it_is_back() {
     let disk = lazy.inner().create_disk("d", &image).unwrap();
     let (events, heard) = heard();
     let events = Arc::new(events);
-    let disk = RootDisk::new(disk).telling(Arc::clone(&events));
+    let disk = RootDisk::new(disk).telling(Device::RootDisk, Arc::clone(&events));
     assert_eq!(disk.trouble(), None);
     front.down();
     let mut buffer = vec![0; 4096];
@@ -72,4 +72,33 @@ fn disk_in_a_registry_tells_when_that_is_gone_and_when_it_is_back() {
     // No change of the disk failed, so a snapshot can be made of it.
     assert!(disk.failure().is_none());
     drop(folder);
+}
+
+#[test]
+fn failure_of_the_host_is_told_with_the_disk_and_not_time_and_again() {
+    let (_folder, store, image) = store_with_image();
+    let (events, heard) = heard();
+    let events = Arc::new(events);
+    let device = Device::Drive {
+        name: "data".into(),
+    };
+    let disk = store.inner().create_disk("d", &image).unwrap();
+    let disk = RootDisk::new(disk).telling(device.clone(), Arc::clone(&events));
+    let mut buffer = vec![0; 4096];
+    for _ in 0..3 {
+        let mut target = ReadTarget::from_slice(&mut buffer);
+        disk.read_at(&mut target, disk.size()).unwrap_err();
+    }
+    let told = heard.so_far(&events);
+    let [
+        Event::DiskFailed {
+            device: of,
+            message,
+        },
+    ] = &told[..]
+    else {
+        panic!("{told:?}")
+    };
+    assert_eq!(*of, device);
+    assert!(message.contains("pass the end"), "{message}");
 }

@@ -73,6 +73,10 @@ pub(crate) enum Repr {
         "{id:?} is no session id: use 1 to 63 letters, digits, '-', '_' or '.', the first one a letter or digit"
     )]
     BadId { id: String },
+    #[error(
+        "session {id:?} was to be thrown away at the end of its time, which is over: give it more to keep it, or remove it"
+    )]
+    TimeOver { id: String },
     #[error("a resumed session keeps its id, so it can't be called {id:?}")]
     IdOfResumed { id: String },
     #[error("{what}: {used} of the {limit} that are allowed; remove sessions, or raise the quota")]
@@ -210,6 +214,8 @@ pub(crate) enum Repr {
         doing: &'static str,
         source: io::Error,
     },
+    #[error("{program:?} had not ended after {seconds} s, and was killed")]
+    CommandTimeout { program: String, seconds: u64 },
     #[error("could not run {program:?} in the guest: {message}")]
     Command {
         program: String,

@@ -5,6 +5,8 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 
@@ -13,13 +15,20 @@ use crate::error::{Error, Repr};
 
 /// How many events wait for an owner that is still busy with an earlier one, before further ones are lost.
 const MAX_WAITING: usize = 1024;
+/// How many may wait where another one tells of trouble that comes again and again: the rest is for how the session ends.
+const MAX_TROUBLE: usize = MAX_WAITING / 2;
 
 /// Who is told.
-pub(crate) type Listener = Box<dyn Fn(&Event) + Send + Sync>;
+pub(crate) type Listener = Box<dyn FnMut(&Event) + Send>;
 
 /// The way to whoever wants to be told, if somebody does. The thread ends with this.
 #[derive(Default)]
-pub(crate) struct Events(Option<SyncSender<Event>>);
+pub(crate) struct Events(Option<Queue>);
+
+struct Queue {
+    sender: SyncSender<Event>,
+    waiting: Arc<AtomicUsize>,
+}
 
 impl Events {
     /// Starts the thread that calls `listener`.
@@ -27,20 +36,18 @@ impl Events {
         let name = "session-events";
         let (sender, events) = sync_channel(MAX_WAITING);
         let thread = thread::Builder::new().name(name.to_owned());
-        let started = thread.spawn(move || deliver(&events, &listener));
+        let waiting = Arc::<AtomicUsize>::default();
+        let counted = Arc::clone(&waiting);
+        let started = thread.spawn(move || deliver(&events, &counted, listener));
         started
-            .map(|_detached| Self(Some(sender)))
+            .map(|_detached| Self(Some(Queue { sender, waiting })))
             .map_err(|source| Repr::Thread { name, source }.into())
     }
 
     /// Tells of an event, soon.
     pub(crate) fn tell(&self, event: Event) {
-        let Some(sender) = &self.0 else {
-            return;
-        };
-        // The thread ends after this does.
-        if let Err(TrySendError::Full(event) | TrySendError::Disconnected(event)) =
-            sender.try_send(event)
+        if let Some(queue) = &self.0
+            && let Err(event) = queue.put(event)
         {
             tracing::error!(
                 ?event,
@@ -50,9 +57,29 @@ impl Events {
     }
 }
 
+impl Queue {
+    /// Gives the event back if there is no room for it.
+    fn put(&self, event: Event) -> Result<(), Event> {
+        // Counted first, so that the thread never counts below zero.
+        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let put = match event.is_trouble() && before >= MAX_TROUBLE {
+            true => Err(event),
+            false => self.sender.try_send(event).map_err(|error| match error {
+                // The thread ends after this does.
+                TrySendError::Full(event) | TrySendError::Disconnected(event) => event,
+            }),
+        };
+        if put.is_err() {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        put
+    }
+}
+
 /// Calls `listener` with each event, until nobody can tell of another one.
-fn deliver(events: &Receiver<Event>, listener: &Listener) {
+fn deliver(events: &Receiver<Event>, waiting: &AtomicUsize, mut listener: Listener) {
     for event in events {
+        waiting.fetch_sub(1, Ordering::Relaxed);
         if catch_unwind(AssertUnwindSafe(|| listener(&event))).is_err() {
             tracing::error!(?event, "who listens for a session's events panicked");
         }

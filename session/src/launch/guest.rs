@@ -10,7 +10,7 @@ use crate::background::Background;
 use crate::disk::RootDisk;
 use crate::drive::{DriveRecord, MountPoint};
 use crate::error::Error;
-use crate::event::Event;
+use crate::event::{Event, StartStep};
 use crate::holding::Holding;
 use crate::identity::Description;
 use crate::initramfs;
@@ -63,6 +63,8 @@ pub(crate) fn boot(
         deadline: plan.boot_timeout,
     };
     timings.prepare = Some(begun.elapsed());
+    let step = StartStep::Prepared;
+    holding.events().tell(Event::Starting { step });
     let span = telemetry::boot_span(&holding.record().id);
     let (machine, times): (Machine, BootTimes) =
         span.in_scope(|| Machine::boot(spec, begun_with))?;

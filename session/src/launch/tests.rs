@@ -1,3 +1,4 @@
+use rootfs_store::SnapshotDigest;
 use vmm_core::{MAX_VCPUS, MIN_MEMORY_MIB};
 
 use super::checks::check_architecture;
@@ -6,6 +7,8 @@ use crate::ErrorKind;
 use crate::builder::Settings;
 use crate::identity::Description;
 use crate::kernel::Kernel;
+use crate::limits::AtEnd;
+use crate::record::RecordState;
 use crate::testing::{image, record};
 
 fn settings() -> Settings {
@@ -106,4 +109,59 @@ fn a_disk_for_another_machine_is_refused_by_its_name() {
     }
     assert_eq!(store.sessions().unwrap().len(), 1);
     check_architecture("386").unwrap();
+}
+
+/// A record of a session that was cut off in a run that began at this time, and may last a minute.
+fn cut_off(started: u64, at_end: AtEnd) -> Record {
+    let mut record = record("a", SnapshotDigest::of(b"disk"));
+    record.state = RecordState::Open;
+    record.started = Some(started);
+    record.limits.max_uptime = Some(Duration::from_secs(60));
+    record.limits.at_end = at_end;
+    record
+}
+
+#[test]
+fn a_run_that_was_cut_off_goes_on_from_where_it_was_whatever_the_clock_says() {
+    for (beat, now, used) in [
+        (None, 1030, 30),
+        (Some(1010), 1030, 30),
+        // The clock was set back, and the last sign of life is later.
+        (Some(1040), 1030, 40),
+        (Some(1040), 500, 40),
+        (None, 500, 0),
+        // Its time was over, so it begins anew.
+        (Some(1010), 1060, 0),
+        (Some(1060), 900, 0),
+    ] {
+        let mut record = cut_off(1000, AtEnd::Shutdown);
+        let begun = begin_run(&mut record, beat, now).unwrap();
+        assert_eq!(begun, Duration::from_secs(used), "{beat:?} {now}");
+        // Whoever looks at it later finds the same.
+        assert_eq!(record.started, Some(now - used));
+    }
+    let mut stopped = cut_off(1000, AtEnd::Shutdown);
+    stopped.state = RecordState::Stopped;
+    stopped.failure = Some("a panic".into());
+    assert_eq!(
+        begin_run(&mut stopped, Some(1010), 1030).unwrap(),
+        Duration::ZERO
+    );
+    assert_eq!((stopped.started, stopped.failure), (Some(1030), None));
+}
+
+#[test]
+fn a_run_whose_session_was_to_be_thrown_away_by_now_does_not_go_on() {
+    let mut record = cut_off(1000, AtEnd::Terminate);
+    let begun = begin_run(&mut record, None, 1059).unwrap();
+    assert_eq!(begun, Duration::from_secs(59));
+    let mut record = cut_off(1000, AtEnd::Terminate);
+    let before = record.clone();
+    let error = begin_run(&mut record, None, 1060).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    assert_eq!(record, before);
+    // With more time it does.
+    record.limits.max_uptime = Some(Duration::from_secs(120));
+    let begun = begin_run(&mut record, None, 1060).unwrap();
+    assert_eq!(begun, Duration::from_secs(60));
 }

@@ -10,10 +10,11 @@ use super::watch::Watch;
 use crate::console::Console;
 use crate::control::{self, Timed};
 use crate::error::{Error, Repr};
+use crate::event::{Event, Events, StartStep};
 use crate::telemetry;
 
 /// How long a guest whose connection broke may take to be gone altogether.
-const GONE_PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const GONE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Said of guests that did not come up.
 const NO_MODULES: &str = "; it was given no kernel modules: name their folder if the kernel's virtio drivers or ext4 are modules";
@@ -37,6 +38,7 @@ pub(super) struct Boot<'a> {
     pub(super) vm: &'a Vm,
     pub(super) watch: &'a Watch,
     pub(super) console: &'a Console,
+    pub(super) events: &'a Events,
     pub(super) has_modules: bool,
     pub(super) begun: Instant,
     pub(super) patience: Duration,
@@ -44,6 +46,7 @@ pub(super) struct Boot<'a> {
 
 impl Boot<'_> {
     pub(super) fn greet(&self, config: Config) -> Result<Greeted, Error> {
+        self.tell(StartStep::Booting);
         let vsock = self.vm.vsock().ok_or(Repr::AgentConfused {
             what: "its VM has no vsock device",
         })?;
@@ -54,8 +57,10 @@ impl Boot<'_> {
         let mut timed = Timed::new(&control, self.begun.checked_add(self.patience));
         control::hear_hello(&mut timed)?;
         let hello = self.begun.elapsed();
+        self.tell(StartStep::Configuring);
         let complaints = control::configure(&mut timed, config)?.complaints;
         let ready = self.begun.elapsed();
+        self.tell(StartStep::Ready);
         Ok(Greeted {
             vsock,
             control,
@@ -63,6 +68,10 @@ impl Boot<'_> {
             hello,
             ready,
         })
+    }
+
+    fn tell(&self, step: StartStep) {
+        self.events.tell(Event::Starting { step });
     }
 
     /// Says in one error why the guest did not come up, whatever the connection to it had to say.

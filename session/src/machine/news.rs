@@ -1,13 +1,10 @@
 //! What of a VM's events is told to the session's owner.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rootfs_store::DiskError;
 use vmm_core::{Backend, Event as VmEvent};
 
-use crate::disk::is_of_a_registry;
 use crate::error::one_line;
 use crate::event::{Device, Event, Events};
 
@@ -40,12 +37,6 @@ impl News {
 
     fn to_tell(&self, event: VmEvent) -> Option<Event> {
         match event {
-            // Whoever can't reach a registry is told of that by the disk.
-            VmEvent::IoError { error, .. } if is_outage(&error) => None,
-            VmEvent::IoError { drive, error, .. } => Some(Event::DiskFailed {
-                device: self.disk(drive),
-                message: one_line(&*error),
-            }),
             VmEvent::NetworkLost { net, error } => Some(Event::NetworkLost {
                 network: net,
                 message: one_line(&*error),
@@ -56,7 +47,7 @@ impl News {
                 device: self.device(backend)?,
                 waited: elapsed,
             }),
-            // How a run ends is told when the session has seen to that.
+            // Failed requests are told by the disks, and how a run ends when the session has seen to that.
             _ => None,
         }
     }
@@ -75,11 +66,6 @@ impl News {
             name: name.clone(),
         })
     }
-}
-
-fn is_outage(error: &io::Error) -> bool {
-    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
-    cause.is_some_and(|error: &DiskError| is_of_a_registry(error))
 }
 
 #[cfg(test)]

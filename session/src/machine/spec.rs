@@ -33,7 +33,7 @@ pub(crate) struct Spec {
     pub(crate) disk: Arc<RootDisk>,
     pub(crate) drives: Vec<Attached>,
     pub(crate) console: ConsoleFiles,
-    /// Who is told of what happens to its devices.
+    /// Who is told how far it has come, and what happens to its devices.
     pub(crate) events: Arc<Events>,
     pub(crate) config: Config,
     /// How long it may take until the guest takes commands.
@@ -69,6 +69,7 @@ pub(super) struct Parts {
     pub(super) kernel: HeldKernel,
     pub(super) has_modules: bool,
     pub(super) has_tripped: Arc<AtomicBool>,
+    pub(super) events: Arc<Events>,
     pub(super) deadline: Duration,
 }
 
@@ -77,7 +78,7 @@ impl Spec {
         let console = Console::new(self.console);
         let has_tripped = Arc::<AtomicBool>::default();
         let news = News {
-            events: self.events,
+            events: Arc::clone(&self.events),
             drives: self
                 .drives
                 .iter()
@@ -107,6 +108,7 @@ impl Spec {
             kernel: self.kernel,
             has_modules: self.has_modules,
             has_tripped,
+            events: self.events,
             deadline: self.deadline,
         }
     }

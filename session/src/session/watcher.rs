@@ -3,6 +3,7 @@
 //! Invariant: it does not keep a session alive that nobody else has, and ends with it.
 
 mod ending;
+mod retry;
 mod room;
 mod warning;
 
@@ -11,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ending::{end, gone, gone_by, has_ended, is_due, is_running};
+use retry::Retry;
 use room::Room;
 use warning::warn;
 
@@ -27,8 +29,6 @@ use crate::quotas;
 
 /// How often the session's folder is told that the session is alive.
 const HEARTBEAT: Duration = Duration::from_secs(30);
-/// How long an end that failed waits until it is tried again.
-const RETRY_PAUSE: Duration = Duration::from_secs(60);
 /// The names of network devices, and which of their queues the guest sends by (virtio 1.2, section 5.1.2).
 const NETWORK_DEVICES: &str = "vm-net";
 const SENDING_QUEUE: usize = 1;
@@ -41,8 +41,7 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<(), Error> {
         over: Arc::clone(&shared.over),
         last_beat: None,
         room: Room::default(),
-        owed: None,
-        quiet_until: None,
+        retry: Retry::default(),
     };
     let thread = thread::Builder::new().name(name.to_owned());
     let started = thread.spawn(move || watcher.run());
@@ -72,10 +71,7 @@ struct Watcher {
     over: Arc<Over>,
     last_beat: Option<Instant>,
     room: Room,
-    /// How the session was to be ended when that failed.
-    owed: Option<AtEnd>,
-    /// Nothing is tried again before.
-    quiet_until: Option<Instant>,
+    retry: Retry,
 }
 
 impl Watcher {
@@ -178,7 +174,7 @@ impl Watcher {
     /// Ends what could not be ended: after its guest is gone no limit and no quota says so again. A termination may have
     /// been anyone's.
     fn try_again(&mut self, shared: &Arc<Shared>) {
-        let owed = self.owed;
+        let owed = self.retry.owed;
         let due = || match shared.lock().phase {
             Phase::Removing(_) => Some(AtEnd::Terminate),
             Phase::Halted(_) => owed,
@@ -191,12 +187,12 @@ impl Watcher {
 
     /// Ends the session if `is_due` says how, once no other operation changes that, and tells how it went.
     fn end(&mut self, shared: &Arc<Shared>, is_due: impl FnOnce() -> Option<AtEnd>) {
-        self.owed = end(shared, is_due).err();
-        self.quiet_until = self.owed.map(|_| Instant::now() + RETRY_PAUSE);
+        let ended = end(shared, is_due);
+        self.retry.note(ended, Instant::now());
     }
 
     fn is_quiet(&self) -> bool {
-        self.quiet_until.is_some_and(|until| Instant::now() < until)
+        self.retry.is_quiet(Instant::now())
     }
 }
 

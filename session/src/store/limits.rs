@@ -1,6 +1,6 @@
 //! Sessions whose process is gone: their disks made snapshots, and their limits enforced.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rootfs_store::Progress;
 
@@ -93,7 +93,7 @@ fn overdue(store: &Store, holding: &Holding) -> Option<Limit> {
     if !record.state.has_disk() {
         return None;
     }
-    let beat = holding.folder().last_beat().map_or(0, unix);
+    let beat = holding.folder().last_beat().map_or(0, clock::unix_of);
     limit_passed(record, beat, clock::unix(store.clock()))
 }
 
@@ -111,11 +111,6 @@ fn limit_passed(record: &Record, beat: u64, now: u64) -> Option<Limit> {
     let last_use = beat.max(record.changed);
     idle.is_some_and(|idle| passed(last_use, idle.after))
         .then_some(Limit::Idle)
-}
-
-fn unix(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

@@ -80,7 +80,12 @@ impl Tap {
 
 impl Drop for Tap {
     fn drop(&mut self) {
-        run("ip", &["tuntap", "del", "dev", self.0, "mode", "tap"]);
+        let mut delete = Command::new("ip");
+        drop(
+            delete
+                .args(["tuntap", "del", "dev", self.0, "mode", "tap"])
+                .status(),
+        );
     }
 }
 
@@ -119,10 +124,13 @@ impl Island {
     fn socket(&self) -> PathBuf {
         self.folder.path().join("socket")
     }
+}
 
-    fn end(&mut self) {
-        run("kill", &["--", &format!("-{}", self.child.id())]);
-        self.child.wait().unwrap();
+impl Drop for Island {
+    fn drop(&mut self) {
+        let group = format!("-{}", self.child.id());
+        drop(Command::new("kill").args(["--", &group]).status());
+        drop(self.child.wait());
     }
 }
 
@@ -130,7 +138,7 @@ impl Island {
 fn a_session_on_a_tap_interface_and_behind_passt_tells_when_one_is_gone() {
     let bed = Bed::busybox();
     let tap = Tap::new("sessiontest0", "10.9.7.1/24");
-    let mut island = Island::new("hello from the island\n");
+    let island = Island::new("hello from the island\n");
     let (telling, told) = mpsc::channel();
     let builder = Session::from_snapshot(&bed.store, bed.image)
         .id("n")
@@ -145,7 +153,7 @@ fn a_session_on_a_tap_interface_and_behind_passt_tells_when_one_is_gone() {
     sh(&session, "ping -c 2 -w 60 10.9.7.1");
     let page = sh(&session, "wget -q -O - http://10.8.0.254:8080/page");
     assert_eq!(page, "hello from the island\n");
-    island.end();
+    drop(island);
     let event = told.recv_timeout(SOON).unwrap();
     assert!(
         matches!(event, Event::NetworkLost { network: 1, .. }),

@@ -14,7 +14,7 @@ pub(crate) struct CopyArgs {
     /// Copy a file or folder into the guest before the command, for root or for a user
     #[arg(long = "copy-in", value_name = "HOST_PATH:GUEST_PATH[:USER]", value_parser = copy_in)]
     inward: Vec<CopyIn>,
-    /// Copy a file or folder out of the guest after the command, however that ended
+    /// Copy a file or folder out of the guest after the command, whatever its status
     #[arg(long = "copy-out", value_name = "GUEST_PATH:HOST_PATH", value_parser = copy_out)]
     outward: Vec<CopyOut>,
 }
@@ -36,6 +36,7 @@ fn copy_in(text: &str) -> Result<CopyIn, &'static str> {
     let parts = text.rsplit_once(":/").filter(|(from, _)| !from.is_empty());
     let (from, to) = parts.ok_or("write it as HOST_PATH:/GUEST_PATH")?;
     let (to, owner) = match to.split_once(':') {
+        Some((_, "")) => return Err("it ends with a colon and no user"),
         Some((to, owner)) => (to, Some(owner.to_owned())),
         None => (to, None),
     };
@@ -118,7 +119,7 @@ mod tests {
             to: "./log:1".into(),
         };
         assert_eq!(copy_out("/var/log:./log:1"), Ok(outward));
-        for bad in ["", "site", "site:srv", ":/srv"] {
+        for bad in ["", "site", "site:srv", ":/srv", "a:/b:"] {
             assert!(copy_in(bad).is_err(), "{bad}");
         }
         for bad in ["", "/log", "log:x", "/log:"] {

@@ -207,7 +207,7 @@ fn kept(about: &About) -> String {
     match (about.pinned, about.keep_for) {
         (true, _) => "ever".to_owned(),
         (false, None) => "as long as `clean` says".to_owned(),
-        (false, time) => limit(time),
+        (false, Some(time)) => limit(Some(time)),
     }
 }
 

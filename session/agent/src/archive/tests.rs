@@ -575,7 +575,8 @@ fn links_that_are_there_are_followed_inside_and_never_out() {
     for (name, problem) in [
         ("a/up/x", "leads out"),
         ("a/out/x", "reach the folder"),
-        ("absolute/x", "leads out"),
+        ("absolute/x", "begins at the root"),
+        ("a/file/../in/x", "leads upwards"),
         ("loop/x", "reach the folder"),
         ("dangling/x", "reach the folder"),
     ] {

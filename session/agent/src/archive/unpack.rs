@@ -62,15 +62,14 @@ impl<'a> Unpacker<'a> {
         Self::new(Place::new(folder, Links::None, Ownership::Unpacker))
     }
 
-    /// Into `folder`, where symbolic links are followed that belong to this process's user and stay inside. An entry below
-    /// another one is an error.
+    /// Into `folder`, where symbolic links are followed that belong to this process's user, are relative, and stay inside.
+    /// An entry below another one is an error.
     #[must_use]
     pub fn beneath(folder: OwnedFd, ownership: Ownership) -> Self {
         Self::new(Place::new(folder, Links::Own, ownership))
     }
 
-    /// As [`beneath`](Self::beneath), where `folder` is the root to links: absolute ones begin there, and no `..` leads out
-    /// of it.
+    /// Likewise, but absolute links are followed, too: `folder` is the root to links, and no `..` leads out of it.
     #[must_use]
     pub fn as_root(folder: OwnedFd, ownership: Ownership) -> Self {
         Self::new(Place::new(folder, Links::OwnFromRoot, ownership))

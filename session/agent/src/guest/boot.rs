@@ -4,7 +4,7 @@
 //! a guest that is powered off.
 
 use std::convert::Infallible;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
@@ -49,6 +49,7 @@ fn start(control: &mut File) -> Result<Infallible, StartError> {
     console::say(&format!("the root is {}", device.display()));
     mounts::switch_root()?;
     mounts::mount_all()?;
+    protect_links();
     drives::mount(&config.mounts)?;
     network::configure(&config.identity.interfaces)?;
     if let Some(name) = &config.hostname {
@@ -67,6 +68,17 @@ fn start(control: &mut File) -> Result<Infallible, StartError> {
     match image_init {
         None => init::serve(server),
         Some(path) => become_init(&path),
+    }
+}
+
+/// Lets nobody give a link of root's another name in a folder of their own, where it would still be followed as root's
+/// (proc_sys_fs(5)). Systemd sets the same, and images without it leave the kernel's default, which is not so.
+fn protect_links() {
+    for setting in ["protected_hardlinks", "protected_symlinks"] {
+        let path = Path::new("/proc/sys/fs").join(setting);
+        if let Err(error) = fs::write(&path, "1") {
+            console::say(&format!("could not set {}: {error}", path.display()));
+        }
     }
 }
 

@@ -43,6 +43,7 @@ impl Repr {
             | Self::ReservedName { .. }
             | Self::BadId { .. }
             | Self::IdOfResumed { .. }
+            | Self::TimeOver { .. }
             | Self::BadDriveName { .. }
             | Self::DriveTwice { .. }
             | Self::TooManyDrives { .. }
@@ -90,7 +91,9 @@ impl Repr {
             | Self::Protocol(_)
             | Self::Connection { .. } => ErrorKind::Guest,
             Self::OverQuota { .. } | Self::HostFull { .. } => ErrorKind::Quota,
-            Self::BootTimeout { .. } | Self::AgentSilent { .. } => ErrorKind::Timeout,
+            Self::BootTimeout { .. } | Self::AgentSilent { .. } | Self::CommandTimeout { .. } => {
+                ErrorKind::Timeout
+            }
             Self::Command { .. }
             | Self::CommandInput { .. }
             | Self::OutputTooLong { .. }

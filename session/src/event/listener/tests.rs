@@ -1,4 +1,4 @@
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use super::*;
@@ -38,14 +38,20 @@ fn listener_that_panics_hears_the_next_event() {
 fn listener_that_does_not_return_holds_nobody_up_and_misses_the_last_events() {
     let (release, released) = mpsc::channel::<()>();
     let (sender, told) = mpsc::channel();
-    let released = Mutex::new(released);
     let events = Events::to(Box::new(move |event| {
         sender.send(event.clone()).unwrap();
-        let _ = released.lock().unwrap().recv();
+        let _ = released.recv();
     }));
     let events = events.unwrap();
     events.tell(Event::PoweredOff);
     assert_eq!(told.recv_timeout(SOON), Ok(Event::PoweredOff));
+    let trouble = Event::NetworkLost {
+        network: 0,
+        message: String::new(),
+    };
+    for _ in 0..MAX_WAITING {
+        events.tell(trouble.clone());
+    }
     for _ in 0..MAX_WAITING {
         events.tell(Event::LimitReached { limit: Limit::Idle });
     }
@@ -53,6 +59,8 @@ fn listener_that_does_not_return_holds_nobody_up_and_misses_the_last_events() {
     drop((release, events));
     let rest: Vec<_> = told.iter().collect();
     assert_eq!(rest.len(), MAX_WAITING);
+    let troubles = rest.iter().filter(|event| **event == trouble).count();
+    assert_eq!(troubles, MAX_TROUBLE);
     assert!(!rest.contains(&Event::Terminated));
 }
 

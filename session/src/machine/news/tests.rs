@@ -1,7 +1,5 @@
+use std::io;
 use std::time::Duration;
-
-use rootfs_store::{BlobDigest, OriginError, RemoteError};
-use vmm_core::DiskOperation;
 
 use super::*;
 use crate::testing::{Heard, heard};
@@ -16,46 +14,6 @@ fn news() -> (News, Heard) {
     (news, heard)
 }
 
-fn io_error(drive: usize, error: io::Error) -> VmEvent {
-    VmEvent::IoError {
-        drive,
-        operation: DiskOperation::Write,
-        error: Arc::new(error),
-        unreported: 0,
-    }
-}
-
-#[test]
-fn failed_requests_name_the_disk() {
-    let (news, heard) = news();
-    for drive in 0..3 {
-        news.hear(io_error(drive, io::ErrorKind::StorageFull.into()));
-    }
-    let drive = |name: &str| Device::Drive { name: name.into() };
-    let expected =
-        [Device::RootDisk, drive("data"), drive("tools")].map(|device| Event::DiskFailed {
-            device,
-            message: "no storage space".into(),
-        });
-    assert_eq!(heard.so_far(&news.events), expected);
-}
-
-#[test]
-fn outage_of_a_registry_is_told_by_the_disk_alone() {
-    let (news, heard) = news();
-    let error = RemoteError::Unreachable {
-        pack: BlobDigest::of(b"pack"),
-        origin: "registry.example/labs/disk".to_owned(),
-        waited: Duration::from_secs(1),
-        source: OriginError::transient(io::Error::from(io::ErrorKind::ConnectionRefused)),
-    };
-    news.hear(io_error(
-        0,
-        io::Error::other(DiskError::Store(error.into())),
-    ));
-    assert_eq!(heard.so_far(&news.events), []);
-}
-
 #[test]
 fn networks_and_waits_are_told_by_their_place() {
     let (news, heard) = news();
@@ -64,7 +22,7 @@ fn networks_and_waits_are_told_by_their_place() {
         error: Arc::new(io::ErrorKind::ConnectionReset.into()),
     });
     let waited = Duration::from_secs(5);
-    for backend in [Backend::Drive(1), Backend::Net(0)] {
+    for backend in [Backend::Drive(0), Backend::Drive(2), Backend::Net(0)] {
         news.hear(VmEvent::BackendSlow {
             backend,
             thread: "vm-x".into(),
@@ -77,8 +35,9 @@ fn networks_and_waits_are_told_by_their_place() {
             network: 1,
             message: "connection reset".into(),
         },
+        slow(Device::RootDisk),
         slow(Device::Drive {
-            name: "data".into(),
+            name: "tools".into(),
         }),
         slow(Device::Network { network: 0 }),
     ];

@@ -79,9 +79,7 @@ impl Turn {
         let Some(Phase::Running(live)) = &mut self.taken else {
             return;
         };
-        let failure = Some(gone.reason.clone());
-        let written = live.holding.change(|record| record.failure = failure);
-        if let Err(error) = written {
+        if let Err(error) = live.holding.fail(&gone.reason) {
             tracing::warn!(%error, "could not write down how a session's guest ended");
         }
         if let Some(phase) = &mut self.taken {

@@ -42,9 +42,7 @@ impl Turn {
                 self.shared.events.tell(Event::GuestFailed {
                     reason: reason.clone(),
                 });
-                let failure = Some(reason.clone());
-                let written = halted.holding.change(|record| record.failure = failure);
-                if let Err(error) = written {
+                if let Err(error) = halted.holding.fail(&reason) {
                     tracing::warn!(%error, "could not write down how a reboot failed");
                 }
                 halted.crash = Some(reason);

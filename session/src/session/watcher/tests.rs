@@ -57,8 +57,7 @@ fn watcher(shared: &Arc<Shared>) -> Watcher {
         over: Arc::clone(&shared.over),
         last_beat: None,
         room: Room::default(),
-        owed: None,
-        quiet_until: None,
+        retry: Retry::default(),
     }
 }
 
@@ -73,7 +72,7 @@ fn a_removal_that_failed_is_tried_again_after_a_pause() {
     fs::remove_file(in_the_way).unwrap();
     watcher.try_again(shared);
     assert_eq!(bed.session.status(), Status::Unremoved);
-    watcher.quiet_until = None;
+    watcher.retry.quiet_until = None;
     watcher.try_again(shared);
     assert_eq!(bed.session.status(), Status::Terminated);
 }
@@ -101,7 +100,7 @@ fn a_shutdown_that_was_due_and_failed_is_tried_again_after_a_pause() {
     assert_eq!(bed.session.status(), Status::Unsaved);
     watcher.try_again(shared);
     assert_eq!(bed.session.status(), Status::Unsaved);
-    watcher.quiet_until = None;
+    watcher.retry.quiet_until = None;
     watcher.try_again(shared);
     assert!(matches!(bed.session.status(), Status::Stopped(_)));
 }

@@ -1,4 +1,5 @@
 use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rootfs_store::SnapshotDigest;
 use tempfile::TempDir;

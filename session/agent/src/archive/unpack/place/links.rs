@@ -23,9 +23,9 @@ const MAX_LINKS: usize = 40;
 pub(in super::super) enum Links {
     /// None.
     None,
-    /// Those of whoever unpacks that stay inside.
+    /// Those of whoever unpacks that are relative and stay inside.
     Own,
-    /// Likewise, and the folder is the root to them.
+    /// Those of whoever unpacks; the folder is the root to them.
     OwnFromRoot,
 }
 
@@ -76,6 +76,8 @@ pub(super) fn open(
 fn walk(folder: &OwnedFd, path: &Path, flags: OFlag, links: Links) -> Result<OwnedFd, Unreached> {
     const LEADS_OUT: Unreached =
         Unreached::Link("is behind a symbolic link that leads out of the folder");
+    const ABSOLUTE: Unreached =
+        Unreached::Link("is behind a symbolic link that begins at the root, not in the folder");
     const OF_OTHERS: Unreached = Unreached::Link("is behind a symbolic link of another user's");
     let mut way = VecDeque::new();
     put_before(&mut way, path);
@@ -99,8 +101,14 @@ fn walk(folder: &OwnedFd, path: &Path, flags: OFlag, links: Links) -> Result<Own
                 let flags = flags | OFlag::O_NOFOLLOW;
                 return Ok(openat(parent, part.as_os_str(), flags, Mode::empty())?);
             }
+            if data.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFDIR.bits() {
+                return Err(Errno::ENOTDIR.into());
+            }
             above.push(found);
             continue;
+        }
+        if way.is_empty() && flags.contains(OFlag::O_PATH | OFlag::O_NOFOLLOW) {
+            return Ok(found);
         }
         followed += 1;
         if followed > MAX_LINKS || (way.is_empty() && flags.contains(OFlag::O_NOFOLLOW)) {
@@ -112,7 +120,7 @@ fn walk(folder: &OwnedFd, path: &Path, flags: OFlag, links: Links) -> Result<Own
         let target = readlinkat(&found, "")?;
         if Path::new(&target).is_absolute() {
             if links == Links::Own {
-                return Err(LEADS_OUT);
+                return Err(ABSOLUTE);
             }
             above.truncate(1);
         }
