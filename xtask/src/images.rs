@@ -76,7 +76,7 @@ impl Image {
     fn recipe(self) -> u32 {
         match self {
             Self::Busybox => 1,
-            Self::Debian => 1,
+            Self::Debian => 2,
         }
     }
 

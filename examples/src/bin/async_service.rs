@@ -26,7 +26,7 @@ use axum::{Json, Router};
 use clap::Parser;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use session::{Error, ErrorKind, Kernel, Session, SessionBuilder, Status, Store};
+use session::{Error, ErrorKind, Housekeeping, Kernel, Session, SessionBuilder, Status, Store};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -77,6 +77,12 @@ async fn serve(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         kernel,
         running: Mutex::default(),
     });
+    // What ended while no service ran is seen to now, and what expires later.
+    let _housekeeper = service.store.keep_house(Housekeeping::default(), |kept| {
+        if let Err(error) = kept {
+            eprintln!("async_service: could not keep house: {error}");
+        }
+    })?;
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
@@ -272,6 +278,7 @@ impl From<Error> for Failure {
             ErrorKind::Image | ErrorKind::Command => StatusCode::UNPROCESSABLE_ENTITY,
             ErrorKind::Registry | ErrorKind::Guest => StatusCode::BAD_GATEWAY,
             ErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            ErrorKind::Quota => StatusCode::INSUFFICIENT_STORAGE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, &error.to_string())

@@ -1,6 +1,8 @@
 //! What `playground` does around a command, and with sessions that don't run.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use super::playground::{Bed, machine};
 
@@ -43,6 +45,13 @@ fn tasks_and_copies_surround_the_command_and_old_sessions_are_cleaned_away() {
     assert!(complaint.contains("task c"), "{complaint}");
     assert_eq!(bed.state("one").as_deref(), Some("stopped"));
 
+    let printed = bed.json(&["console", "one"]);
+    let printed = printed["console"].as_str().unwrap();
+    assert!(printed.contains("the root is"), "{printed}");
+    let described = bed.json(&["inspect", "one"]);
+    let key = described["ssh_host_key"].as_str().unwrap();
+    assert!(key.starts_with("ssh-ed25519 "), "{key}");
+
     let used = bed.json(&["du", "--sessions"]);
     let used = &used["sessions"][0];
     assert_eq!(
@@ -74,4 +83,49 @@ fn tasks_and_copies_surround_the_command_and_old_sessions_are_cleaned_away() {
     assert_eq!(cleaned["expired"], serde_json::json!(["one"]));
     assert!(cleaned["freed_bytes"].as_u64().unwrap() > 0, "{cleaned}");
     assert_eq!(bed.state("one"), None);
+}
+
+#[test]
+fn a_session_that_is_held_lives_until_its_limit() {
+    let bed = Bed::new();
+    let mut args = vec!["run".to_owned(), "box".to_owned()];
+    args.extend(machine());
+    let described = [
+        ["--session", "held"],
+        ["--max-uptime", "25s"],
+        ["--at-end", "terminate"],
+    ];
+    args.extend(described.concat().into_iter().map(str::to_owned));
+    args.push("--hold".to_owned());
+    let output = bed.command(&args).output().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{complaint}");
+    for line in [
+        "session held runs",
+        "its time is over",
+        "session held is thrown away",
+    ] {
+        assert!(complaint.contains(line), "{line}: {complaint}");
+    }
+    assert_eq!(bed.state("held"), None);
+}
+
+#[test]
+fn ctrl_c_shuts_a_session_down_that_is_held() {
+    let bed = Bed::new();
+    let mut args = vec!["run".to_owned(), "box".to_owned()];
+    args.extend(machine());
+    args.extend(["--session", "held", "--hold"].map(str::to_owned));
+    let mut command = bed.command(&args);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let runs = |line: &String| line.contains("session held runs");
+    assert!(lines.by_ref().map(Result::unwrap).any(|line| runs(&line)));
+    let pid = child.id().to_string();
+    let interrupted = Command::new("kill").args(["-INT", &pid]).status();
+    assert!(interrupted.unwrap().success());
+    // Whoever is not read from waits.
+    let rest: Vec<_> = lines.map(Result::unwrap).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{rest:?}");
+    assert_eq!(bed.state("held").as_deref(), Some("stopped"));
 }

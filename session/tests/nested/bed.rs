@@ -2,9 +2,10 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc;
 use std::time::Duration;
 
-use session::{Kernel, Session, SessionBuilder, Snapshot, SnapshotDigest, Store};
+use session::{Event, Kernel, Session, SessionBuilder, Snapshot, SnapshotDigest, Store};
 use tempfile::TempDir;
 
 /// Emulated machines are slow; what takes longer than this hangs.
@@ -27,6 +28,16 @@ pub(crate) fn kernel() -> Kernel {
 /// Settings that suit a slow machine.
 pub(crate) fn patient(builder: SessionBuilder) -> SessionBuilder {
     builder.boot_timeout(PATIENCE).shutdown_timeout(PATIENCE)
+}
+
+/// What is told next of a session but how its start goes on, and that the host is slow.
+pub(crate) fn next_news(told: &mpsc::Receiver<Event>) -> Event {
+    loop {
+        match told.recv_timeout(PATIENCE).unwrap() {
+            Event::Starting { .. } | Event::DeviceSlow { .. } => {}
+            event => return event,
+        }
+    }
 }
 
 pub(crate) struct Bed {

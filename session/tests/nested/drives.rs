@@ -1,37 +1,10 @@
 //! Sessions with drives besides their root.
 
-use std::future::Future;
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
-
 use session::{Error, ExtraDrive, Session, Snapshot};
 
 use super::bed::{Bed, env, kernel, patient, sh, sh_as_root};
 
 const MIB: u64 = 1 << 20;
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-/// An executor of its own: no runtime is needed.
-fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut context = Context::from_waker(&waker);
-    loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => thread::park(),
-        }
-    }
-}
 
 /// What a guest sees of its drives: what is mounted, how large it is, what is in it, and what it may not do.
 const LOOK: &str = "grep -E ' /(data|data/deep|tools) ' /proc/mounts | cut -d' ' -f2-4 | cut -d, -f1-4; \
@@ -151,7 +124,7 @@ async fn life(bed: &Bed) -> Result<(), Error> {
 fn drives_are_mounted_kept_and_given_on_with_their_session() {
     // Small, as a guest reads all of it.
     let bed = Bed::of(env("VM_TEST_BUSYBOX_IMAGE"), 16 * MIB);
-    block_on(life(&bed)).unwrap();
+    pollster::block_on(life(&bed)).unwrap();
 }
 
 /// A drive that is mounted before the image's init starts, at `/srv/data`.

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use session::{ErrorKind, ExtraDrive, Kernel, Session, SessionState, Snapshot, Status};
+use session::{
+    AtEnd, ErrorKind, ExtraDrive, Kernel, Limits, Session, SessionState, Snapshot, Status,
+};
 
 use super::bed::{Bed, env, kernel, patient, sh};
 
@@ -32,6 +34,23 @@ fn a_session_whose_guest_powers_itself_off_is_shut_down() {
     assert!(late.to_string().contains("it was shut down"), "{late}");
     assert_eq!(bed.shut_down(&session), snapshot);
     assert_eq!(sh(&bed.resume("off"), "cat /kept"), "kept\n");
+}
+
+#[test]
+fn a_session_whose_guest_powers_itself_off_is_thrown_away_if_its_limits_say_so() {
+    let bed = Bed::busybox();
+    let mut limits = Limits::default();
+    limits.at_power_off = AtEnd::Terminate;
+    let new = Session::from_snapshot(&bed.store, bed.image).id("gone");
+    let session = patient(new.kernel(kernel())).limits(limits).start();
+    let session = session.wait().unwrap();
+    drop(session.command("poweroff").output().wait());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while session.status() != Status::Terminated {
+        assert!(Instant::now() < deadline, "{}", session.status());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(bed.store.session("gone").unwrap_err().is_not_found());
 }
 
 #[test]

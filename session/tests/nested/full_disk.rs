@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use session::{Device, ErrorKind, Event, Quotas, Session, SessionState, Store};
 
-use super::bed::{env, kernel, noise, patient, sh};
+use super::bed::{env, kernel, next_news, noise, patient, sh};
 
 /// A file system of its own, for a store.
 struct Mount<'a>(&'a Path);
@@ -47,16 +47,6 @@ fn store(folder: &Path, host_reserve: u64) -> Store {
     store.with_quotas(quotas)
 }
 
-/// What is told next, but that the host is slow.
-fn next_of(told: &mpsc::Receiver<Event>) -> Event {
-    loop {
-        match told.recv_timeout(Duration::from_secs(300)).unwrap() {
-            Event::DeviceSlow { .. } => {}
-            event => return event,
-        }
-    }
-}
-
 #[test]
 fn a_guest_that_fills_the_hosts_disk_is_shut_down_before_a_write_fails() {
     let folder = tempfile::tempdir().unwrap();
@@ -75,7 +65,7 @@ fn a_guest_that_fills_the_hosts_disk_is_shut_down_before_a_write_fails() {
     // What it writes takes room now, and hardly any in a snapshot.
     let flood = session.command("sh").args(["-c", "yes > /flood"]);
     let flood = flood.output();
-    let next = || next_of(&told);
+    let next = || next_news(&told);
     assert!(matches!(next(), Event::HostFull { .. }));
     let end = next();
     assert!(matches!(end, Event::ShutDown { .. }), "{end:?}");
@@ -102,7 +92,7 @@ fn a_full_host_disk_loses_nothing_that_was_synced() {
     sh(&session, "echo synced > /synced; sync");
     let flood = session.command("sh").args(["-c", "cat > /flood && sync"]);
     drop(flood.stdin(noise(24 << 20)).output().wait());
-    let event = next_of(&told);
+    let event = next_news(&told);
     let of_root = matches!(&event, Event::DiskFailed { device: Device::RootDisk, message } if message.contains("space"));
     assert!(of_root, "{event:?}");
 

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use session::{Event, Group, GuestFile, Session, SessionBuilder, Task, TaskState, User};
+use session::{Event, Group, GuestFile, Session, SessionBuilder, Status, Task, TaskState, User};
 
-use super::bed::{Bed, DISK_BYTES, kernel, patient, sh, sh_as_root};
+use super::bed::{Bed, DISK_BYTES, kernel, next_news, patient, sh, sh_as_root};
 use super::{drives, ssh};
 
 const KEY: &str =
@@ -170,7 +171,10 @@ fn a_small_image_becomes_a_machine_with_people() {
 fn debian_knows_its_people_has_its_drives_and_serves_ssh() {
     let bed = Bed::debian();
     let new = Session::from_snapshot(&bed.store, bed.image).id("debian");
-    let session = described(new.drive(drives::data())).start().wait().unwrap();
+    let client = ssh::Client::new(&bed, "debian");
+    let login = User::new("bea").sudo().authorized_key(&client.key);
+    let new = described(new.drive(drives::data())).user(login);
+    let session = new.start().wait().unwrap();
     drives::check_settled(&session);
     check(&session, &["cat"]);
     let facts = "id -un; id -Gn; getent passwd ann; hostname; getent hosts lab-9 | tr -s ' '; echo $LAB; \
@@ -179,16 +183,41 @@ fn debian_knows_its_people_has_its_drives_and_serves_ssh() {
     let expected = "ann\nann lab\nann:x:1100:1100:ann:/home/ann:/bin/bash\nlab-9\n127.0.1.1 lab-9\nnine\n# ~/.bashrc";
     assert!(facts.starts_with(expected), "{facts}");
     // The image's own tools agree.
-    let tools = "mkdir -p /run/sshd; pwck -r -q; grpck -r && ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key && systemd-machine-id-setup --print \
-                 && sshd -T -C user=ann | grep ^hostkey";
+    let tools = "mkdir -p /run/sshd; pwck -r -q 2>&1 | grep ann; grpck -r && ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key \
+                 && systemd-machine-id-setup --print && sshd -T -C user=ann | grep ^hostkey";
     let text = sh_as_root(&session, tools);
     let info = bed.store.session("debian").unwrap();
     assert!(text.contains(info.machine_id.as_deref().unwrap()), "{text}");
-    assert!(text.contains("ED25519"), "{text}");
-    ssh::check(&bed, &session, "debian");
+    assert!(text.contains("ED25519") && !text.contains("ann"), "{text}");
+    check_systemd_lives_on(&bed, &session, &client);
+    ssh::check(&client, &bed, &session, "debian");
     let snapshot = bed.shut_down(&session);
     drives::check_kept(&bed, &snapshot);
     ssh::check_closed(&bed, "debian");
+}
+
+/// A snapshot of a systemd that runs, and a reboot by a user who may.
+fn check_systemd_lives_on(bed: &Bed, session: &Session, client: &ssh::Client<'_>) {
+    ssh::check_user(client, session, "bea");
+    sh_as_root(session, "echo not synced > /root/note");
+    let snapshot = session.snapshot().wait().unwrap();
+    assert!(snapshot.clean);
+    bed.check(snapshot.digest);
+    let boot_id = || {
+        let id = session
+            .command("cat")
+            .arg("/proc/sys/kernel/random/boot_id");
+        id.output().wait().map(|output| output.stdout)
+    };
+    let before = boot_id().unwrap();
+    drop(client.ssh("bea", None, "sudo -n reboot"));
+    let deadline = Instant::now() + Duration::from_secs(300);
+    while boot_id().is_ok_and(|id| id == before) || session.status() != Status::Running {
+        assert!(Instant::now() < deadline, "{}", session.status());
+        thread::sleep(Duration::from_millis(200));
+    }
+    assert_eq!(sh_as_root(session, "cat /root/note"), "not synced\n");
+    ssh::check_user(client, session, "bea");
 }
 
 #[test]
@@ -215,6 +244,10 @@ fn an_image_of_one_static_program_gets_all_that_it_lacks() {
         who.stdout.starts_with(b"uid=1100(ann) gid=1100(ann)"),
         "{who:?}"
     );
+    // Nothing of this takes a program of the image's.
+    assert!(session.snapshot().wait().unwrap().clean);
+    session.reboot().wait().unwrap();
+    check(&session, &["/busybox", "cat"]);
     // A user who leads the agent astray gets nowhere, and the session resumes without what that spoils.
     for args in [["rm", "-r", "/home/ann/.ssh"], ["ln", "-s", "/etc"]] {
         let command = session.command("/busybox").args(args);
@@ -228,10 +261,10 @@ fn an_image_of_one_static_program_gets_all_that_it_lacks() {
     let resumed = patient(Session::resume(&bed.store, "app"));
     let resumed = resumed.on_event(move |event| drop(telling.send(event.clone())));
     let session = resumed.start().wait().unwrap();
-    let told = told.recv_timeout(Duration::from_secs(60));
+    let told = next_news(&told);
     let is_of_ann = |message: &str| message.contains("/home/ann") && message.contains("1100");
     assert!(
-        matches!(&told, Ok(Event::IdentityIncomplete { message }) if is_of_ann(message)),
+        matches!(&told, Event::IdentityIncomplete { message } if is_of_ann(message)),
         "{told:?}"
     );
     let missing = session

@@ -1,11 +1,12 @@
 //! What a session goes through between its start and its shutdown.
 
+use std::io::Read;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use session::{
     Clock, ErrorKind, Event, IdleLimit, Limit, Limits, Session, SessionBuilder, SessionState,
-    Status, Store,
+    StartStep, Status, Store, TerminalSize,
 };
 
 use super::bed::{Bed, kernel, patient, sh};
@@ -191,6 +192,20 @@ fn a_session_is_warned_and_shut_down_at_the_end_of_its_time_wherever_it_spent_it
     clock.by(2 * 60 * MINUTE);
     let session = told.by(patient(Session::resume(&store, "timed")));
     let session = session.start().wait().unwrap();
+    let steps = [
+        StartStep::Prepared,
+        StartStep::Booting,
+        StartStep::Configuring,
+        StartStep::Ready,
+    ];
+    let began = steps.map(|step| Event::Starting { step });
+    wait_until("its start is told", || told.events().ends_with(&began));
+    let size = TerminalSize {
+        rows: 24,
+        columns: 80,
+    };
+    let shown = session.command("sleep").arg("1000").terminal(size).spawn();
+    let mut shown = shown.wait().unwrap().take_stdout().unwrap();
     let left = session.time_left().uptime.unwrap();
     assert!(left > 170 * MINUTE && left <= 180 * MINUTE, "{left:?}");
     clock.by(left - 5 * MINUTE);
@@ -199,6 +214,10 @@ fn a_session_is_warned_and_shut_down_at_the_end_of_its_time_wherever_it_spent_it
         told.events().iter().any(is_warning)
     });
     assert_eq!(session.status(), Status::Running);
+    let mut text = [0; 256];
+    let count = shown.read(&mut text).unwrap();
+    let text = String::from_utf8_lossy(&text[..count]).into_owned();
+    assert!(text.contains("time is over in 5 minutes"), "{text:?}");
     // More time is given, and used up.
     let mut longer = Limits::default();
     longer.max_uptime = Some(10 * 60 * MINUTE);

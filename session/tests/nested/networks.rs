@@ -9,9 +9,39 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use session::{ErrorKind, Event, Network, Session, SessionState, Switch};
+use session::{ErrorKind, Event, IdleLimit, Limits, Network, Session, SessionState, Switch};
 
-use super::bed::{Bed, kernel, patient, sh};
+use super::bed::{Bed, kernel, next_news, patient, sh};
+
+const SOON: Duration = Duration::from_secs(60);
+const SECOND: Duration = Duration::from_secs(1);
+const IDLE_AFTER: Duration = Duration::from_secs(3600);
+
+/// Idle by traffic and commands alone: emulated processors are never idle enough.
+fn limits() -> Limits {
+    let mut idle = IdleLimit::after(IDLE_AFTER);
+    idle.cpu_percent = 100;
+    let mut limits = Limits::none();
+    limits.idle = Some(idle);
+    limits
+}
+
+/// What a guest sends without anybody's command is use.
+fn check_that_traffic_is_use(session: &Session) {
+    /// Longer than what rates are averages over, twice.
+    const WHILE: Duration = Duration::from_secs(23);
+    let idle_for = || IDLE_AFTER - session.time_left().idle.unwrap();
+    sh(session, "ping -i 0.05 -s 1400 10.9.8.1 > /dev/null 2>&1 &");
+    thread::sleep(WHILE);
+    let busy = idle_for();
+    sh(session, "killall ping");
+    thread::sleep(WHILE);
+    let quiet = idle_for();
+    assert!(
+        busy < WHILE / 2 + SECOND && quiet > WHILE - 2 * SECOND,
+        "{busy:?}, {quiet:?}"
+    );
+}
 
 #[test]
 fn two_sessions_on_one_switch_reach_each_other() {
@@ -21,6 +51,7 @@ fn two_sessions_on_one_switch_reach_each_other() {
     let start = |id: &str, network| {
         let builder = Session::from_snapshot(&bed.store, bed.image)
             .id(id)
+            .limits(limits())
             .network(network);
         patient(builder.kernel(kernel())).start()
     };
@@ -36,6 +67,7 @@ fn two_sessions_on_one_switch_reach_each_other() {
         .command("sh")
         .args(["-c", "echo from a | nc -l -p 7000 -w 60"])
         .output();
+    check_that_traffic_is_use(&b);
     let got = sh(
         &b,
         "for i in $(seq 50); do nc -w 30 10.9.8.1 7000 < /dev/null && exit; sleep 0.2; done; exit 1",
@@ -58,8 +90,6 @@ fn two_sessions_on_one_switch_reach_each_other() {
     assert!(sh(&b, "ip addr show eth0").contains("10.9.8.3/24"));
     bed.shut_down(&b);
 }
-
-const SOON: Duration = Duration::from_secs(60);
 
 fn run(program: &str, arguments: &[&str]) {
     let done = Command::new(program).args(arguments).status();
@@ -154,7 +184,7 @@ fn a_session_on_a_tap_interface_and_behind_passt_tells_when_one_is_gone() {
     let page = sh(&session, "wget -q -O - http://10.8.0.254:8080/page");
     assert_eq!(page, "hello from the island\n");
     drop(island);
-    let event = told.recv_timeout(SOON).unwrap();
+    let event = next_news(&told);
     assert!(
         matches!(event, Event::NetworkLost { network: 1, .. }),
         "{event:?}"

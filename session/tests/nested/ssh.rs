@@ -5,7 +5,7 @@ use std::io;
 use std::net::{Shutdown, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::thread;
 
 use session::{ErrorKind, Session, Store};
@@ -32,41 +32,65 @@ fn bridge(store: &Store, id: &'static str) -> u16 {
     port
 }
 
-struct Client<'a> {
+/// A client of the image's own server, with a key of its own.
+pub(crate) struct Client<'a> {
     folder: &'a Path,
+    /// The public half of its key.
+    pub(crate) key: String,
     port: u16,
 }
 
-impl Client<'_> {
-    fn key(&self) -> PathBuf {
-        self.folder.join("key")
-    }
-
-    fn make_key(&self) -> String {
+impl<'a> Client<'a> {
+    /// A client of the session with this id.
+    pub(crate) fn new(bed: &'a Bed, id: &'static str) -> Self {
+        let folder = bed.folder.path();
         let made = Command::new("ssh-keygen")
             .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-            .arg(self.key())
+            .arg(folder.join("key"))
             .status()
             .unwrap();
         assert!(made.success());
-        fs::read_to_string(self.key().with_extension("pub")).unwrap()
+        let key = fs::read_to_string(folder.join("key.pub")).unwrap();
+        Self {
+            folder,
+            key: key.trim().to_owned(),
+            port: bridge(&bed.store, id),
+        }
     }
 
-    fn ssh(&self, command: &str) -> std::process::Output {
+    /// Runs a command as a user. `known` is the key that the server must have, if it must have a certain one.
+    pub(crate) fn ssh(&self, user: &str, known: Option<&str>, command: &str) -> Output {
         let proxy = format!("busybox nc 127.0.0.1 {}", self.port);
+        let known_hosts = self.folder.join("known_hosts");
+        let line = known.map_or_else(String::new, |key| format!("guest {key}\n"));
+        fs::write(&known_hosts, line).unwrap();
+        let is_strict = if known.is_some() { "yes" } else { "no" };
         let mut ssh = Command::new("ssh");
-        ssh.arg("-i").arg(self.key());
-        ssh.arg("-o").arg(format!("ProxyCommand={proxy}"));
+        ssh.arg("-i").arg(self.folder.join("key"));
         for option in [
-            "BatchMode=yes",
-            "StrictHostKeyChecking=no",
-            "UserKnownHostsFile=/dev/null",
-            "ConnectTimeout=60",
+            format!("ProxyCommand={proxy}"),
+            format!("StrictHostKeyChecking={is_strict}"),
+            format!("UserKnownHostsFile={}", known_hosts.display()),
+            "BatchMode=yes".to_owned(),
+            "ConnectTimeout=60".to_owned(),
         ] {
-            ssh.args(["-o", option]);
+            ssh.args(["-o", &option]);
         }
-        ssh.args(["root@guest", command]).output().unwrap()
+        let login = format!("{user}@guest");
+        ssh.args([&login, command]).output().unwrap()
     }
+}
+
+/// A described user logs in by the described key, at a server that proves to be the session's, and becomes root.
+pub(crate) fn check_user(client: &Client<'_>, session: &Session, user: &str) {
+    let who = "id -un; sudo -n id -un; hostname";
+    let known = session.ssh_host_key();
+    let output = client.ssh(user, Some(known), who);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(text, format!("{user}\nroot\nlab-9\n"), "{complaint}");
+    let other = client.ssh(user, Some(&client.key), who);
+    assert_eq!(other.status.code(), Some(255));
 }
 
 fn allow(session: &Session, folder: &Path, key: &str) {
@@ -79,13 +103,8 @@ fn allow(session: &Session, folder: &Path, key: &str) {
 }
 
 /// Reaches the image's own server, whether it listens or not. No server is left afterwards.
-pub(crate) fn check(bed: &Bed, session: &Session, id: &'static str) {
-    let client = Client {
-        folder: bed.folder.path(),
-        port: bridge(&bed.store, id),
-    };
-    let key = client.make_key();
-    allow(session, bed.folder.path(), &key);
+pub(crate) fn check(client: &Client<'_>, bed: &Bed, session: &Session, id: &str) {
+    allow(session, bed.folder.path(), &client.key);
     let mode = fs::metadata(socket(bed, id)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     for listens in [true, false] {
@@ -95,7 +114,7 @@ pub(crate) fn check(bed: &Bed, session: &Session, id: &'static str) {
                 "systemctl stop ssh ssh.socket 2>/dev/null; ! ss -tln | grep -q ':22 '",
             );
         }
-        let output = client.ssh("echo over ssh as $(id -un); cat; exit 7");
+        let output = client.ssh("root", None, "echo over ssh as $(id -un); cat; exit 7");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(
@@ -107,7 +126,7 @@ pub(crate) fn check(bed: &Bed, session: &Session, id: &'static str) {
     }
     // Without keys the server makes some; without a server there is none.
     sh_as_root(session, "rm /etc/ssh/ssh_host_*");
-    assert_eq!(client.ssh("true").status.code(), Some(0));
+    assert_eq!(client.ssh("root", None, "true").status.code(), Some(0));
     sh_as_root(session, "mv /usr/sbin/sshd /usr/sbin/sshd.away");
     let refused = session.connect_ssh().wait().unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Refused);

@@ -11,7 +11,7 @@ use crate::command;
 use crate::file_error::file_error;
 
 /// What the image has beyond the smallest Debian.
-const PACKAGES: &str = "systemd-sysv,dbus,openssh-server,python3,iproute2,procps";
+const PACKAGES: &str = "systemd-sysv,dbus,openssh-server,sudo,python3,iproute2,procps";
 /// The key that signs the release.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Folders whose content is of no use in a test, or differs from build to build.

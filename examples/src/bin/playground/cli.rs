@@ -93,6 +93,11 @@ pub(crate) enum Command {
         /// The session's id
         session: String,
     },
+    /// Print what a session's guest has printed on its console since its last start, whether or not it runs
+    Console {
+        /// The session's id
+        session: String,
+    },
     /// Throw a session away that does not run
     Rm {
         /// The session's id

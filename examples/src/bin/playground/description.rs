@@ -34,7 +34,7 @@ pub(crate) struct DescriptionArgs {
     #[arg(long = "drive", value_name = "NAME=SIZE|SNAPSHOT[:PATH]", value_parser = drive)]
     drives: Vec<DriveArg>,
     /// Passes connections to this address of the host on to the guest's port
-    #[arg(long = "forward", value_name = "ADDRESS:PORT:GUEST_PORT", value_parser = forward, requires = "command")]
+    #[arg(long = "forward", value_name = "ADDRESS:PORT:GUEST_PORT", value_parser = forward, requires = "work")]
     forwards: Vec<(SocketAddr, u16)>,
     /// A network interface: on a TAP interface of the host's, or behind a `passt` that listens on a socket
     #[arg(
@@ -97,7 +97,7 @@ impl DescriptionArgs {
             self.notes.apply(&mut about);
             builder = builder.about(about);
         }
-        Ok(builder.wait_for_tasks())
+        Ok(builder)
     }
 
     fn described_users(&self) -> Result<Vec<User>, Failure> {

@@ -31,7 +31,9 @@ pub(crate) enum Failure {
         error: session::Error,
         command: Box<Failure>,
     },
-    #[error("task {name}: {state}, so the command was not run")]
+    #[error(
+        "task {name}: {state}; the command was not run (--task {name}=true makes it one that does nothing)"
+    )]
     Task { name: String, state: TaskState },
 }
 

@@ -108,6 +108,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         } => return housekeeping::clean(&store, report, keep_stopped, grace),
         Command::Ls => sessions::list(&store, report)?,
         Command::Inspect { session } => sessions::inspect(&store, report, &session)?,
+        Command::Console { session } => sessions::console(&store, report, &session)?,
         Command::Rm { session } => sessions::remove(&store, report, &session)?,
         Command::Disk(DiskCommand::Export { snapshot, file }) => {
             disk::export(&store, report, &snapshot, &file)?;

@@ -1,12 +1,14 @@
 //! `playground run` and `resume`
 
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 use session::{
-    About, Error, IdleLimit, Kernel, Limits, Session, SessionBuilder, Snapshot, Store, TaskStatus,
-    Timings,
+    About, Error, Event, IdleLimit, Kernel, Limits, Session, SessionBuilder, Snapshot, Status,
+    Store, TaskState, TaskStatus, Timings,
 };
 
 use crate::cli::{AtEnd, LimitArgs, MachineArgs, ResumeArgs, RunArgs};
@@ -19,6 +21,9 @@ use crate::progress::Bar;
 use crate::report::{Report, ms};
 use crate::size;
 use crate::terminal::Window;
+
+/// How often it is looked what has become of a session, or of its tasks.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the names of images start with, unlike those of snapshots.
 const TRANSPORTS: [&str; 3] = ["oci:", "docker-archive:", "docker://"];
@@ -44,6 +49,7 @@ pub(crate) fn run(store: &Store, report: Report, args: RunArgs) -> Result<ExitCo
         description: &machine.description,
         copies: &machine.copies,
         command: &args.command,
+        hold: args.hold,
         rm: args.rm,
         tty: args.tty,
     };
@@ -60,6 +66,7 @@ pub(crate) fn resume(store: &Store, report: Report, args: ResumeArgs) -> Result<
         description: &machine.description,
         copies: &machine.copies,
         command: &args.command,
+        hold: args.hold,
         rm: false,
         tty: args.tty,
     };
@@ -121,6 +128,8 @@ struct Run<'a> {
     copies: &'a CopyArgs,
     /// It may be empty.
     command: &'a [String],
+    /// Without a command: until somebody wants an end, or the session has one.
+    hold: bool,
     rm: bool,
     tty: bool,
 }
@@ -133,7 +142,7 @@ impl Run<'_> {
         let window = window.map_err(Failure::io("listen for changes of the terminal's size"))?;
         let interrupt = Interrupt::listen()?;
         let begun = Instant::now();
-        let builder = builder.on_event(|event| say(&event.to_string()));
+        let builder = builder.on_event(tell);
         let session = builder.start().wait()?;
         interrupt.session_started(session.id());
         let ran = self.work(&session, &interrupt, report.is_json(), window);
@@ -153,7 +162,8 @@ impl Run<'_> {
                 return Err(Failure::Both { error, command });
             }
         };
-        let exit = if interrupt.is_asked() {
+        // Ctrl-C is how a session that is held ends.
+        let exit = if interrupt.is_asked() && !self.hold {
             i32::from(interrupt::STATUS)
         } else {
             ran.as_ref().map_or(0, |ran| ran.status.shell_code())
@@ -174,16 +184,17 @@ impl Run<'_> {
         is_json: bool,
         window: Option<Window>,
     ) -> Result<Option<Ran>, Failure> {
+        self.check_tasks(session, interrupt)?;
         if interrupt.is_asked() {
             return Ok(None);
-        }
-        let mut tasks = session.tasks().into_iter();
-        if let Some(TaskStatus { name, state, .. }) = tasks.find(|task| !task.state.is_success()) {
-            return Err(Failure::Task { name, state });
         }
         self.copies.copy_in(session)?;
         let _until_it_ends = self.description.open_forwards(session)?;
         let ran = match self.command {
+            [] if self.hold => {
+                hold(session, interrupt);
+                return Ok(None);
+            }
             [] => None,
             command => Some(guest::run(session, interrupt, command, is_json, window)?),
         };
@@ -192,9 +203,60 @@ impl Run<'_> {
         }
         Ok(ran)
     }
+
+    /// Waits for the tasks. What was to follow does not if one has failed.
+    fn check_tasks(&self, session: &Session, interrupt: &Interrupt) -> Result<(), Failure> {
+        let tasks = loop {
+            let tasks = session.tasks();
+            if interrupt.is_asked() {
+                return Ok(());
+            }
+            if tasks.iter().all(|task| task.state.is_ended()) {
+                break tasks;
+            }
+            thread::sleep(LOOK_PAUSE);
+        };
+        // Those that were skipped needed the one that failed.
+        let is_cause = |task: &TaskStatus| {
+            !task.state.is_success() && !matches!(task.state, TaskState::Skipped { .. })
+        };
+        match tasks.into_iter().find(is_cause) {
+            Some(TaskStatus { name, state, .. }) if !self.command.is_empty() => {
+                Err(Failure::Task { name, state })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Shows an event; the steps of a start only to who looks on.
+fn tell(event: &Event) {
+    if !matches!(event, Event::Starting { .. }) || io::stderr().is_terminal() {
+        say(&event.to_string());
+    }
+}
+
+/// Waits until somebody wants an end, or the session has come to one.
+fn hold(session: &Session, interrupt: &Interrupt) {
+    say(&format!(
+        "session {} runs; Ctrl-C shuts it down",
+        session.id()
+    ));
+    let goes_on = || {
+        matches!(
+            session.status(),
+            Status::Running | Status::Paused | Status::Rebooting | Status::Ending
+        )
+    };
+    while goes_on() && !interrupt.is_asked() {
+        thread::sleep(LOOK_PAUSE);
+    }
 }
 
 fn end(session: &Session, rm: bool) -> Result<Option<Snapshot>, Error> {
+    if session.status() == Status::Terminated {
+        return Ok(None);
+    }
     if rm {
         return session.terminate().wait().map(|()| None);
     }

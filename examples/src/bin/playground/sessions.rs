@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use session::{
-    About, AtEnd, Enforced, Limit, SessionInfo, SnapshotDigest, Store, UnreadableSession,
+    About, AtEnd, DriveInfo, Enforced, Limit, SessionInfo, SnapshotDigest, Store, UnreadableSession,
 };
 
 use crate::failure::{Failure, one_line};
@@ -84,6 +84,9 @@ pub(crate) fn inspect(store: &Store, report: Report, id: &str) -> Result<(), Fai
     value["max_uptime_s"] = json!(info.limits.max_uptime.map(|limit| limit.as_secs()));
     value["idle_s"] = json!(info.limits.idle.as_ref().map(|idle| idle.after.as_secs()));
     value["at_end"] = json!(info.limits.at_end);
+    value["ssh_host_key"] = json!(info.ssh_host_key);
+    value["machine_id"] = json!(info.machine_id);
+    value["drives"] = drives(&info.drives);
     value["pinned"] = json!(info.about.pinned);
     value["keep_for_s"] = json!(info.about.keep_for.map(|time| time.as_secs()));
     report.print(&value, || {
@@ -113,6 +116,10 @@ pub(crate) fn inspect(store: &Store, report: Report, id: &str) -> Result<(), Fai
                 &limit(info.limits.idle.as_ref().map(|idle| idle.after)),
             ],
             ["then", value["at_end"].as_str().unwrap_or_default()],
+            [
+                "ssh host key",
+                info.ssh_host_key.as_deref().unwrap_or("none yet"),
+            ],
             ["kept for", &kept(&info.about)],
             ["failed", info.failure.as_deref().unwrap_or("no")],
         ];
@@ -197,9 +204,22 @@ pub(crate) fn describe(
     inspect(store, report, id)
 }
 
+pub(crate) fn console(store: &Store, report: Report, id: &str) -> Result<(), Failure> {
+    let log = store.console_log(id)?;
+    let value = json!({ "console": log.to_text(), "omitted_bytes": log.omitted });
+    report.print(&value, || log.to_text())
+}
+
 pub(crate) fn remove(store: &Store, report: Report, id: &str) -> Result<(), Failure> {
     store.remove_session(id)?;
     report.print(&json!({ "removed": id }), String::new)
+}
+
+fn drives(drives: &[DriveInfo]) -> Value {
+    drives
+        .iter()
+        .map(|drive| json!({ "name": drive.name, "snapshot": drive.snapshot, "read_only": drive.read_only }))
+        .collect()
 }
 
 /// For how long it is kept after its shutdown.

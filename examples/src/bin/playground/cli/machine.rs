@@ -91,8 +91,16 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) tty: bool,
     /// The command, and its arguments
-    #[arg(last = true, required = true, value_name = "CMD")]
+    #[arg(
+        last = true,
+        required_unless_present = "hold",
+        group = "work",
+        value_name = "CMD"
+    )]
     pub(crate) command: Vec<String>,
+    /// Run no command, but keep the session until Ctrl-C, or until it ends by its limits or by itself
+    #[arg(long, group = "work", conflicts_with_all = ["command", "tty"])]
+    pub(crate) hold: bool,
 }
 
 #[derive(Debug, Args)]
@@ -105,6 +113,9 @@ pub(crate) struct ResumeArgs {
     #[arg(long, requires = "command")]
     pub(crate) tty: bool,
     /// The command, and its arguments
-    #[arg(last = true, value_name = "CMD")]
+    #[arg(last = true, group = "work", value_name = "CMD")]
     pub(crate) command: Vec<String>,
+    /// Run no command, but keep the session until Ctrl-C, or until it ends by its limits or by itself
+    #[arg(long, group = "work", conflicts_with_all = ["command", "tty"])]
+    pub(crate) hold: bool,
 }

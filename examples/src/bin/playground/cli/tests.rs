@@ -59,6 +59,8 @@ fn wrong_usage_is_refused() {
             "8 parsecs",
         ],
         &["playground", "fork"],
+        &["playground", "run", "web", "--hold", "--", "true"],
+        &["playground", "run", "web", "--hold", "--tty"],
         &["playground", "du", "--sessions", "--label", "a=b"],
         &["playground", "describe", "web", "--pin", "--unpin"],
         &["playground", "resume", "web", "--copy-in", "site"],
