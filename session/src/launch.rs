@@ -97,6 +97,8 @@ fn start(builder: SessionBuilder) -> Result<Session, Error> {
             return Err(error);
         }
     };
+    // By the clock that later looks compare with.
+    holding.folder().beat(store.clock().wall());
     let plan = Plan {
         fill: settings.fill,
         switches: settings.switches.clone(),

@@ -55,6 +55,8 @@ pub(crate) enum BenchError {
     FewFiles { folder: PathBuf },
     #[error("{path} holds no kernel packed by lz4, as Debian's are")]
     Payload { path: PathBuf },
+    #[error("what has to be so is not: {demands}")]
+    Unmet { demands: String },
     #[error("the kernel has no module {name}")]
     NoModule { name: &'static str },
     #[error("could not read the times of other processes")]

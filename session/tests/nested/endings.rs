@@ -163,16 +163,16 @@ fn a_guest_that_is_too_slow_is_given_up_and_stays_as_it_was() {
 #[test]
 fn a_guest_whose_memory_is_too_small_says_what_it_lacks() {
     let bed = Bed::busybox();
-    let start = |mib| {
+    let start = |mib, vcpus| {
         let builder = Session::from_snapshot(&bed.store, bed.image).id("small");
-        let builder = builder.kernel(super::bed::kernel()).memory_mib(mib);
+        let builder = builder.kernel(kernel()).memory_mib(mib).vcpus(vcpus);
         patient(builder).start().wait().unwrap_err()
     };
     // The kernel itself does not fit.
-    let error = start(32);
+    let error = start(32, 1);
     assert_eq!(error.kind(), ErrorKind::Kernel, "{error}");
-    // It fits, and has no room to boot: a panic in the middle of a start.
-    let error = start(66);
+    // It fits, and has no room to boot with what each processor takes: a panic in the middle of a start.
+    let error = start(66, 8);
     assert_eq!(error.kind(), ErrorKind::Guest, "{error}");
     let text = error.to_string();
     assert!(text.contains("Kernel panic - not syncing"), "{text}");

@@ -14,7 +14,6 @@ use session::{ErrorKind, Event, IdleLimit, Limits, Network, Session, SessionStat
 use super::bed::{Bed, kernel, next_news, patient, sh};
 
 const SOON: Duration = Duration::from_secs(60);
-const SECOND: Duration = Duration::from_secs(1);
 const IDLE_AFTER: Duration = Duration::from_secs(3600);
 
 /// Idle by traffic and commands alone: emulated processors are never idle enough.
@@ -37,10 +36,8 @@ fn check_that_traffic_is_use(session: &Session) {
     sh(session, "killall ping");
     thread::sleep(WHILE);
     let quiet = idle_for();
-    assert!(
-        busy < WHILE / 2 + SECOND && quiet > WHILE - 2 * SECOND,
-        "{busy:?}, {quiet:?}"
-    );
+    // The moment before the end of the traffic counts with what followed.
+    assert!(busy < WHILE / 2 && quiet > WHILE / 2, "{busy:?}, {quiet:?}");
 }
 
 #[test]

@@ -16,6 +16,9 @@ const NAME: &str = "session.md";
 /// The guest's part.
 const TIMEOUT_S: &str = "900";
 
+/// What stands where a demand is not met.
+const UNMET: &str = "**no**";
+
 /// Where to keep the table.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -24,7 +27,7 @@ pub(crate) struct Args {
     save: bool,
 }
 
-/// Measures, and prints the table.
+/// Measures, and prints the table; fails after all if a demand is not met.
 pub(super) fn main(args: &Args) -> Result<(), BenchError> {
     let program = measure::build(PROGRAM)?;
     let mut rows = Vec::new();
@@ -34,7 +37,17 @@ pub(super) fn main(args: &Args) -> Result<(), BenchError> {
     let text = document(&rows);
     keep(NAME, &text, args.save)?;
     println!("\n{text}");
-    Ok(())
+    let unmet: Vec<_> = rows.iter().filter(|row| row[3] == UNMET).collect();
+    match unmet.is_empty() {
+        true => Ok(()),
+        false => Err(BenchError::Unmet {
+            demands: unmet
+                .into_iter()
+                .map(|row| row[0].as_str())
+                .collect::<Vec<_>>()
+                .join("; "),
+        }),
+    }
 }
 
 /// On this machine itself.
@@ -68,7 +81,7 @@ fn row(what: &str, value: String) -> Vec<String> {
 
 /// A row with what must be, and whether it is.
 fn demand(what: &str, value: String, must: &str, is_met: bool) -> Vec<String> {
-    let met = if is_met { "yes" } else { "**no**" };
+    let met = if is_met { "yes" } else { UNMET };
     vec![what.to_owned(), value, must.to_owned(), met.to_owned()]
 }
 
