@@ -135,9 +135,9 @@ impl Command {
         self
     }
 
-    /// How long it may take, from its start and pauses included; then it is killed, and an
+    /// How long it may take from when it was handed to the guest, pauses from then on included; then it is killed, and an
     /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) says so. Without this it may run for as long as its session. One
-    /// that was [spawned](Self::spawn), and waits for its output to be taken, is killed when that is.
+    /// that was [spawned](Self::spawn) has until then for its output to be taken, too.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -147,6 +147,7 @@ impl Command {
     ///
     /// The operation fails with
     /// - [`ErrorKind::Command`](crate::ErrorKind::Command): it could not be started, or printed too much;
+    /// - [`ErrorKind::Timeout`](crate::ErrorKind::Timeout): its [time](Self::timeout) was over;
     /// - [`ErrorKind::Guest`](crate::ErrorKind::Guest): the guest is gone.
     pub fn output(self) -> Op<Output> {
         Op::start("command", move || {

@@ -163,27 +163,31 @@ impl RootDisk {
         }
         result.map_err(|error| {
             let message = one_line(&error);
-            if !self.reach.failed(range, &error, &self.events) {
-                self.tell_failed(&message);
-            }
             tracing::error!(message, "the host could not {action} a session's disk");
-            let _ = self.failure.set(Failure { action, message });
+            let is_outage = self.reach.failed(range, &error, &self.events);
+            let failure = Failure {
+                action,
+                message: message.clone(),
+            };
+            // The first one is told whatever was told before: no snapshot is made from then on.
+            let is_first = self.failure.set(failure).is_ok();
+            if !is_outage {
+                self.tell_failed(message, is_first);
+            }
             io::Error::other(error)
         })
     }
 
-    /// Tells of a failure of the host's, unless one was told just before.
-    fn tell_failed(&self, message: &str) {
+    /// Tells of a failure of the host's, if it must be or none was told just before.
+    fn tell_failed(&self, message: String, must: bool) {
         let now = Instant::now();
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.is_some_and(|last| now.duration_since(last) < FAILURE_PAUSE) {
+        if !must && told.is_some_and(|last| now.duration_since(last) < FAILURE_PAUSE) {
             return;
         }
         *told = Some(now);
-        self.events.tell(Event::DiskFailed {
-            device: self.device.clone(),
-            message: message.to_owned(),
-        });
+        let device = self.device.clone();
+        self.events.tell(Event::DiskFailed { device, message });
     }
 }
 
@@ -197,17 +201,20 @@ impl BlockBackend for RootDisk {
             self.end_recording();
         }
         let range = range(offset, target.remaining() as u64);
-        match self.disk.read_into(&mut GuestTarget(target), offset) {
+        let read = self.disk.read_into(&mut GuestTarget(target), offset);
+        match read {
             Ok(()) => {
                 self.bytes.read(range.end - range.start);
                 self.reach.succeeded(&range, &self.events);
                 Ok(())
             }
+            // The guest's memory is at fault, and the disk as good as before.
+            Err(error) if target.memory_failed() => Err(io::Error::other(error)),
             Err(error) => {
                 if !self.reach.failed(range, &error, &self.events) {
                     let message = one_line(&error);
                     tracing::error!(message, "a read failed");
-                    self.tell_failed(&message);
+                    self.tell_failed(message, false);
                 }
                 Err(io::Error::other(error))
             }

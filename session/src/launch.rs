@@ -97,25 +97,27 @@ fn start(builder: SessionBuilder) -> Result<Session, Error> {
             return Err(error);
         }
     };
-    // By the clock that later looks compare with.
-    holding.folder().beat(store.clock().wall());
     let plan = Plan {
         fill: settings.fill,
         switches: settings.switches.clone(),
         boot_timeout: settings.boot_timeout,
     };
     match boot(&store, &mut holding, &plan, &mut timings, &|_| ()) {
-        Ok((machine, background)) => Session::new(Launched {
-            store,
-            machine,
-            background,
-            holding,
-            events,
-            plan,
-            shutdown_timeout: settings.shutdown_timeout,
-            timings,
-            used,
-        }),
+        Ok((machine, background)) => {
+            // By the clock that later looks compare with.
+            holding.folder().beat(store.clock().wall());
+            Session::new(Launched {
+                store,
+                machine,
+                background,
+                holding,
+                events,
+                plan,
+                shutdown_timeout: settings.shutdown_timeout,
+                timings,
+                used,
+            })
+        }
         Err(error) => {
             holding.give_back();
             Err(error)

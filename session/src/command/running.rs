@@ -175,7 +175,7 @@ impl Running {
                 .into(),
             )),
             Err(error) => Err(self
-                .over_time()
+                .over_time(&error)
                 .unwrap_or_else(|| self.cut_off(error.into()))),
         }
     }
@@ -190,14 +190,16 @@ impl Running {
         }
     }
 
-    /// That the command's time is over, if it is.
-    fn over_time(&self) -> Option<Error> {
-        let Timeout { limit, deadline } = self.timeout?;
-        let error = Repr::CommandTimeout {
-            program: self.program.clone(),
-            seconds: limit.as_secs(),
-        };
-        (Instant::now() >= deadline).then(|| error.into())
+    /// That the command's time is over, if that is why a read failed.
+    fn over_time(&self, error: &ProtocolError) -> Option<Error> {
+        let Timeout { limit, .. } = self.timeout?;
+        let is_over = matches!(
+            error,
+            ProtocolError::Io { source }
+                if matches!(source.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
+        );
+        let program = self.program.clone();
+        is_over.then(|| Repr::CommandTimeout { program, limit }.into())
     }
 
     fn refused(&self, failure: Failure) -> Error {

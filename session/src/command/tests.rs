@@ -445,11 +445,16 @@ fn a_command_whose_time_is_over_is_hung_up_on_whatever_its_agent_says() {
 
 #[test]
 fn a_command_that_ends_in_time_is_none_the_worse_for_a_limit() {
-    let command = command(|stream, _| {
-        write_frame(stream, &Frame::Stdout(b"out".to_vec())).unwrap();
-        let end = agent::protocol::ExitStatus::Code(0);
-        write_frame(stream, &Frame::Exit(end)).unwrap();
-    });
-    let output = command.timeout(Duration::MAX).output().wait().unwrap();
-    assert_eq!(output.stdout, b"out");
+    for limit in [Duration::from_secs(60), Duration::MAX] {
+        let command = command(|stream, _| {
+            for piece in [&b"one "[..], b"two"] {
+                write_frame(stream, &Frame::Stdout(piece.to_vec())).unwrap();
+                thread::sleep(Duration::from_millis(20));
+            }
+            let end = agent::protocol::ExitStatus::Code(0);
+            write_frame(stream, &Frame::Exit(end)).unwrap();
+        });
+        let output = command.timeout(limit).output().wait().unwrap();
+        assert_eq!(output.stdout, b"one two");
+    }
 }

@@ -4,6 +4,7 @@ mod kind;
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use agent::archive::ArchiveError;
 use agent::protocol::{FailureKind, ProtocolError};
@@ -214,8 +215,8 @@ pub(crate) enum Repr {
         doing: &'static str,
         source: io::Error,
     },
-    #[error("{program:?} had not ended after {seconds} s, and was killed")]
-    CommandTimeout { program: String, seconds: u64 },
+    #[error("{program:?} had not ended after {limit:?}, and was killed")]
+    CommandTimeout { program: String, limit: Duration },
     #[error("could not run {program:?} in the guest: {message}")]
     Command {
         program: String,

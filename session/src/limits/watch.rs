@@ -42,9 +42,14 @@ impl LimitWatch {
         }
     }
 
+    /// How long the run has lasted.
+    pub(crate) fn age(&self, now: Duration) -> Duration {
+        self.used.saturating_add(now.saturating_sub(self.begun))
+    }
+
     /// What is left until a run is over, and until it is idle, if there are such limits.
     pub(crate) fn left(&self, now: Duration, limits: &Limits) -> [Option<Duration>; 2] {
-        let age = self.used.saturating_add(now.saturating_sub(self.begun));
+        let age = self.age(now);
         let uptime = limits.max_uptime.map(|limit| limit.saturating_sub(age));
         let idle = limits.idle.as_ref();
         let idle = idle.map(|limit| limit.after.saturating_sub(self.idle_for));

@@ -9,7 +9,7 @@ mod warning;
 
 use std::sync::{Arc, Weak};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use ending::{end, gone, gone_by, has_ended, is_due, is_running};
 use retry::Retry;
@@ -118,8 +118,14 @@ impl Watcher {
             return;
         }
         self.last_beat = Some(Instant::now());
+        let clock = shared.store.clock();
+        let age = shared.limit_watch().age(clock.monotonic());
         if let Phase::Running(live) = &shared.lock().phase {
-            live.holding.folder().beat(shared.store.clock().wall());
+            let started = Duration::from_secs(live.holding.record().started.unwrap_or_default());
+            // A time of day that was set back meanwhile takes nothing off what the run has lasted.
+            let lasted_until = UNIX_EPOCH.checked_add(started.saturating_add(age));
+            let beat = lasted_until.map_or(clock.wall(), |until| clock.wall().max(until));
+            live.holding.folder().beat(beat);
         }
     }
 

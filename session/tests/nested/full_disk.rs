@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc;
-use std::time::Duration;
 
 use session::{Device, ErrorKind, Event, Quotas, Session, SessionState, Store};
 

@@ -199,7 +199,11 @@ fn a_session_is_warned_and_shut_down_at_the_end_of_its_time_wherever_it_spent_it
         StartStep::Ready,
     ];
     let began = steps.map(|step| Event::Starting { step });
-    wait_until("its start is told", || told.events().ends_with(&began));
+    let is_step = |event: &Event| matches!(event, Event::Starting { .. });
+    wait_until("its start is told", || {
+        let steps: Vec<_> = told.events().into_iter().filter(is_step).collect();
+        steps.ends_with(&began)
+    });
     let size = TerminalSize {
         rows: 24,
         columns: 80,

@@ -37,7 +37,7 @@ fn check_that_traffic_is_use(session: &Session) {
     thread::sleep(WHILE);
     let quiet = idle_for();
     // The moment before the end of the traffic counts with what followed.
-    assert!(busy < WHILE / 2 && quiet > WHILE / 2, "{busy:?}, {quiet:?}");
+    assert!(busy < WHILE / 2 && quiet > WHILE / 3, "{busy:?}, {quiet:?}");
 }
 
 #[test]

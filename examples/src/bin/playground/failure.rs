@@ -31,10 +31,10 @@ pub(crate) enum Failure {
         error: session::Error,
         command: Box<Failure>,
     },
-    #[error(
-        "task {name}: {state}; the command was not run (--task {name}=true makes it one that does nothing)"
-    )]
+    #[error("task {name}: {state} (--task {name}=true makes it one that does nothing)")]
     Task { name: String, state: TaskState },
+    #[error("the guest is gone ({reason})")]
+    Gone { reason: String },
 }
 
 impl Failure {

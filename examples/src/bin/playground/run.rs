@@ -25,6 +25,9 @@ use crate::terminal::Window;
 /// How often it is looked what has become of a session, or of its tasks.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a guest may be gone before that is the end of it.
+const GONE_PATIENCE: Duration = Duration::from_secs(10);
+
 /// What the names of images start with, unlike those of snapshots.
 const TRANSPORTS: [&str; 3] = ["oci:", "docker-archive:", "docker://"];
 
@@ -191,10 +194,7 @@ impl Run<'_> {
         self.copies.copy_in(session)?;
         let _until_it_ends = self.description.open_forwards(session)?;
         let ran = match self.command {
-            [] if self.hold => {
-                hold(session, interrupt);
-                return Ok(None);
-            }
+            [] if self.hold => return hold(session, interrupt, self.rm).map(|()| None),
             [] => None,
             command => Some(guest::run(session, interrupt, command, is_json, window)?),
         };
@@ -221,10 +221,8 @@ impl Run<'_> {
             !task.state.is_success() && !matches!(task.state, TaskState::Skipped { .. })
         };
         match tasks.into_iter().find(is_cause) {
-            Some(TaskStatus { name, state, .. }) if !self.command.is_empty() => {
-                Err(Failure::Task { name, state })
-            }
-            _ => Ok(()),
+            Some(TaskStatus { name, state, .. }) => Err(Failure::Task { name, state }),
+            None => Ok(()),
         }
     }
 }
@@ -237,31 +235,43 @@ fn tell(event: &Event) {
 }
 
 /// Waits until somebody wants an end, or the session has come to one.
-fn hold(session: &Session, interrupt: &Interrupt) {
-    say(&format!(
-        "session {} runs; Ctrl-C shuts it down",
-        session.id()
-    ));
-    let goes_on = || {
-        matches!(
-            session.status(),
-            Status::Running | Status::Paused | Status::Rebooting | Status::Ending
-        )
+fn hold(session: &Session, interrupt: &Interrupt, rm: bool) -> Result<(), Failure> {
+    let end = if rm {
+        "throws it away"
+    } else {
+        "shuts it down"
     };
-    while goes_on() && !interrupt.is_asked() {
+    say(&format!("session {} runs; Ctrl-C {end}", session.id()));
+    // A guest that reboots or switches itself off is gone for a moment.
+    let mut gone_since = None;
+    while !interrupt.is_asked() {
+        match session.status() {
+            Status::Running | Status::Paused | Status::Rebooting | Status::Ending => {
+                gone_since = None;
+            }
+            Status::GuestGone { reason } => {
+                let since = *gone_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > GONE_PATIENCE {
+                    return Err(Failure::Gone { reason });
+                }
+            }
+            _ => return Ok(()),
+        }
         thread::sleep(LOOK_PAUSE);
     }
+    Ok(())
 }
 
 fn end(session: &Session, rm: bool) -> Result<Option<Snapshot>, Error> {
-    if session.status() == Status::Terminated {
-        return Ok(None);
-    }
-    if rm {
+    if rm || session.status() == Status::Unremoved {
         return session.terminate().wait().map(|()| None);
     }
     let shutdown = session.shutdown_with_progress(Bar::default());
-    shutdown.wait().map(Some)
+    match shutdown.wait() {
+        // By its limits.
+        Err(_) if session.status() == Status::Terminated => Ok(None),
+        ended => ended.map(Some),
+    }
 }
 
 /// What became of the session.

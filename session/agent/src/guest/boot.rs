@@ -71,14 +71,12 @@ fn start(control: &mut File) -> Result<Infallible, StartError> {
     }
 }
 
-/// Lets nobody give a link of root's another name in a folder of their own, where it would still be followed as root's
-/// (proc_sys_fs(5)). Systemd sets the same, and images without it leave the kernel's default, which is not so.
+/// Lets users make hard links to their own files alone (proc_sys_fs(5)), and so none to a link of root's in a folder of
+/// theirs, where the agent would follow it. Systemd sets the same; an image without it has what its kernel begins with.
 fn protect_links() {
-    for setting in ["protected_hardlinks", "protected_symlinks"] {
-        let path = Path::new("/proc/sys/fs").join(setting);
-        if let Err(error) = fs::write(&path, "1") {
-            console::say(&format!("could not set {}: {error}", path.display()));
-        }
+    const SETTING: &str = "/proc/sys/fs/protected_hardlinks";
+    if let Err(error) = fs::write(SETTING, "1") {
+        console::say(&format!("could not set {SETTING}: {error}"));
     }
 }
 

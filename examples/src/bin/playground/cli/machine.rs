@@ -99,7 +99,7 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) command: Vec<String>,
     /// Run no command, but keep the session until Ctrl-C, or until it ends by its limits or by itself
-    #[arg(long, group = "work", conflicts_with_all = ["command", "tty"])]
+    #[arg(long, group = "work", conflicts_with_all = ["command", "tty", "outward"])]
     pub(crate) hold: bool,
 }
 
@@ -116,6 +116,6 @@ pub(crate) struct ResumeArgs {
     #[arg(last = true, group = "work", value_name = "CMD")]
     pub(crate) command: Vec<String>,
     /// Run no command, but keep the session until Ctrl-C, or until it ends by its limits or by itself
-    #[arg(long, group = "work", conflicts_with_all = ["command", "tty"])]
+    #[arg(long, group = "work", conflicts_with_all = ["command", "tty", "outward"])]
     pub(crate) hold: bool,
 }

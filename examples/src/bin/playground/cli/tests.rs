@@ -61,6 +61,7 @@ fn wrong_usage_is_refused() {
         &["playground", "fork"],
         &["playground", "run", "web", "--hold", "--", "true"],
         &["playground", "run", "web", "--hold", "--tty"],
+        &["playground", "run", "web", "--hold", "--copy-out", "/a:b"],
         &["playground", "du", "--sessions", "--label", "a=b"],
         &["playground", "describe", "web", "--pin", "--unpin"],
         &["playground", "resume", "web", "--copy-in", "site"],
