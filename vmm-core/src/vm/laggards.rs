@@ -33,6 +33,11 @@ impl<'a> Laggards<'a> {
         }
     }
 
+    /// Begins it anew, for those that could not end while others were waited for.
+    pub(super) fn begin_anew(&mut self) {
+        self.due = Instant::now() + STOP_PATIENCE;
+    }
+
     /// Whether the time is over.
     pub(super) fn are_late(&self) -> bool {
         Instant::now() >= self.due

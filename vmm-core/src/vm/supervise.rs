@@ -89,6 +89,7 @@ impl Parts {
             .control
             .end(|| laggards.wait_for_copy())
             .map(|running| {
+                laggards.begin_anew();
                 self.end_vcpus(running.vcpus, &mut laggards);
                 running.vm
             });
@@ -97,6 +98,7 @@ impl Parts {
         if let Some(event) = last {
             self.tell(event);
         }
+        laggards.begin_anew();
         laggards.join(self.workers);
         if let Some(vsock) = self.vsock {
             vsock.close();
