@@ -135,9 +135,9 @@ impl Command {
         self
     }
 
-    /// How long it may take from when it was handed to the guest, pauses from then on included; then it is killed, and an
-    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) says so. Without this it may run for as long as its session. One
-    /// that was [spawned](Self::spawn) has until then for its output to be taken, too.
+    /// How long it is waited for what it prints and for its end, in all, from when it was handed to the guest; then it is
+    /// killed, and an [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) says so. Time in which the session is paused does
+    /// not count, nor that in which its output waits to be taken. Without this it may run for as long as its session.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self

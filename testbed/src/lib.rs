@@ -1,4 +1,4 @@
-//! Registries to test against: a real one, and one that misbehaves.
+//! What tests are made against: registries, a real one and one that misbehaves, and hosts' networks.
 //!
 //! ```no_run
 //! use testbed::{Auth, Fault, Front, Options, Registry};
@@ -20,6 +20,8 @@
 //!
 //! [`Proxy`] is what clients behind a firewall reach registries through; it breaks tunnels, and so connections of TLS.
 //!
+//! [`Tap`] and [`Island`] are what guests' networks are connected to.
+//!
 //! What it can't do: a front speaks plain HTTP on both sides, so what is about TLS is tested against the registry
 //! itself, straight or through a proxy. HTTP/1.1 only, and as much of it as registries and their clients use.
 #![forbid(unsafe_code)]
@@ -28,6 +30,7 @@ mod acceptor;
 mod error;
 mod front;
 mod http;
+mod network;
 mod proxy;
 mod registry;
 mod tls;
@@ -35,6 +38,7 @@ mod token;
 
 pub use error::BedError;
 pub use front::{Fault, Front, Seen};
+pub use network::{Island, Tap};
 pub use proxy::{Proxy, Tunnel, TunnelFault};
 pub use registry::{Auth, Options, PASSWORD, Registry, USER};
 pub use token::{TokenRules, TokenServer};

@@ -4,11 +4,16 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
+use testbed::Tap;
+
 use super::playground::{Bed, machine};
 
 #[test]
 fn tasks_and_copies_surround_the_command_and_old_sessions_are_cleaned_away() {
     let bed = Bed::new();
+    let tap = Tap::new("playtest0", "10.9.6.1/24").unwrap();
+    let name = tap.name();
+    let network = format!("tap:{name},10.9.6.2/24,via=10.9.6.1,dns=10.9.6.1");
     let (host, back) = (bed.path("host"), bed.path("back"));
     fs::create_dir(&host).unwrap();
     fs::write(host.join("word"), "copied").unwrap();
@@ -21,13 +26,15 @@ fn tasks_and_copies_surround_the_command_and_old_sessions_are_cleaned_away() {
         // In the order of what needs what.
         ["--task", "b:a=cat /srv/a > /srv/b"],
         ["--task", "a=echo task > /srv/a"],
+        ["--network", &network],
         ["--copy-in", &copy_in],
         ["--copy-out", &copy_out],
         ["--label", "class=7b"],
         ["--keep-for", "1d"],
     ];
     args.extend(described.concat().into_iter().map(str::to_owned));
-    let script = "cat /srv/b /srv/in/word > /srv/out; stat -c %u:%g /srv/in/word; exit 3";
+    let script = "cat /srv/b /srv/in/word > /srv/out; stat -c %u:%g /srv/in/word; \
+                  ping -c 1 -w 60 10.9.6.1 > /dev/null && cat /etc/resolv.conf; exit 3";
     args.extend(["--", "sh", "-c", script].map(str::to_owned));
     let output = bed.command(&args).output().unwrap();
     let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -36,7 +43,10 @@ fn tasks_and_copies_surround_the_command_and_old_sessions_are_cleaned_away() {
     assert!(complaint.contains("copied /srv/out to"), "{complaint}");
     assert_eq!(fs::read_to_string(&back).unwrap(), "task\ncopied");
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(printed.contains(r#""stdout":"12:34\n""#), "{printed}");
+    assert!(
+        printed.contains(r#""stdout":"12:34\nnameserver 10.9.6.1\n""#),
+        "{printed}"
+    );
 
     // A task that fails keeps the command from being run, and the session is shut down all the same.
     let failed = bed.run(&["resume", "one", "--task", "c=exit 9", "--", "touch", "/ran"]);

@@ -16,3 +16,4 @@
 
 pub mod archive;
 pub mod protocol;
+pub mod way;

@@ -17,8 +17,9 @@ use crate::error::{Error, Repr};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// So many times as long may a copy stand still.
 const STALLS: u32 = 5;
-/// So many times is looked meanwhile whether the guest stands still.
+/// So many times is looked meanwhile whether the guest stands still, and never less often than this.
 const LOOKS: u32 = 20;
+const LONGEST_LOOK: Duration = Duration::from_secs(15);
 
 /// A connection whose reads and writes fail with [`TimedOut`](io::ErrorKind::TimedOut) when the guest does nothing.
 #[derive(Debug)]
@@ -37,6 +38,20 @@ impl Patient {
     /// For one answer, however many bytes it has.
     pub(crate) fn for_answer(guest: &Arc<dyn Guest>, connection: Box<dyn Connection>) -> Self {
         Self::new(guest, connection, guest.patience(), false)
+    }
+
+    /// For all that comes, until it has been waited for so long.
+    pub(super) fn for_all(
+        guest: &Arc<dyn Guest>,
+        connection: Box<dyn Connection>,
+        limit: Duration,
+    ) -> Self {
+        Self::new(guest, connection, limit, false)
+    }
+
+    /// How long it may be waited.
+    pub(super) fn limit(&self) -> Duration {
+        self.limit
     }
 
     /// For as long as bytes come or go.
@@ -111,7 +126,7 @@ impl Patient {
     }
 
     fn slice(&self) -> Option<Duration> {
-        Some((self.limit / LOOKS).max(Duration::from_millis(1)))
+        Some((self.limit / LOOKS).clamp(Duration::from_millis(1), LONGEST_LOOK))
     }
 }
 

@@ -6,7 +6,7 @@ use std::io::{self, Cursor, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use agent::protocol::{Exec, Failure, Frame, MAX_DATA, ProtocolError, read_frame, write_frame};
 
@@ -38,39 +38,8 @@ pub(super) struct Running {
     is_killed: Arc<AtomicBool>,
     /// Why its input could not be read to the end.
     input_error: Arc<Mutex<Option<io::Error>>>,
-    timeout: Option<Timeout>,
-}
-
-/// How long a command may take.
-#[derive(Debug, Clone, Copy)]
-struct Timeout {
-    limit: Duration,
-    deadline: Instant,
-}
-
-impl Timeout {
-    /// A time that the clock can't express is as good as never.
-    fn after(limit: Duration) -> Option<Self> {
-        let deadline = Instant::now().checked_add(limit)?;
-        Some(Self { limit, deadline })
-    }
-}
-
-/// The connection of a command, until its time is over.
-struct Until<'a> {
-    connection: &'a mut dyn Connection,
-    deadline: Instant,
-}
-
-impl Read for Until<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        self.connection.limit_reads(Some(left))?;
-        self.connection.read(buf)
-    }
+    /// What is read from if its time is limited.
+    limited: Option<Patient>,
 }
 
 impl Running {
@@ -82,7 +51,7 @@ impl Running {
         timeout: Option<Duration>,
     ) -> Result<Self, Error> {
         exec.stdin = !matches!(stdin, Stdin::Nothing);
-        let running = Self {
+        let mut running = Self {
             connection: guest.connect()?,
             _occupied: guest.occupy(),
             guest,
@@ -90,7 +59,7 @@ impl Running {
             is_piped: matches!(stdin, Stdin::Piped),
             is_killed: Arc::default(),
             input_error: Arc::default(),
-            timeout: timeout.and_then(Timeout::after),
+            limited: None,
         };
         let mut patient = Patient::for_answer(&running.guest, running.writer()?);
         let sent = write_frame(&mut patient, &Frame::Exec(exec));
@@ -101,6 +70,10 @@ impl Running {
                 return Err(Repr::CommandTooLong { program }.into());
             }
             Err(source) => return Err(running.failed("sending a command", source)),
+        }
+        if let Some(limit) = timeout {
+            let limited = Patient::for_all(&running.guest, running.writer()?, limit);
+            running.limited = Some(limited);
         }
         match stdin {
             Stdin::Bytes(bytes) => running.feed(Box::new(Cursor::new(bytes)))?,
@@ -181,25 +154,19 @@ impl Running {
     }
 
     fn read(&mut self) -> Result<Option<Frame>, ProtocolError> {
-        match self.timeout {
+        match &mut self.limited {
             None => read_frame(&mut self.connection),
-            Some(Timeout { deadline, .. }) => read_frame(&mut Until {
-                connection: &mut *self.connection,
-                deadline,
-            }),
+            Some(limited) => read_frame(limited),
         }
     }
 
     /// That the command's time is over, if that is why a read failed.
     fn over_time(&self, error: &ProtocolError) -> Option<Error> {
-        let Timeout { limit, .. } = self.timeout?;
-        let is_over = matches!(
-            error,
-            ProtocolError::Io { source }
-                if matches!(source.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
-        );
+        let limit = self.limited.as_ref()?.limit();
         let program = self.program.clone();
-        is_over.then(|| Repr::CommandTimeout { program, limit }.into())
+        let over = || Repr::CommandTimeout { program, limit }.into();
+        let is_over = matches!(error, ProtocolError::Io { source } if source.kind() == io::ErrorKind::TimedOut);
+        is_over.then(over)
     }
 
     fn refused(&self, failure: Failure) -> Error {

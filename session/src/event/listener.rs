@@ -5,10 +5,9 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::Event;
 use crate::error::{Error, Repr};
@@ -23,32 +22,32 @@ pub(crate) type Listener = Box<dyn FnMut(&Event) + Send>;
 
 /// The way to whoever wants to be told, if somebody does. The thread ends with this.
 #[derive(Default)]
-pub(crate) struct Events(Option<Queue>);
-
-struct Queue {
-    sender: SyncSender<Event>,
-    waiting: Arc<AtomicUsize>,
-}
+pub(crate) struct Events(Option<Sender<Event>>);
 
 impl Events {
     /// Starts the thread that calls `listener`.
     pub(crate) fn to(listener: Listener) -> Result<Self, Error> {
         let name = "session-events";
-        let (sender, events) = sync_channel(MAX_WAITING);
+        let (sender, events) = bounded(MAX_WAITING);
         let thread = thread::Builder::new().name(name.to_owned());
-        let waiting = Arc::<AtomicUsize>::default();
-        let counted = Arc::clone(&waiting);
-        let started = thread.spawn(move || deliver(&events, &counted, listener));
+        let started = thread.spawn(move || deliver(&events, listener));
         started
-            .map(|_detached| Self(Some(Queue { sender, waiting })))
+            .map(|_detached| Self(Some(sender)))
             .map_err(|source| Repr::Thread { name, source }.into())
     }
 
     /// Tells of an event, soon.
     pub(crate) fn tell(&self, event: Event) {
-        if let Some(queue) = &self.0
-            && let Err(event) = queue.put(event)
-        {
+        let Some(sender) = &self.0 else {
+            return;
+        };
+        let told = match event.is_trouble() && sender.len() >= MAX_TROUBLE {
+            true => Err(TrySendError::Full(event)),
+            false => sender.try_send(event),
+        };
+        // The thread does not end before this does.
+        if let Err(error) = told {
+            let event = error.into_inner();
             tracing::error!(
                 ?event,
                 "who listens for a session's events is too slow, and misses one"
@@ -57,29 +56,9 @@ impl Events {
     }
 }
 
-impl Queue {
-    /// Gives the event back if there is no room for it.
-    fn put(&self, event: Event) -> Result<(), Event> {
-        // Counted first, so that the thread never counts below zero.
-        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
-        let put = match event.is_trouble() && before >= MAX_TROUBLE {
-            true => Err(event),
-            false => self.sender.try_send(event).map_err(|error| match error {
-                // The thread ends after this does.
-                TrySendError::Full(event) | TrySendError::Disconnected(event) => event,
-            }),
-        };
-        if put.is_err() {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-        }
-        put
-    }
-}
-
 /// Calls `listener` with each event, until nobody can tell of another one.
-fn deliver(events: &Receiver<Event>, waiting: &AtomicUsize, mut listener: Listener) {
+fn deliver(events: &Receiver<Event>, mut listener: Listener) {
     for event in events {
-        waiting.fetch_sub(1, Ordering::Relaxed);
         if catch_unwind(AssertUnwindSafe(|| listener(&event))).is_err() {
             tracing::error!(?event, "who listens for a session's events panicked");
         }

@@ -1,19 +1,14 @@
 //! Guests with networks.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Child, Command};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use session::{ErrorKind, Event, IdleLimit, Limits, Network, Session, SessionState, Switch};
+use testbed::{Island, Tap};
 
 use super::bed::{Bed, kernel, next_news, patient, sh};
 
-const SOON: Duration = Duration::from_secs(60);
 const IDLE_AFTER: Duration = Duration::from_secs(3600);
 
 /// Idle by traffic and commands alone: emulated processors are never idle enough.
@@ -88,88 +83,15 @@ fn two_sessions_on_one_switch_reach_each_other() {
     bed.shut_down(&b);
 }
 
-fn run(program: &str, arguments: &[&str]) {
-    let done = Command::new(program).args(arguments).status();
-    assert!(done.unwrap().success(), "{program} {arguments:?}");
-}
-
-/// A TAP interface of the host's.
-struct Tap(&'static str);
-
-impl Tap {
-    fn new(name: &'static str, address: &str) -> Self {
-        run("ip", &["tuntap", "add", "dev", name, "mode", "tap"]);
-        run("ip", &["addr", "add", address, "dev", name]);
-        run("ip", &["link", "set", name, "up"]);
-        Self(name)
-    }
-}
-
-impl Drop for Tap {
-    fn drop(&mut self) {
-        let mut delete = Command::new("ip");
-        drop(
-            delete
-                .args(["tuntap", "del", "dev", self.0, "mode", "tap"])
-                .status(),
-        );
-    }
-}
-
-/// A `passt` in a network of its own, with a web server that the guest finds behind its gateway.
-struct Island {
-    child: Child,
-    folder: tempfile::TempDir,
-}
-
-impl Island {
-    fn new(page: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        // Started by root, passt becomes nobody before it makes its socket.
-        fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
-        fs::write(folder.path().join("page"), page).unwrap();
-        let script = "ip link set lo up; ip tuntap add dev up0 mode tap\n\
-             ip addr add 10.8.0.1/24 dev up0; ip link set up0 up\n\
-             ip route add default via 10.8.0.254 dev up0\n\
-             busybox httpd -p 127.0.0.1:8080 -h \"$1\"\n\
-             exec passt --foreground --socket \"$1/socket\"";
-        let mut child = Command::new("unshare");
-        child.args(["--net", "sh", "-c", script, "island"]);
-        child.arg(folder.path()).process_group(0);
-        let island = Self {
-            child: child.spawn().unwrap(),
-            folder,
-        };
-        let begun = Instant::now();
-        while !island.socket().exists() {
-            assert!(begun.elapsed() < SOON, "passt does not listen");
-            thread::sleep(Duration::from_millis(50));
-        }
-        island
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.path().join("socket")
-    }
-}
-
-impl Drop for Island {
-    fn drop(&mut self) {
-        let group = format!("-{}", self.child.id());
-        drop(Command::new("kill").args(["--", &group]).status());
-        drop(self.child.wait());
-    }
-}
-
 #[test]
 fn a_session_on_a_tap_interface_and_behind_passt_tells_when_one_is_gone() {
     let bed = Bed::busybox();
-    let tap = Tap::new("sessiontest0", "10.9.7.1/24");
-    let island = Island::new("hello from the island\n");
+    let tap = Tap::new("sessiontest0", "10.9.7.1/24").unwrap();
+    let island = Island::start(b"hello from the island\n").unwrap();
     let (telling, told) = mpsc::channel();
     let builder = Session::from_snapshot(&bed.store, bed.image)
         .id("n")
-        .network(Network::tap(tap.0).address([10, 9, 7, 2], 24))
+        .network(Network::tap(tap.name()).address([10, 9, 7, 2], 24))
         .network(
             Network::passt(island.socket())
                 .address([10, 8, 0, 1], 24)

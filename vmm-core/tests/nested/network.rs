@@ -1,17 +1,14 @@
 //! Networks as a stock driver uses them: a switch, a TAP interface, and `passt`.
 
-use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Instant;
 
+use testbed::Island;
 use vmm_core::{
     Event, Exit, FrameStream, Net, NetError, NetTraffic, RateLimit, RateLimits, Switch, Tap, Vm,
 };
@@ -34,6 +31,18 @@ fn up(address: &str) -> String {
 fn run(program: &str, arguments: &[&str]) {
     let done = Command::new(program).args(arguments).status();
     assert!(done.unwrap().success(), "{program} {arguments:?}");
+}
+
+/// What `md5sum` says of bytes.
+fn md5sum(bytes: &[u8]) -> String {
+    let mut program = Command::new("md5sum");
+    let mut child = program
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(bytes).unwrap();
+    String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
 }
 
 /// What follows `word` on its line.
@@ -104,9 +113,7 @@ fn fetch(address: (Ipv4Addr, u16), path: &str) -> Vec<u8> {
 fn a_guest_and_its_host_reach_each_other_through_a_tap_interface() {
     const NAME: &str = "vmtest0";
     const MTU: u64 = 1400;
-    run("ip", &["tuntap", "add", "dev", NAME, "mode", "tap"]);
-    run("ip", &["addr", "add", "10.9.0.1/24", "dev", NAME]);
-    run("ip", &["link", "set", NAME, "up"]);
+    let interface = testbed::Tap::new(NAME, "10.9.0.1/24").unwrap();
     let tap = Tap::open(NAME).unwrap();
     assert!(matches!(Tap::open(NAME), Err(NetError::TapBusy { .. })));
     assert!(matches!(Tap::open("lo"), Err(NetError::NotATap { .. })));
@@ -160,60 +167,13 @@ fn a_guest_and_its_host_reach_each_other_through_a_tap_interface() {
     assert_eq!(said(&screen, "mac "), "02:ab:cd:ef:01:02 mtu 1400");
     // The interface is free again.
     drop(Tap::open(NAME).unwrap());
-    run("ip", &["tuntap", "del", "dev", NAME, "mode", "tap"]);
-}
-
-/// A `passt` with a web server on the loopback of a network of their own.
-struct Island {
-    child: Child,
-    folder: tempfile::TempDir,
-}
-
-impl Island {
-    fn new(page: &[u8]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        // Started by root, passt becomes nobody before it makes its socket.
-        fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
-        fs::write(folder.path().join("page"), page).unwrap();
-        let script = "ip link set lo up; ip tuntap add dev up0 mode tap\n\
-             ip addr add 10.8.0.1/24 dev up0; ip link set up0 up\n\
-             ip route add default via 10.8.0.254 dev up0\n\
-             busybox httpd -p 127.0.0.1:8080 -h \"$1\"\n\
-             exec passt --foreground  --socket \"$1/socket\"";
-        let mut child = Command::new("unshare");
-        child.args(["--net", "sh", "-c", script, "island"]);
-        child.arg(folder.path()).process_group(0);
-        Self {
-            child: child.spawn().unwrap(),
-            folder,
-        }
-    }
-
-    fn connect(&self) -> FrameStream {
-        let begun = Instant::now();
-        loop {
-            match FrameStream::connect(self.socket()) {
-                Ok(stream) => return stream,
-                Err(error) => assert!(begun.elapsed() < PATIENCE, "{error:?}"),
-            }
-            thread::sleep(std::time::Duration::from_millis(50));
-        }
-    }
-
-    fn socket(&self) -> std::path::PathBuf {
-        Path::join(self.folder.path(), "socket")
-    }
-
-    fn end(&mut self) {
-        run("kill", &["--", &format!("-{}", self.child.id())]);
-        self.child.wait().unwrap();
-    }
+    drop(interface);
 }
 
 #[test]
 fn a_guest_gets_an_address_from_passt_and_fetches_from_the_hosts_loopback() {
     let page: Vec<u8> = (0..3u32 << 20).map(|n| (n % 251) as u8).collect();
-    let mut island = Island::new(&page);
+    let island = Island::start(&page).unwrap();
     let screen = Screen::default();
     let mut config = config(
         "cat >/dhcp.sh <<'END'\n#!/bin/sh\n\
@@ -228,19 +188,15 @@ fn a_guest_gets_an_address_from_passt_and_fetches_from_the_hosts_loopback() {
          ping -c 1 -W 1 10.8.0.254 >/dev/null || echo alone\npoweroff -f",
         &screen,
     );
-    config.nets = vec![Net::new(island.connect())];
+    config.nets = vec![Net::new(FrameStream::connect(island.socket()).unwrap())];
     let vm = Vm::start(config).unwrap();
     screen.wait_for("lonely\n");
-    island.end();
+    drop(island);
     assert!(matches!(end(&vm, &screen), Exit::PowerOff));
     let text = screen.text();
     println!("{text}");
     assert!(text.contains("bound 10.8.0.1 10.8.0.254\n"), "{text}");
-    let sum = Command::new("md5sum")
-        .arg(island.folder.path().join("page"))
-        .output()
-        .unwrap();
-    let sum = String::from_utf8(sum.stdout).unwrap();
+    let sum = md5sum(&page);
     assert_eq!(said(&screen, "sum ")[..32], sum[..32]);
     assert!(text.contains("alone\n"), "{text}");
 }

@@ -15,7 +15,7 @@ use crate::duration;
 use crate::failure::Failure;
 use crate::size;
 
-pub(crate) use machine::{AtEnd, LimitArgs, MachineArgs, ResumeArgs, RunArgs};
+pub(crate) use machine::{AtEnd, LimitArgs, MachineArgs, ResumeArgs, RunArgs, WorkArgs};
 pub(crate) use registries::RegistryArgs;
 
 /// VM sessions that survive their shutdown.

@@ -11,7 +11,7 @@ use session::{
     Store, TaskState, TaskStatus, Timings,
 };
 
-use crate::cli::{AtEnd, LimitArgs, MachineArgs, ResumeArgs, RunArgs};
+use crate::cli::{AtEnd, LimitArgs, MachineArgs, ResumeArgs, RunArgs, WorkArgs};
 use crate::copies::CopyArgs;
 use crate::description::DescriptionArgs;
 use crate::failure::{Failure, say};
@@ -51,10 +51,8 @@ pub(crate) fn run(store: &Store, report: Report, args: RunArgs) -> Result<ExitCo
     let run = Run {
         description: &machine.description,
         copies: &machine.copies,
-        command: &args.command,
-        hold: args.hold,
+        work: &args.work,
         rm: args.rm,
-        tty: args.tty,
     };
     run.whole(with_machine(builder, &machine)?, report)
 }
@@ -68,10 +66,8 @@ pub(crate) fn resume(store: &Store, report: Report, args: ResumeArgs) -> Result<
     let run = Run {
         description: &machine.description,
         copies: &machine.copies,
-        command: &args.command,
-        hold: args.hold,
+        work: &args.work,
         rm: false,
-        tty: args.tty,
     };
     run.whole(with_machine(builder, &machine)?, report)
 }
@@ -129,19 +125,15 @@ fn with_machine(
 struct Run<'a> {
     description: &'a DescriptionArgs,
     copies: &'a CopyArgs,
-    /// It may be empty.
-    command: &'a [String],
-    /// Without a command: until somebody wants an end, or the session has one.
-    hold: bool,
+    work: &'a WorkArgs,
     rm: bool,
-    tty: bool,
 }
 
 impl Run<'_> {
     /// From the start of a session to its end.
     fn whole(&self, builder: SessionBuilder, report: Report) -> Result<ExitCode, Failure> {
         // Before there are threads, which then leave it to the one that asks for it.
-        let window = self.tty.then(Window::listen).transpose();
+        let window = self.work.tty.then(Window::listen).transpose();
         let window = window.map_err(Failure::io("listen for changes of the terminal's size"))?;
         let interrupt = Interrupt::listen()?;
         let begun = Instant::now();
@@ -166,7 +158,7 @@ impl Run<'_> {
             }
         };
         // Ctrl-C is how a session that is held ends.
-        let exit = if interrupt.is_asked() && !self.hold {
+        let exit = if interrupt.is_asked() && !self.work.hold {
             i32::from(interrupt::STATUS)
         } else {
             ran.as_ref().map_or(0, |ran| ran.status.shell_code())
@@ -193,8 +185,8 @@ impl Run<'_> {
         }
         self.copies.copy_in(session)?;
         let _until_it_ends = self.description.open_forwards(session)?;
-        let ran = match self.command {
-            [] if self.hold => return hold(session, interrupt, self.rm).map(|()| None),
+        let ran = match &self.work.command[..] {
+            [] if self.work.hold => return hold(session, interrupt, self.rm).map(|()| None),
             [] => None,
             command => Some(guest::run(session, interrupt, command, is_json, window)?),
         };

@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 
 use crate::copies::CopyArgs;
 use crate::description::DescriptionArgs;
@@ -73,7 +73,26 @@ pub(crate) enum AtEnd {
     Terminate,
 }
 
+/// What is done with a session before it is ended.
 #[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct WorkArgs {
+    /// Give the command a terminal: this one, if it is one
+    #[arg(long, requires = "command")]
+    pub(crate) tty: bool,
+    /// The command, and its arguments
+    #[arg(last = true, group = "work", value_name = "CMD")]
+    pub(crate) command: Vec<String>,
+    /// Run no command, but keep the session until Ctrl-C, or until it ends by its limits or by itself
+    #[arg(long, group = "work", conflicts_with_all = ["command", "tty", "outward"])]
+    pub(crate) hold: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    group(ArgGroup::new("to do").args(["command", "hold"]).required(true)),
+    override_usage = "playground run [OPTIONS] <SNAPSHOT|NAME|REF> {--hold | -- <CMD>...}"
+)]
 pub(crate) struct RunArgs {
     /// A snapshot (its digest, a unique prefix, a name, a session's id), an image (`docker://NAME:TAG`, `oci:DIR:TAG`), or
     /// a snapshot in a registry (`docker://HOST/NAME:TAG`)
@@ -87,20 +106,8 @@ pub(crate) struct RunArgs {
     /// Throw the session away at the end
     #[arg(long)]
     pub(crate) rm: bool,
-    /// Give the command a terminal: this one, if it is one
-    #[arg(long)]
-    pub(crate) tty: bool,
-    /// The command, and its arguments
-    #[arg(
-        last = true,
-        required_unless_present = "hold",
-        group = "work",
-        value_name = "CMD"
-    )]
-    pub(crate) command: Vec<String>,
-    /// Run no command, but keep the session until Ctrl-C, or until it ends by its limits or by itself
-    #[arg(long, group = "work", conflicts_with_all = ["command", "tty", "outward"])]
-    pub(crate) hold: bool,
+    #[command(flatten)]
+    pub(crate) work: WorkArgs,
 }
 
 #[derive(Debug, Args)]
@@ -109,13 +116,6 @@ pub(crate) struct ResumeArgs {
     pub(crate) session: String,
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
-    /// Give the command a terminal: this one, if it is one
-    #[arg(long, requires = "command")]
-    pub(crate) tty: bool,
-    /// The command, and its arguments
-    #[arg(last = true, group = "work", value_name = "CMD")]
-    pub(crate) command: Vec<String>,
-    /// Run no command, but keep the session until Ctrl-C, or until it ends by its limits or by itself
-    #[arg(long, group = "work", conflicts_with_all = ["command", "tty", "outward"])]
-    pub(crate) hold: bool,
+    #[command(flatten)]
+    pub(crate) work: WorkArgs,
 }

@@ -25,7 +25,7 @@ fn a_guest_command_keeps_its_own_options() {
         panic!("{cli:?}")
     };
     assert!(args.rm && !cli.json);
-    assert_eq!(args.command, ["ls", "--json", "-l"]);
+    assert_eq!(args.work.command, ["ls", "--json", "-l"]);
 }
 
 #[test]

@@ -11,13 +11,13 @@ mod place;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Component, Path};
+use std::path::Path;
 
+use agent::way::Way;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, readlinkat};
 use nix::sys::stat::{FileStat, Mode, fstatat};
@@ -25,9 +25,6 @@ use nix::unistd::{Uid, UnlinkatFlags, geteuid, symlinkat, unlinkat};
 
 pub(in crate::guest) use attributes::{Attributes, Kind};
 use place::{Place, chown_link, make_directory, read_at, replace, set_attributes};
-
-/// How many symbolic links a path may lead through, as in the kernel.
-const MAX_LINKS: usize = 40;
 
 /// The directory that paths begin in.
 #[derive(Debug)]
@@ -84,11 +81,9 @@ impl Root {
     }
 
     fn go(&self, path: &str, missing: Missing, last: Last) -> io::Result<End> {
-        let mut way = VecDeque::new();
-        put_before(&mut way, Path::new(path));
+        let mut way = Way::along(Path::new(path));
         let mut above = vec![self.top.try_clone()?];
-        let mut links = 0;
-        while let Some(part) = way.pop_front() {
+        while let Some(part) = way.step() {
             let parent = above.last().unwrap_or(&self.top);
             if part == ".." {
                 if above.len() > 1 {
@@ -100,19 +95,18 @@ impl Root {
                 parent: parent.try_clone()?,
                 name: part,
             };
-            let is_last = way.is_empty();
+            let is_last = way.is_at_end();
             match place.stat()? {
                 Some(stat) if Kind::of(&stat) == Kind::Link => {
                     if is_last && last == Last::Stay {
                         return Ok(End::Place(place));
                     }
-                    links += 1;
-                    self.check_link(&stat, links)?;
+                    self.check_link(&stat)?;
                     let target = readlinkat(&place.parent, place.name.as_os_str())?;
                     if Path::new(&target).is_absolute() {
                         above.truncate(1);
                     }
-                    put_before(&mut way, Path::new(&target));
+                    way.follow(Path::new(&target))?;
                 }
                 _ if is_last => return Ok(End::Place(place)),
                 Some(_) => above.push(place.open(OFlag::O_DIRECTORY, Mode::empty())?),
@@ -127,10 +121,7 @@ impl Root {
         ))
     }
 
-    fn check_link(&self, stat: &FileStat, links: usize) -> io::Result<()> {
-        if links > MAX_LINKS {
-            return Err(Errno::ELOOP.into());
-        }
+    fn check_link(&self, stat: &FileStat) -> io::Result<()> {
         if stat.st_uid != self.trusted.as_raw() {
             let reason = format!("a symbolic link on the way belongs to user {}", stat.st_uid);
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
@@ -299,17 +290,6 @@ impl Root {
     pub(super) fn change_owner(&self, path: &str, uid: u32, gid: u32) -> io::Result<()> {
         let place = self.walk(path, Missing::Fail, Last::Stay)?;
         Ok(chown_link(&place.parent, &place.name, uid, gid)?)
-    }
-}
-
-/// Puts the parts of `path` before what is left of a way.
-fn put_before(way: &mut VecDeque<OsString>, path: &Path) {
-    for part in path.components().rev() {
-        match part {
-            Component::Normal(name) => way.push_front(name.to_owned()),
-            Component::ParentDir => way.push_front("..".into()),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
-        }
     }
 }
 

@@ -2,10 +2,8 @@
 //!
 //! Invariant: a link is followed only if it belongs to whoever unpacks, and never out of the folder.
 
-use std::collections::VecDeque;
-use std::ffi::OsString;
 use std::os::fd::OwnedFd;
-use std::path::{Component, Path};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
@@ -14,9 +12,7 @@ use nix::unistd::geteuid;
 
 use super::again;
 use crate::archive::ArchiveError;
-
-/// How many links a path may lead through, as in the kernel.
-const MAX_LINKS: usize = 40;
+use crate::way::Way;
 
 /// Which links that are there are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,11 +75,9 @@ fn walk(folder: &OwnedFd, path: &Path, flags: OFlag, links: Links) -> Result<Own
     const ABSOLUTE: Unreached =
         Unreached::Link("is behind a symbolic link that begins at the root, not in the folder");
     const OF_OTHERS: Unreached = Unreached::Link("is behind a symbolic link of another user's");
-    let mut way = VecDeque::new();
-    put_before(&mut way, path);
+    let mut way = Way::along(path);
     let mut above = vec![folder.try_clone().map_err(errno)?];
-    let mut followed = 0;
-    while let Some(part) = way.pop_front() {
+    while let Some(part) = way.step() {
         if part == ".." {
             match above.len() {
                 1 if links == Links::Own => return Err(LEADS_OUT),
@@ -97,7 +91,7 @@ fn walk(folder: &OwnedFd, path: &Path, flags: OFlag, links: Links) -> Result<Own
         let found = openat(parent, part.as_os_str(), itself, Mode::empty())?;
         let data = fstat(&found)?;
         if data.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFLNK.bits() {
-            if way.is_empty() {
+            if way.is_at_end() {
                 let flags = flags | OFlag::O_NOFOLLOW;
                 return Ok(openat(parent, part.as_os_str(), flags, Mode::empty())?);
             }
@@ -107,12 +101,11 @@ fn walk(folder: &OwnedFd, path: &Path, flags: OFlag, links: Links) -> Result<Own
             above.push(found);
             continue;
         }
-        if way.is_empty() && flags.contains(OFlag::O_PATH | OFlag::O_NOFOLLOW) {
-            return Ok(found);
-        }
-        followed += 1;
-        if followed > MAX_LINKS || (way.is_empty() && flags.contains(OFlag::O_NOFOLLOW)) {
-            return Err(Errno::ELOOP.into());
+        if way.is_at_end() && flags.contains(OFlag::O_NOFOLLOW) {
+            return match flags.contains(OFlag::O_PATH) {
+                true => Ok(found),
+                false => Err(Errno::ELOOP.into()),
+            };
         }
         if data.st_uid != geteuid().as_raw() {
             return Err(OF_OTHERS);
@@ -124,22 +117,11 @@ fn walk(folder: &OwnedFd, path: &Path, flags: OFlag, links: Links) -> Result<Own
             }
             above.truncate(1);
         }
-        put_before(&mut way, Path::new(&target));
+        way.follow(Path::new(&target)).map_err(errno)?;
     }
     // Where a link led to a folder above.
     let folder = above.last().unwrap_or(folder);
     Ok(openat(folder, ".", flags, Mode::empty())?)
-}
-
-/// Puts the parts of `path` before what is left of a way.
-fn put_before(way: &mut VecDeque<OsString>, path: &Path) {
-    for part in path.components().rev() {
-        match part {
-            Component::Normal(name) => way.push_front(name.to_owned()),
-            Component::ParentDir => way.push_front("..".into()),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
-        }
-    }
 }
 
 fn errno(error: std::io::Error) -> Errno {
